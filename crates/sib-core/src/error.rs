@@ -1,0 +1,122 @@
+//! The one error type of the libraries: every variant carries what its message names.
+
+use std::path::{Path, PathBuf};
+
+/// Result of everything in the libraries that can fail for a reason the caller may cause.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the file, key or value it went wrong at.
+///
+/// Messages are lower case, fit on one line and say what was expected. [`Error::hint`] adds what to
+/// do about it, where that is known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read, written, created or renamed.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", "create", ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A file is there, but its bytes are not the image they should be.
+    #[error("{}: unreadable image: {source}", path.display())]
+    Image {
+        /// The image file.
+        path: PathBuf,
+        /// The decoder's answer.
+        source: image::ImageError,
+    },
+    /// A file or folder is readable, but does not hold what it should.
+    #[error("{}: {problem}", path.display())]
+    Malformed {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it and what was expected.
+        problem: String,
+    },
+    /// A setting or argument is out of its range. The command line exits with 2 on it.
+    #[error("{key}: got {value}, expected {expected}")]
+    Invalid {
+        /// The configuration key, flag or argument.
+        key: String,
+        /// The value given.
+        value: String,
+        /// What would have been accepted.
+        expected: String,
+    },
+    /// A tensor has the wrong shape at a public entry.
+    #[error("{what}: got shape {got:?}, expected {expected}")]
+    Shape {
+        /// Which tensor.
+        what: &'static str,
+        /// The shape it has.
+        got: Vec<i64>,
+        /// The shape it should have, in words.
+        expected: String,
+    },
+    /// A device was asked for that this machine or this libtorch cannot give.
+    #[error("device {requested} is not available: {reason}")]
+    Device {
+        /// As the user named it.
+        requested: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A value that must be finite is not.
+    #[error("{what} is not finite")]
+    NonFinite {
+        /// Which value, and where it came up.
+        what: String,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {}", first_line(.0))]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    /// An [`Error::Io`] maker for `map_err`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::Malformed`].
+    pub fn malformed(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::Malformed { path: path.as_ref().to_owned(), problem: problem.into() }
+    }
+
+    /// An [`Error::Invalid`].
+    pub fn invalid(
+        key: impl Into<String>,
+        value: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Invalid { key: key.into(), value: value.to_string(), expected: expected.into() }
+    }
+
+    /// An [`Error::Shape`].
+    pub fn shape(what: &'static str, tensor: &tch::Tensor, expected: impl Into<String>) -> Self {
+        Self::Shape { what, got: tensor.size(), expected: expected.into() }
+    }
+
+    /// What to do about the error, where that is known: one line for the command line's `hint:`.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Device { .. } => Some(
+                "scripts/setup.sh --cuda brings the CUDA libraries; `sib-cli doctor` says what \
+                 was found"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// libtorch appends a C++ stack trace to its messages; its first line says it all.
+fn first_line(error: &tch::TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,17 @@
+//! The foundation of S-IB: tensor maths, the [`Backbone`] and [`Probe`] traits, the objective of
+//! *Spatial Information Bottleneck for Interpretable Visual Recognition*, datasets, and training.
+//!
+//! The crate knows no architecture, no explainer and no metric; `sib-models`, `sib-explain` and
+//! `sib-metrics` build on it, and none of the three knows another.
+
+pub mod backbone;
+pub mod checkpoint;
+pub mod data;
+mod error;
+pub mod information;
+pub mod objective;
+pub mod testing;
+pub mod train;
+
+pub use backbone::{Backbone, Mode, Probe};
+pub use error::{Error, Result};

@@ -1,0 +1,94 @@
+//! Weights and inputs by formula, the same here and in `scripts/golden/formula.py`: a golden file
+//! of a full-size network then holds outputs only.
+//!
+//! Element `i` (row-major) of the tensor `name` is drawn from
+//! `u = (splitmix64(fnv1a64(name) + i) >> 40) / 2^23 - 1`, uniform on `[-1, 1)` with 24 bits, so
+//! exact in f32 on both sides.
+
+use tch::{Device, Kind, Tensor, nn};
+
+/// FNV-1a, 64 bits.
+fn fnv1a64(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// SplitMix64's output function (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195).
+fn splitmix64(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The tensor `name` of the formula: f64 on the CPU, uniform on `[-1, 1)`, of the given `shape`.
+pub fn formula_tensor(name: &str, shape: &[i64]) -> Tensor {
+    let seed = fnv1a64(name);
+    let numel = shape.iter().product::<i64>() as u64;
+    let values: Vec<f64> = (0..numel)
+        .map(|i| (splitmix64(seed.wrapping_add(i)) >> 40) as f64 / f64::from(1 << 23) - 1.0)
+        .collect();
+    Tensor::from_slice(&values).reshape(shape)
+}
+
+/// Sets every variable of `vs` by formula, in a way that keeps activations of order one.
+///
+/// Matrices and kernels: `u·sqrt(3 / fan_in)`; norm scales (1-d `weight`): `1 + u/10`; running
+/// variances `1 + u/4`; running means `u/10`; batch counters 0; everything else `u/20`.
+pub fn fill_by_formula(vs: &nn::VarStore) {
+    tch::no_grad(|| {
+        for (name, mut variable) in vs.variables() {
+            let shape = variable.size();
+            let u = formula_tensor(&name, &shape);
+            let fan_in = shape.iter().skip(1).product::<i64>() as f64;
+            let value = if name.ends_with("num_batches_tracked") {
+                u.zeros_like()
+            } else if name.ends_with("running_var") {
+                u * 0.25 + 1.0
+            } else if name.ends_with("running_mean") {
+                u * 0.1
+            } else if shape.len() >= 2 {
+                u * (3.0 / fan_in).sqrt()
+            } else if name.ends_with("weight") {
+                u * 0.1 + 1.0
+            } else {
+                u * 0.05
+            };
+            variable.copy_(&value);
+        }
+    });
+}
+
+/// The device that tests run on: `SIB_TEST_DEVICE=cuda` in the environment, otherwise the CPU.
+pub fn test_device() -> Device {
+    match std::env::var("SIB_TEST_DEVICE").as_deref() {
+        Ok("cuda") => Device::Cuda(0),
+        _ => Device::Cpu,
+    }
+}
+
+/// `max |a - b| / max |b|`: how far `a` is from `reference`, in units of the reference's range.
+pub fn relative_difference(a: &Tensor, reference: &Tensor) -> f64 {
+    let (a, b) = (a.to_kind(Kind::Double), reference.to_kind(Kind::Double));
+    let scale = b.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
+    (a - b).abs().max().double_value(&[]) / scale
+}
+
+/// A golden file: `$SIB_GOLDEN_DIR/name`, otherwise `tests/golden/name` of the workspace.
+pub fn golden_path(name: &str) -> std::path::PathBuf {
+    let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    std::env::var_os("SIB_GOLDEN_DIR").map_or(workspace, Into::into).join(name)
+}
+
+/// A path under the project's shared folder beside the checkout (`../shared`), where it is there;
+/// otherwise `None`, with a line on stderr that says what is skipped.
+pub fn shared_path(relative: &str) -> Option<std::path::PathBuf> {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(relative);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: ../shared/{relative} is not here");
+    None
+}
