@@ -10,6 +10,7 @@ pub mod data;
 mod error;
 pub mod information;
 pub mod objective;
+pub mod tensor;
 pub mod testing;
 pub mod train;
 
