@@ -5,35 +5,46 @@ use sib_core::Mode;
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
-/// How the weights of a convolution or linear layer are drawn, from libtorch's global generator.
+/// How a variable is drawn, from libtorch's global generator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Init {
-    /// PyTorch's default: uniform with variance `1 / (3·fan_in)`.
+    /// All zero.
+    Zeros,
+    /// Normal with the given standard deviation.
+    Normal(f64),
+    /// PyTorch's default for weights and biases: uniform with variance `1 / (3·fan_in)`.
     Default,
     /// Normal with variance `2 / fan_in` (He et al. 2015, doi:10.1109/ICCV.2015.123).
     KaimingFanIn,
     /// Normal with variance `2 / fan_out`.
     KaimingFanOut,
+    /// Uniform with variance `2 / (fan_in + fan_out)` (Glorot & Bengio 2010).
+    Xavier,
 }
 
 impl Init {
-    /// A new weight `[out, in, ...]`.
-    fn draw(self, shape: &[i64], device: Device) -> Tensor {
-        let receptive: i64 = shape[2..].iter().product();
-        let (fan_in, fan_out) = ((shape[1] * receptive) as f64, (shape[0] * receptive) as f64);
-        let uniform = |bound: f64| empty(shape, device).uniform_(-bound, bound);
-        let normal = |std: f64| empty(shape, device).normal_(0.0, std);
+    /// A new f32 tensor for a layer of the given fans.
+    pub(crate) fn draw(
+        self,
+        shape: &[i64],
+        (fan_in, fan_out): (i64, i64),
+        device: Device,
+    ) -> Tensor {
+        let (fan_in, fan_out) = (fan_in as f64, fan_out as f64);
+        let mut empty = Tensor::empty(shape, (Kind::Float, device));
+        let mut uniform = |variance: f64| {
+            let bound = (3.0 * variance).sqrt();
+            empty.uniform_(-bound, bound)
+        };
         match self {
-            Self::Default => uniform(fan_in.recip().sqrt()),
-            Self::KaimingFanIn => normal((2.0 / fan_in).sqrt()),
-            Self::KaimingFanOut => normal((2.0 / fan_out).sqrt()),
+            Self::Default => uniform(1.0 / (3.0 * fan_in)),
+            Self::Xavier => uniform(2.0 / (fan_in + fan_out)),
+            Self::Zeros => empty.zero_(),
+            Self::Normal(std) => empty.normal_(0.0, std),
+            Self::KaimingFanIn => empty.normal_(0.0, (2.0 / fan_in).sqrt()),
+            Self::KaimingFanOut => empty.normal_(0.0, (2.0 / fan_out).sqrt()),
         }
     }
-}
-
-/// Uninitialised f32.
-fn empty(shape: &[i64], device: Device) -> Tensor {
-    Tensor::empty(shape, (Kind::Float, device))
 }
 
 /// Convolution with a square kernel and no bias.
@@ -54,7 +65,9 @@ impl Conv2d {
         stride: i64,
         init: Init,
     ) -> Self {
-        let weight = init.draw(&[out_channels, in_channels, kernel, kernel], path.device());
+        let fans = (in_channels * kernel * kernel, out_channels * kernel * kernel);
+        let shape = [out_channels, in_channels, kernel, kernel];
+        let weight = init.draw(&shape, fans, path.device());
         Self { weight: path.add("weight", weight, true), stride, padding: kernel / 2 }
     }
 
@@ -122,15 +135,48 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// The bias drawn as PyTorch's default: uniform with variance `1 / (3·in_features)`.
-    pub(crate) fn new(path: &Path, in_features: i64, out_features: i64) -> Self {
-        let weight = Init::Default.draw(&[out_features, in_features], path.device());
-        let bound = (in_features as f64).recip().sqrt();
-        let bias = empty(&[out_features], path.device()).uniform_(-bound, bound);
+    pub(crate) fn new(
+        path: &Path,
+        in_features: i64,
+        out_features: i64,
+        weight: Init,
+        bias: Init,
+    ) -> Self {
+        let fans = (in_features, out_features);
+        let weight = weight.draw(&[out_features, in_features], fans, path.device());
+        let bias = bias.draw(&[out_features], fans, path.device());
         Self { weight: path.add("weight", weight, true), bias: path.add("bias", bias, true) }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
     }
+}
+
+/// Layer normalisation over the last dimension (Ba et al. 2016, arXiv:1607.06450).
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(path: &Path, features: i64, eps: f64) -> Self {
+        let float = (Kind::Float, path.device());
+        Self {
+            weight: path.add("weight", Tensor::ones(features, float), true),
+            bias: path.add("bias", Tensor::zeros(features, float), true),
+            eps,
+        }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+/// Dropout with the given probability of zero (Srivastava et al. 2014), in train mode only.
+pub(crate) fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
+    if probability > 0.0 && mode == Mode::Train { x.dropout(probability, true) } else { x }
 }

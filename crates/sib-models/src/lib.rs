@@ -4,9 +4,11 @@
 //! [`Backbone`](sib_core::Backbone) that training, explainers and metrics work with.
 
 mod arch;
+mod densenet;
 mod layers;
 mod model;
 mod resnet;
+mod vit;
 
 pub use arch::Arch;
 pub use model::{LoadReport, Model, ModelOptions, Reshaped};

@@ -12,12 +12,35 @@ use tch::{Device, Kind, Tensor, nn};
 use crate::Arch;
 
 /// Options of the networks that do not change their state dict; active in train mode only.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ModelOptions {}
+pub struct ModelOptions {
+    /// Probability of dropping a value: of each dense layer's output in DenseNet; of the position
+    /// embedding's, attention's and multi-layer perceptron's outputs in ViT. ResNets have none.
+    pub dropout: f64,
+    /// Probability of dropping an attention weight in ViT.
+    pub attention_dropout: f64,
+}
 
 impl ModelOptions {
-    pub(crate) fn check(&self, _arch: Arch) -> Result<()> {
+    /// Checks that the probabilities are in `[0,1)` and that `arch` has a use for them.
+    pub(crate) fn check(&self, arch: Arch) -> Result<()> {
+        let (drops, attends) = match arch {
+            Arch::ResNet18 | Arch::ResNet50 => (false, false),
+            Arch::DenseNet121 => (true, false),
+            Arch::VitB32 => (true, true),
+        };
+        for (key, value, has_it) in [
+            ("dropout", self.dropout, drops),
+            ("attention_dropout", self.attention_dropout, attends),
+        ] {
+            if value != 0.0 && !has_it {
+                return Err(Error::invalid(key, value, format!("0: {arch} has none")));
+            }
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::invalid(key, value, "a probability in [0, 1)"));
+            }
+        }
         Ok(())
     }
 }

@@ -129,7 +129,8 @@ impl ResNet {
                 })
                 .collect()
         });
-        Self { stem, stages, fc: Linear::new(&(path / "fc"), channels, num_classes) }
+        let fc = Linear::new(&(path / "fc"), channels, num_classes, Init::Default, Init::Default);
+        Self { stem, stages, fc }
     }
 }
 
