@@ -28,16 +28,57 @@ pub enum Form {
     Exponential,
 }
 
-/// Settings of the objective; the defaults are the paper's.
+/// Who sets λ_bg and λ_fg during training (decision F4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// `lambda_bg` and `lambda_fg` as they are.
+    #[default]
+    Fixed,
+    /// Rescaled so that each term's gradient norm is a set share of cross-entropy's.
+    GradientShare,
+}
+
+/// The shares of [`Weights::GradientShare`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ObjectiveConfig {
+pub struct GradientShare {
+    /// `‖λ_bg ∇L_bg‖ / ‖∇L_ce‖`, at least 0.
+    pub background: f64,
+    /// `‖λ_fg ∇L_fg‖ / ‖∇L_ce‖`, at least 0.
+    pub foreground: f64,
+    /// Steps between two measurements of the three norms, at least 1.
+    pub every_steps: u64,
+    /// Weight of the past in the exponential average of the measured ratios, in `[0, 1)`.
+    pub momentum: f64,
+}
+
+impl Default for GradientShare {
+    fn default() -> Self {
+        Self { background: 0.1, foreground: 0.1, every_steps: 20, momentum: 0.9 }
+    }
+}
+
+/// Settings of the objective and of when training applies it; the defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SibConfig {
+    /// Whether the two terms are trained on at all; otherwise cross-entropy alone.
+    pub enabled: bool,
     /// λ_bg, weight of the background term; at least 0.
     pub lambda_bg: f64,
     /// λ_fg, weight of the foreground term; at least 0.
     pub lambda_fg: f64,
     /// How the terms enter the total.
     pub form: Form,
+    /// Apply the terms on every k-th step, with k times the weight; at least 1 (decision F3).
+    pub every: u64,
+    /// First epoch, counted from 0, that the terms are applied in.
+    pub start_epoch: u64,
+    /// Who sets the two weights.
+    pub weights: Weights,
+    /// Settings of `weights = "gradient-share"`.
+    pub gradient_share: GradientShare,
     /// How R is computed.
     pub vjp: VjpConfig,
     /// How the mask is made from R.
@@ -48,18 +89,32 @@ pub struct ObjectiveConfig {
     pub background: BackgroundConfig,
 }
 
-impl Default for ObjectiveConfig {
+impl Default for SibConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             lambda_bg: 1000.0,
             lambda_fg: 0.01,
             form: Form::Linear,
+            every: 1,
+            start_epoch: 0,
+            weights: Weights::Fixed,
+            gradient_share: GradientShare::default(),
             vjp: VjpConfig::default(),
             mask: MaskConfig::default(),
             hsic: HsicConfig::default(),
             background: BackgroundConfig::default(),
         }
     }
+}
+
+/// λ_bg and λ_fg as they stand at a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lambdas {
+    /// Weight of the background term.
+    pub background: f64,
+    /// Weight of the foreground term.
+    pub foreground: f64,
 }
 
 /// One batch's terms, each a scalar that can be differentiated with respect to the weights.
@@ -86,16 +141,37 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> 
     logits.cross_entropy_loss(labels, class_weights, Reduction::Mean, -100, label_smoothing)
 }
 
-impl ObjectiveConfig {
+impl SibConfig {
     /// Checks the settings' ranges; `prefix` names the table they stand in.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
     pub fn validate(&self, prefix: &str) -> Result<()> {
-        for (key, value) in [("lambda_bg", self.lambda_bg), ("lambda_fg", self.lambda_fg)] {
+        let share = &self.gradient_share;
+        for (key, value) in [
+            ("lambda_bg", self.lambda_bg),
+            ("lambda_fg", self.lambda_fg),
+            ("gradient_share.background", share.background),
+            ("gradient_share.foreground", share.foreground),
+        ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 0"));
             }
+        }
+        for (key, value) in
+            [("every", self.every), ("gradient_share.every_steps", share.every_steps)]
+        {
+            if value == 0 {
+                return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 1"));
+            }
+        }
+        if !(0.0..1.0).contains(&share.momentum) {
+            let key = format!("{prefix}.gradient_share.momentum");
+            return Err(Error::invalid(key, share.momentum, "a number in [0, 1)"));
+        }
+        if self.mask.kind == MaskKind::Hard {
+            let key = format!("{prefix}.mask.kind");
+            return Err(Error::invalid(key, "hard", "soft or max-norm: steps have no gradient"));
         }
         self.vjp.validate(&format!("{prefix}.vjp"))?;
         self.mask.validate(&format!("{prefix}.mask"))?;
@@ -139,18 +215,22 @@ impl ObjectiveConfig {
         Ok(Terms { logits, cross_entropy, foreground, background, vjp, mask })
     }
 
-    /// The two S-IB terms as they enter the total: weighted L_bg and weighted L_fg.
-    pub fn weighted(&self, terms: &Terms) -> (Tensor, Tensor) {
+    /// The weights as configured.
+    pub fn lambdas(&self) -> Lambdas {
+        Lambdas { background: self.lambda_bg, foreground: self.lambda_fg }
+    }
+
+    /// `L_IB`: both terms in the form that is set, weighted (eq. 29): a scalar.
+    pub fn information_bottleneck(&self, terms: &Terms, lambdas: Lambdas) -> Tensor {
         let enter = |term: &Tensor, lambda: f64| match self.form {
             Form::Linear => term * lambda,
             Form::Exponential => term.expm1() * lambda,
         };
-        (enter(&terms.background, self.lambda_bg), enter(&terms.foreground, self.lambda_fg))
+        enter(&terms.background, lambdas.background) + enter(&terms.foreground, lambdas.foreground)
     }
 
-    /// `L = L_ce + λ_bg·L_bg + λ_fg·L_fg` in the form that is set (eq. 30): a scalar.
+    /// `L = L_ce + L_IB` with the configured weights (eq. 30): a scalar.
     pub fn total(&self, terms: &Terms) -> Tensor {
-        let (background, foreground) = self.weighted(terms);
-        &terms.cross_entropy + background + foreground
+        &terms.cross_entropy + self.information_bottleneck(terms, self.lambdas())
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Error, Result, tensor::scalar};
+use crate::{Error, Result, tensor::rows};
 
 /// Whose gradient with respect to the image R is (decision B1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl VjpConfig {
     }
 }
 
-/// Mean over the batch of the Euclidean norm of each image's R.
-pub fn mean_norm(r: &Tensor) -> f64 {
-    scalar(&r.flatten(1, -1).norm_scalaropt_dim(2, [-1i64].as_slice(), false).mean(None::<Kind>))
+/// Mean over the batch of the Euclidean norm of each image's R: a scalar.
+pub fn mean_norm(r: &Tensor) -> Tensor {
+    rows(r).norm_scalaropt_dim(2, [-1i64].as_slice(), false).mean(None::<Kind>)
 }

@@ -2,8 +2,8 @@
 
 use sib_core::information::Estimator;
 use sib_core::objective::{
-    BackgroundConfig, Form, HsicConfig, MaskConfig, MaskKind, Normalise, ObjectiveConfig,
-    RowNormalise, Scalar, Terms, Variance, VjpConfig, cross_entropy,
+    BackgroundConfig, Form, HsicConfig, MaskConfig, MaskKind, Normalise, RowNormalise, Scalar,
+    SibConfig, Terms, Variance, VjpConfig, cross_entropy,
 };
 use sib_core::{Backbone, Mode, tensor::scalar, testing::formula_tensor};
 use tch::{Kind, Tensor};
@@ -23,7 +23,7 @@ fn direction(net: &SmoothNet) -> Weights {
     net.0.iter().map(by_formula).collect()
 }
 
-fn terms(config: &ObjectiveConfig, net: &SmoothNet) -> Terms {
+fn terms(config: &SibConfig, net: &SmoothNet) -> Terms {
     let (images, labels) = batch();
     config.terms(net, &images, Mode::Train, |logits| cross_entropy(logits, &labels, 0.0)).unwrap()
 }
@@ -37,15 +37,15 @@ fn directional_derivative(net: &SmoothNet, loss: &Tensor, u: &Weights) -> f64 {
 }
 
 /// Every choice of each setting, all else as in the paper.
-fn variants() -> Vec<(&'static str, ObjectiveConfig)> {
-    let paper = ObjectiveConfig::default;
-    let vjp = |vjp| ObjectiveConfig { vjp, ..paper() };
-    let mask = |mask| ObjectiveConfig { mask, ..paper() };
-    let hsic = |hsic| ObjectiveConfig { hsic, ..paper() };
-    let background = |background| ObjectiveConfig { background, ..paper() };
+fn variants() -> Vec<(&'static str, SibConfig)> {
+    let paper = SibConfig::default;
+    let vjp = |vjp| SibConfig { vjp, ..paper() };
+    let mask = |mask| SibConfig { mask, ..paper() };
+    let hsic = |hsic| SibConfig { hsic, ..paper() };
+    let background = |background| SibConfig { background, ..paper() };
     vec![
         ("paper", paper()),
-        ("exponential", ObjectiveConfig { form: Form::Exponential, ..paper() }),
+        ("exponential", SibConfig { form: Form::Exponential, ..paper() }),
         ("rms", vjp(VjpConfig { normalise: Normalise::Rms, ..VjpConfig::default() })),
         ("temperature", vjp(VjpConfig { temperature: 2.0, ..VjpConfig::default() })),
         ("max-norm", mask(MaskConfig { kind: MaskKind::MaxNorm, ..MaskConfig::default() })),
@@ -81,7 +81,7 @@ fn the_vjp_is_the_derivative_of_half_the_squared_posterior() {
 
 #[test]
 fn the_gradient_of_each_term_of_each_variant_equals_finite_differences() {
-    type Pick = fn(&ObjectiveConfig, &Terms) -> Tensor;
+    type Pick = fn(&SibConfig, &Terms) -> Tensor;
     let picks: [(&str, Pick); 4] = [
         ("cross-entropy", |_, t| t.cross_entropy.shallow_clone()),
         ("foreground", |_, t| t.foreground.shallow_clone()),
@@ -156,7 +156,7 @@ fn the_derivative_through_the_vector_is_part_of_the_default() {
 fn the_directional_oracle_agrees() {
     // With v = ∂L_IB/∂R at R as a leaf: ∇_w L_IB = d/dε ∇_w φ(x + εv), φ = Σ ½‖p‖².
     let net = SmoothNet::new(CLASSES);
-    let config = ObjectiveConfig::default();
+    let config = SibConfig::default();
     let (images, _) = batch();
     let parameters: Vec<&Tensor> = net.0.values().collect();
     let flat = |gradients: Vec<Tensor>| {
@@ -164,8 +164,8 @@ fn the_directional_oracle_agrees() {
     };
 
     let here = terms(&config, &net);
-    let (background, foreground) = config.weighted(&here);
-    let exact = flat(Tensor::run_backward(&[background + foreground], &parameters, true, false));
+    let loss = config.information_bottleneck(&here, config.lambdas());
+    let exact = flat(Tensor::run_backward(&[loss], &parameters, true, false));
 
     let r = here.vjp.detach().set_requires_grad(true);
     let mask = config.mask.apply(&r).unwrap().mask;
@@ -190,7 +190,7 @@ fn the_directional_oracle_agrees() {
 
 #[test]
 fn the_split_of_r_loses_nothing() {
-    let here = terms(&ObjectiveConfig::default(), &SmoothNet::new(CLASSES));
+    let here = terms(&SibConfig::default(), &SmoothNet::new(CLASSES));
     let (r, m) = (&here.vjp, &here.mask);
     let sum = r * m + r * (1.0 - m);
     let difference: Tensor = sum - r;
@@ -199,7 +199,7 @@ fn the_split_of_r_loses_nothing() {
 
 #[test]
 fn a_single_image_is_refused() {
-    let error = ObjectiveConfig::default()
+    let error = SibConfig::default()
         .terms(&SmoothNet::new(CLASSES), &batch().0.narrow(0, 0, 1), Mode::Train, |z| z.mean(None))
         .unwrap_err();
     assert_eq!(

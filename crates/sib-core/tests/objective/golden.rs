@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sib_core::objective::{Form, MaskConfig, MaskKind, ObjectiveConfig, cross_entropy};
+use sib_core::objective::{Form, MaskConfig, MaskKind, SibConfig, cross_entropy};
 use sib_core::testing::{golden_path, relative_difference, shared_path};
 use sib_core::{Mode, tensor::scalar};
 use tch::{Kind, Tensor};
@@ -30,8 +30,8 @@ fn check(path: &Path, window_px: i64, tolerance: f64) {
     };
 
     let mask = MaskConfig { window_px: Some(window_px), ..MaskConfig::default() };
-    let linear = ObjectiveConfig { mask: mask.clone(), ..ObjectiveConfig::default() };
-    let exponential = ObjectiveConfig { form: Form::Exponential, ..linear.clone() };
+    let linear = SibConfig { mask: mask.clone(), ..SibConfig::default() };
+    let exponential = SibConfig { form: Form::Exponential, ..linear.clone() };
     let terms = linear
         .terms(&net, images, Mode::Train, |logits| cross_entropy(logits, labels, 0.0))
         .unwrap();
