@@ -1,1 +1,26 @@
-//! placeholder
+//! The command line of S-IB as a library; `main.rs` only calls [`run`].
+
+mod checkpoint;
+mod cli;
+mod commands;
+mod config;
+mod environment;
+mod error;
+mod images;
+mod progress;
+mod run_dir;
+mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Parses the process's arguments and runs the command they name.
+///
+/// Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
+pub fn run() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(error::report(&error)),
+    }
+}

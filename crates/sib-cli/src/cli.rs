@@ -1,0 +1,45 @@
+//! The commands and their arguments.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{doctor, evaluate, explain, predict, table, train};
+
+/// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
+/// and evaluate them.
+#[derive(Debug, Parser)]
+#[command(name = "sib-cli", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network, plainly or with S-IB
+    Train(train::Arguments),
+    /// Print the most probable classes of images as CSV
+    Predict(predict::Arguments),
+    /// Write heatmaps of images: raw maps, overlays, a manifest
+    Explain(explain::Arguments),
+    /// Measure accuracy and localization on a dataset
+    Evaluate(evaluate::Arguments),
+    /// Join evaluation folders into a table of the paper
+    Table(table::Arguments),
+    /// Print versions, devices and where libtorch was found
+    Doctor(doctor::Arguments),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(arguments) => train::run(&arguments),
+            Command::Predict(arguments) => predict::run(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Evaluate(arguments) => evaluate::run(&arguments),
+            Command::Table(arguments) => table::run(&arguments),
+            Command::Doctor(arguments) => doctor::run(&arguments),
+        }
+    }
+}
