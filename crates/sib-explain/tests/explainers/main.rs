@@ -1,0 +1,6 @@
+//! The explainers against closed forms, against themselves and against other implementations.
+
+mod closed_form;
+mod methods;
+mod properties;
+mod toys;
