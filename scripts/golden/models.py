@@ -1,5 +1,5 @@
-"""torchvision's four networks: state-dict keys, logits, running statistics, and the gradient of the
-S-IB objective, in plain PyTorch, with respect to every parameter.
+"""torchvision's four networks: state-dict keys, initialisation, logits, running statistics, and the
+gradient of the S-IB objective, in plain PyTorch, with respect to every parameter.
 
 Weights and images are by formula, so the files hold outputs only. Of a gradient or a running
 statistic two numbers are kept: its norm and its dot product with the formula's tensor of its name.
@@ -174,8 +174,23 @@ def state_dict_keys(arch: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def initialisation(arch: str, seed: int) -> torch.Tensor:
+    """Mean, standard deviation and largest magnitude of each tensor of a new network's state dict,
+    in the order of the sorted keys."""
+    torch.manual_seed(seed)
+    state = getattr(torchvision.models, arch)(weights=None).state_dict()
+    rows = [
+        torch.stack([value.mean(), value.std(correction=0), value.abs().max()])
+        for value in (state[name].double() for name in sorted(state))
+    ]
+    return torch.stack(rows)
+
+
 def make(out, seed) -> None:
     for arch in ARCHS:
+        save_file(
+            {"moments": initialisation(arch, seed)}, out / f"models_{arch}_init.safetensors"
+        )
         (out / f"models_{arch}_keys.txt").write_text(state_dict_keys(arch))
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         save_file(network(arch, seed), out / f"models_{arch}.safetensors", metadata=versions)

@@ -141,3 +141,94 @@ fn pattern(key: &str) -> String {
     }
     pattern
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn torchvision_keys(arch: Arch) -> Vec<String> {
+        let path = sib_core::testing::golden_path(&format!("models_{arch}_keys.txt"));
+        let text = std::fs::read_to_string(path).expect("golden file");
+        text.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+    }
+
+    /// The keys after translation of those that `respell` makes of torchvision's.
+    fn translated(arch: Arch, respell: impl Fn(&str) -> String) -> (usize, Vec<String>) {
+        let keys = torchvision_keys(arch);
+        let state: BTreeMap<_, _> =
+            keys.iter().map(|key| (respell(key), Tensor::from(0.0))).collect();
+        let changed = keys.iter().filter(|key| !state.contains_key(*key)).count();
+        (changed, translate(state, arch).unwrap().0.into_keys().collect())
+    }
+
+    #[test]
+    fn today_s_keys_stay() {
+        for arch in Arch::ALL {
+            assert_eq!(translated(arch, str::to_owned), (0, torchvision_keys(arch)));
+        }
+    }
+
+    #[test]
+    fn densenet_s_old_keys_are_translated() {
+        let old = |key: &str| {
+            let mut key = key.to_owned();
+            if key.contains("denselayer") {
+                for part in ["norm1", "norm2", "conv1", "conv2"] {
+                    let (word, number) = part.split_at(4);
+                    key = key.replace(&format!(".{part}."), &format!(".{word}.{number}."));
+                }
+            }
+            key
+        };
+        // In each of 58 dense layers: two norms of 5 tensors and two convolutions.
+        let (changed, keys) = translated(Arch::DenseNet121, old);
+        assert_eq!((changed, keys), (58 * 12, torchvision_keys(Arch::DenseNet121)));
+    }
+
+    #[test]
+    fn timm_s_and_old_torchvision_s_vit_keys_are_translated() {
+        let timm = |key: &str| match key {
+            "class_token" => "cls_token".to_owned(),
+            "encoder.pos_embedding" => "pos_embed".to_owned(),
+            _ => {
+                if let Some(rest) = key.strip_prefix("encoder.layers.encoder_layer_") {
+                    format!("blocks.{rest}")
+                        .replace("ln_", "norm")
+                        .replace("self_attention.in_proj_", "attn.qkv.")
+                        .replace("self_attention.out_proj", "attn.proj")
+                        .replace("mlp.0", "mlp.fc1")
+                        .replace("mlp.3", "mlp.fc2")
+                } else {
+                    key.replace("conv_proj", "patch_embed.proj")
+                        .replace("encoder.ln.", "norm.")
+                        .replace("heads.head.", "head.")
+                }
+            }
+        };
+        assert_eq!(timm("encoder.layers.encoder_layer_3.mlp.0.bias"), "blocks.3.mlp.fc1.bias");
+        let keys = torchvision_keys(Arch::VitB32);
+        assert_eq!(translated(Arch::VitB32, timm), (152, keys.clone()));
+        let old = |key: &str| key.replace("mlp.0", "mlp.linear_1").replace("mlp.3", "mlp.linear_2");
+        assert_eq!(translated(Arch::VitB32, old), (48, keys));
+    }
+
+    #[test]
+    fn position_embeddings_of_another_size_are_resized_and_reported() {
+        let embedding = Tensor::ones([1, 1 + 12 * 12, 4], (Kind::Float, Device::Cpu));
+        let state = BTreeMap::from([("pos_embed".to_owned(), embedding)]);
+        let (state, resized) = translate(state, Arch::VitB32).unwrap();
+        assert_eq!(state["encoder.pos_embedding"].size(), [1, 50, 4]);
+        assert_eq!(resized[0].have, [1, 145, 4]);
+        // Bicubic weights sum to one.
+        let error = (&state["encoder.pos_embedding"] - 1.0).abs().max();
+        assert!(error.double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn two_spellings_of_one_tensor_are_refused() {
+        let state = ["cls_token", "class_token"].map(|key| (key.to_owned(), Tensor::from(0.0)));
+        assert!(translate(state.into(), Arch::VitB32).is_err());
+    }
+}

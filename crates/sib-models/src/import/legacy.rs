@@ -14,6 +14,8 @@ use super::{Problem, open_file};
 
 /// The number that the first pickle holds.
 const MARK: i128 = 0x1950_a86a_20f9_469c_fc6c;
+/// What is said of files that do not begin with it.
+const STRANGER: &str = "neither a PyTorch nor a safetensors file";
 /// The only version of the format.
 const VERSION: i128 = 1001;
 
@@ -26,10 +28,10 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
 }
 
 fn read(mut file: BufReader<File>, length: u64) -> Result<Opened, Problem> {
-    let (objects, root) = pickle::read(&mut file)
-        .map_err(|problem| format!("neither a PyTorch nor a safetensors file: {problem}"))?;
+    let (objects, root) =
+        pickle::read(&mut file).map_err(|problem| format!("{STRANGER}: {problem}"))?;
     if !matches!(objects.get(root), Object::Int(MARK)) {
-        return Err("a pickle, but not one that PyTorch wrote".to_owned());
+        return Err(STRANGER.to_owned());
     }
     let (objects, root) = pickle::read(&mut file)?;
     if !matches!(objects.get(root), Object::Int(VERSION)) {
