@@ -1,0 +1,70 @@
+//! Where the object is: boxes or mask of a record as a foreground map at model input size.
+
+use image::GrayImage;
+use serde::{Deserialize, Serialize};
+
+use super::{BBox, MaskSource, Plan, Record};
+use crate::Result;
+
+/// Which annotation is the ground truth of localization.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroundTruth {
+    /// The mask where the record has one, otherwise its boxes.
+    #[default]
+    Auto,
+    /// The union of the boxes.
+    Box,
+    /// The mask.
+    Mask,
+}
+
+/// The annotation that a [`GroundTruth`] selects from a record.
+#[derive(Debug, Clone, Copy)]
+pub enum Annotation<'a> {
+    /// A segmentation.
+    Mask(&'a MaskSource),
+    /// One box or more.
+    Boxes(&'a [BBox]),
+}
+
+impl GroundTruth {
+    /// The annotation of `record`; `None` where it has none of the kind.
+    pub fn of(self, record: &Record) -> Option<Annotation<'_>> {
+        let boxes = (!record.boxes.is_empty()).then_some(Annotation::Boxes(&record.boxes));
+        let mask = record.mask.as_ref().map(Annotation::Mask);
+        match self {
+            Self::Auto => mask.or(boxes),
+            Self::Box => boxes,
+            Self::Mask => mask,
+        }
+    }
+}
+
+impl Annotation<'_> {
+    /// The foreground `[H,W]`, row-major, after the geometry of `plan`: a mask goes through it with
+    /// nearest neighbour, boxes analytically before they are rasterised (a pixel is foreground
+    /// where its centre is inside one).
+    ///
+    /// # Errors
+    /// Where the mask cannot be read, or its size is not the image's.
+    pub fn rasterise(self, plan: &Plan) -> Result<Vec<bool>> {
+        let (width, height) = plan.output_size();
+        match self {
+            Self::Mask(source) => {
+                let (source_width, source_height) = plan.source_size();
+                let mask: GrayImage = plan.mask(source.load(source_width, source_height)?);
+                Ok(mask.iter().map(|&value| value > 0).collect())
+            }
+            Self::Boxes(boxes) => {
+                let mut foreground = vec![false; width as usize * height as usize];
+                for bbox in boxes {
+                    if let Some(bbox) = plan.bbox(bbox) {
+                        bbox.fill(&mut foreground, width as usize);
+                    }
+                }
+                Ok(foreground)
+            }
+        }
+    }
+}

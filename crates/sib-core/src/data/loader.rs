@@ -1,0 +1,352 @@
+//! Batches, decoded in parallel ahead of the consumer.
+//!
+//! What a batch holds depends on (seed, epoch, position) alone: order and random choices are keyed
+//! by them, never by which thread came first.
+
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use image::RgbImage;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tch::{Device, Tensor};
+
+use super::random::{Use, stream};
+use super::{BBox, Dataset, GroundTruth, Plan, Transform};
+use crate::{Error, Result};
+
+/// What to do about an image that cannot be decoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUnreadable {
+    /// The epoch ends with its error.
+    #[default]
+    Fail,
+    /// It is left out and listed in [`Epoch::unreadable`].
+    Skip,
+}
+
+/// How a [`Loader`] makes batches.
+#[derive(Debug, Clone)]
+pub struct LoaderOptions {
+    /// Images a batch.
+    pub batch_size: usize,
+    /// A new order each epoch; otherwise that of the records.
+    pub shuffle: bool,
+    /// Leaves out a last batch that is not full.
+    pub drop_last: bool,
+    /// Of the order and of the transforms.
+    pub seed: u64,
+    /// Decoding threads; `None` for one a core.
+    pub workers: Option<NonZeroUsize>,
+    /// Batches that are ready ahead of the consumer.
+    pub prefetch_batches: usize,
+    /// The ground truth to carry along; `None` for none.
+    pub ground_truth: Option<GroundTruth>,
+    /// What to do about an image that cannot be decoded.
+    pub on_unreadable: OnUnreadable,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        Self {
+            batch_size: 64,
+            shuffle: false,
+            drop_last: false,
+            seed: 0,
+            workers: None,
+            prefetch_batches: 2,
+            ground_truth: None,
+            on_unreadable: OnUnreadable::Fail,
+        }
+    }
+}
+
+/// Images with what is known of them.
+#[derive(Debug)]
+pub struct Batch {
+    /// Normalised, `[B,3,H,W]`, f32.
+    pub images: Tensor,
+    /// Class indices `[B]`, i64.
+    pub labels: Tensor,
+    /// Positions in [`Dataset::records`].
+    pub indices: Vec<usize>,
+    /// Ids of the records.
+    pub ids: Vec<String>,
+    /// Foreground `[B,H,W]`, bool, where [`LoaderOptions::ground_truth`] asks for it. Rows of
+    /// records without such an annotation are all false; see [`Batch::annotated`].
+    pub ground_truth: Option<Tensor>,
+    /// Whether the record has the ground truth asked for.
+    pub annotated: Vec<bool>,
+    /// Boxes in pixels of the model's input, clipped; those outside it are gone.
+    pub boxes: Vec<Vec<BBox>>,
+}
+
+impl Batch {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether it holds no image; a loader makes no such batch.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The batch with its tensors on `device`.
+    #[must_use]
+    pub fn to(self, device: Device) -> Self {
+        Self {
+            images: self.images.to_device(device),
+            labels: self.labels.to_device(device),
+            ground_truth: self.ground_truth.map(|foreground| foreground.to_device(device)),
+            ..self
+        }
+    }
+}
+
+/// An image that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Id of the record.
+    pub id: String,
+    /// Why, naming the file.
+    pub error: String,
+}
+
+/// Makes the batches of a dataset's epochs.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+/// What the epochs' threads need.
+#[derive(Debug)]
+struct Shared {
+    dataset: Dataset,
+    transform: Transform,
+    options: LoaderOptions,
+    pool: ThreadPool,
+}
+
+impl Loader {
+    /// A loader over all records of `dataset`.
+    ///
+    /// # Errors
+    /// Where the batch size is zero, no batch would come of it, or threads cannot be started.
+    pub fn new(dataset: Dataset, transform: Transform, options: LoaderOptions) -> Result<Self> {
+        if options.batch_size == 0 {
+            return Err(Error::invalid("batch_size", 0, "at least 1"));
+        }
+        if options.drop_last && dataset.records.len() < options.batch_size {
+            return Err(Error::invalid(
+                "batch_size",
+                options.batch_size,
+                format!("at most the {} images of the split", dataset.records.len()),
+            ));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(options.workers.map_or(0, NonZeroUsize::get))
+            .thread_name(|i| format!("decode-{i}"))
+            .build()
+            .map_err(|error| Error::invalid("workers", error, "threads that can be started"))?;
+        Ok(Self { shared: Arc::new(Shared { dataset, transform, options, pool }) })
+    }
+
+    /// The dataset it reads.
+    pub fn dataset(&self) -> &Dataset {
+        &self.shared.dataset
+    }
+
+    /// Batches of a whole epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        let LoaderOptions { batch_size, drop_last, .. } = self.shared.options;
+        let len = self.shared.dataset.records.len();
+        if drop_last { len / batch_size } else { len.div_ceil(batch_size) }
+    }
+
+    /// The batches of `epoch` from position `first_batch` on, the same as when all are taken.
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        let shared = Arc::clone(&self.shared);
+        let batches = self.batches_per_epoch();
+        let unreadable = Arc::new(Mutex::new(Vec::new()));
+        let (sender, receiver) = sync_channel(shared.options.prefetch_batches);
+        let worker = std::thread::spawn({
+            let unreadable = Arc::clone(&unreadable);
+            move || {
+                let order = shared.order(epoch);
+                let size = shared.options.batch_size;
+                for indices in order.chunks(size).take(batches).skip(first_batch) {
+                    let batch = shared.batch(epoch, indices, &unreadable);
+                    let failed = batch.is_err();
+                    // Sending fails where the consumer has gone: nobody waits for more.
+                    if batch.transpose().is_some_and(|batch| sender.send(batch).is_err()) || failed
+                    {
+                        return;
+                    }
+                }
+            }
+        });
+        Epoch {
+            receiver: Some(receiver),
+            worker: Some(worker),
+            remaining: batches.saturating_sub(first_batch),
+            unreadable,
+        }
+    }
+}
+
+/// The batches of an epoch, in order. Dropping it stops the decoding.
+#[derive(Debug)]
+pub struct Epoch {
+    receiver: Option<Receiver<Result<Batch>>>,
+    worker: Option<JoinHandle<()>>,
+    remaining: usize,
+    unreadable: Arc<Mutex<Vec<Unreadable>>>,
+}
+
+impl Epoch {
+    /// The images left out so far ([`OnUnreadable::Skip`]).
+    pub fn unreadable(&self) -> Vec<Unreadable> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the queue and waits for the thread.
+    fn finish(&mut self) -> std::thread::Result<()> {
+        self.receiver = None;
+        self.worker.take().map_or(Ok(()), JoinHandle::join)
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.receiver.as_ref()?.recv().ok();
+        match &batch {
+            Some(Ok(_)) => self.remaining = self.remaining.saturating_sub(1),
+            Some(Err(_)) | None => {
+                self.remaining = 0;
+                if let Err(panic) = self.finish() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+        batch
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        // A panic of the thread is not of interest to a consumer that has gone.
+        let _ = self.finish();
+    }
+}
+
+/// One image ready for its batch.
+struct Sample {
+    index: usize,
+    image: RgbImage,
+    foreground: Option<Vec<bool>>,
+    boxes: Vec<BBox>,
+}
+
+impl Shared {
+    /// Record indices in the order of `epoch`.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.dataset.records.len()).collect();
+        if self.options.shuffle {
+            order.shuffle(&mut stream(Use::Order, self.options.seed, epoch, 0));
+        }
+        order
+    }
+
+    /// The batch of these records; `None` where all of them were left out.
+    fn batch(
+        &self,
+        epoch: u64,
+        indices: &[usize],
+        unreadable: &Mutex<Vec<Unreadable>>,
+    ) -> Result<Option<Batch>> {
+        let samples: Vec<Result<Sample>> = self
+            .pool
+            .install(|| indices.par_iter().map(|&index| self.sample(epoch, index)).collect());
+        let mut kept = Vec::with_capacity(samples.len());
+        for (sample, &index) in samples.into_iter().zip(indices) {
+            match sample {
+                Ok(sample) => kept.push(sample),
+                Err(error) if self.options.on_unreadable == OnUnreadable::Skip => {
+                    unreadable.lock().unwrap_or_else(PoisonError::into_inner).push(Unreadable {
+                        id: self.dataset.records[index].id.clone(),
+                        error: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if kept.is_empty() { Ok(None) } else { self.assemble(kept).map(Some) }
+    }
+
+    /// Decodes and transforms one record.
+    fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
+        let record = &self.dataset.records[index];
+        let image = record.source.load()?;
+        let mut rng = stream(Use::Transform, self.options.seed, epoch, index as u64);
+        let plan: Plan = self.transform.plan(image.width(), image.height(), &mut rng);
+        let annotation = self.options.ground_truth.and_then(|kind| kind.of(record));
+        Ok(Sample {
+            index,
+            image: plan.image(image)?,
+            foreground: annotation.map(|annotation| annotation.rasterise(&plan)).transpose()?,
+            boxes: record.boxes.iter().filter_map(|bbox| plan.bbox(bbox)).collect(),
+        })
+    }
+
+    /// Stacks samples of one size.
+    fn assemble(&self, samples: Vec<Sample>) -> Result<Batch> {
+        let (width, height) = samples[0].image.dimensions();
+        if let Some(other) = samples.iter().find(|s| s.image.dimensions() != (width, height)) {
+            let (w, h) = other.image.dimensions();
+            return Err(Error::malformed(
+                self.dataset.records[other.index].source.name(),
+                format!("{w}x{h} pixels beside {width}x{height} in one batch, expected one size"),
+            ));
+        }
+        let pixels = width as usize * height as usize;
+        let mut values = vec![0.0_f32; samples.len() * 3 * pixels];
+        self.pool.install(|| {
+            values
+                .par_chunks_exact_mut(3 * pixels)
+                .zip(&samples)
+                .for_each(|(values, sample)| self.transform.normalise_into(&sample.image, values));
+        });
+        let (batch, height, width) = (samples.len() as i64, i64::from(height), i64::from(width));
+        let labels: Vec<i64> =
+            samples.iter().map(|s| self.dataset.records[s.index].label as i64).collect();
+        let ground_truth = self.options.ground_truth.map(|_| {
+            let mut foreground = Vec::with_capacity(samples.len() * pixels);
+            for sample in &samples {
+                match &sample.foreground {
+                    Some(map) => foreground.extend_from_slice(map),
+                    None => foreground.resize(foreground.len() + pixels, false),
+                }
+            }
+            Tensor::from_slice(&foreground).reshape([batch, height, width])
+        });
+        Ok(Batch {
+            images: Tensor::from_slice(&values).reshape([batch, 3, height, width]),
+            labels: Tensor::from_slice(&labels),
+            ids: samples.iter().map(|s| self.dataset.records[s.index].id.clone()).collect(),
+            annotated: samples.iter().map(|s| s.foreground.is_some()).collect(),
+            indices: samples.iter().map(|s| s.index).collect(),
+            boxes: samples.into_iter().map(|s| s.boxes).collect(),
+            ground_truth,
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Oxford-IIIT Pet (Parkhi et al. 2012, doi:10.1109/CVPR.2012.6248092): `images/`,
+//! `annotations/{trainval,test}.txt`, trimaps (1 foreground, 2 background, 3 border) and, for some
+//! images, head boxes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{
+    Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, missing_images, read_text,
+    require_layout, voc,
+};
+use crate::{Error, Result};
+
+pub(crate) const LAYOUT: &str = "images/*.jpg, annotations/{trainval.txt,test.txt}, \
+                                 annotations/trimaps/*.png, annotations/xmls/*.xml";
+
+/// One line of a split file.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    image: String,
+    class_id: usize,
+}
+
+pub(crate) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
+    require_layout(root, LAYOUT, &["images", "annotations/trainval.txt", "annotations/test.txt"])?;
+    let annotations = root.join("annotations");
+    let file = |split: Split| match split {
+        Split::Train => annotations.join("trainval.txt"),
+        Split::Test => annotations.join("test.txt"),
+    };
+    let mut lines = Vec::new();
+    for part in [Split::Train, Split::Test] {
+        let path = file(part);
+        let read = parse(&read_text(&path)?).map_err(|problem| Error::malformed(&path, problem))?;
+        lines.extend(read.into_iter().map(|line| (part, line)));
+    }
+
+    // The classes are those of both splits together, so that labels agree between them.
+    let image = |name: &str| root.join("images").join(format!("{name}.jpg"));
+    let total = lines.iter().filter(|(part, _)| *part == split).count();
+    let mut missing = Vec::new();
+    lines.retain(|(part, line)| {
+        let there = image(&line.image).is_file();
+        if !there && *part == split {
+            missing.push(format!("images/{}.jpg", line.image));
+        }
+        there || !allow_missing
+    });
+    if !missing.is_empty() && !allow_missing {
+        return Err(missing_images(&file(split), &missing, total));
+    }
+    let names: BTreeMap<usize, String> =
+        lines.iter().map(|(_, line)| (line.class_id, breed(&line.image).to_owned())).collect();
+    let ids: Vec<usize> = names.keys().copied().collect();
+
+    let records = lines
+        .into_iter()
+        .filter(|(part, _)| *part == split)
+        .map(|(_, line)| {
+            let trimap = annotations.join("trimaps").join(format!("{}.png", line.image));
+            let xml = annotations.join("xmls").join(format!("{}.xml", line.image));
+            Ok(Record {
+                source: Source::stored(image(&line.image)),
+                label: ids.binary_search(&line.class_id).unwrap_or_default(),
+                boxes: if xml.is_file() { voc::read(&xml)? } else { Vec::new() },
+                mask: trimap
+                    .is_file()
+                    .then_some(MaskSource::File { path: trimap, rule: MaskRule::Equals(1) }),
+                id: line.image,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Dataset {
+        name: DatasetName::Pets,
+        split,
+        classes: names.into_values().collect(),
+        records,
+        missing: missing.len(),
+    })
+}
+
+/// The breed in an image's name: all but the running number.
+fn breed(image: &str) -> &str {
+    image.rsplit_once('_').map_or(image, |(breed, _)| breed)
+}
+
+/// The lines `image class species breed` of a split file; `#` starts a comment.
+fn parse(text: &str) -> Result<Vec<Line>, String> {
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|(i, line)| {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next().and_then(|id| id.parse().ok())) {
+                (Some(image), Some(class_id)) if !image.contains(['/', '\\']) => {
+                    Ok(Line { image: image.to_owned(), class_id })
+                }
+                _ => Err(format!("line {}: expected `image class species breed`", i + 1)),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,103 @@
+//! Where the pixels of an image and of its mask come from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use image::{GrayImage, RgbImage};
+
+use super::decode::{self, Orientation};
+use super::synthetic::{self, Scene};
+use crate::{Error, Result};
+
+/// The pixels of an image.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// An image file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether its EXIF orientation is applied.
+        orientation: Orientation,
+    },
+    /// An image made on demand.
+    Synthetic(Arc<Scene>),
+}
+
+impl Source {
+    /// A file of a benchmark, read as its annotators and peers read it: pixels as stored.
+    pub(crate) fn stored(path: PathBuf) -> Self {
+        Self::File { path, orientation: Orientation::AsStored }
+    }
+
+    /// Decodes or makes the image.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is no image; the error names it.
+    pub fn load(&self) -> Result<RgbImage> {
+        match self {
+            Self::File { path, orientation } => decode::rgb(path, *orientation),
+            Self::Synthetic(scene) => Ok(scene.image()),
+        }
+    }
+
+    /// What errors call it: the file.
+    pub(crate) fn name(&self) -> PathBuf {
+        match self {
+            Self::File { path, .. } => path.clone(),
+            Self::Synthetic(scene) => synthetic::name(scene),
+        }
+    }
+}
+
+/// Which values of a mask file are foreground.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskRule {
+    /// Exactly this value (trimaps).
+    Equals(u8),
+    /// This value and above (grey masks).
+    AtLeast(u8),
+}
+
+/// The pixels of a segmentation.
+#[derive(Debug, Clone)]
+pub enum MaskSource {
+    /// A grey image file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its foreground values.
+        rule: MaskRule,
+    },
+    /// The exact mask of an image made on demand.
+    Synthetic(Arc<Scene>),
+}
+
+impl MaskSource {
+    /// The mask at the size of the stored image: 255 in the foreground, 0 elsewhere.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is no image, or has not the image's size.
+    pub fn load(&self, width: u32, height: u32) -> Result<GrayImage> {
+        match self {
+            Self::Synthetic(scene) => Ok(scene.mask()),
+            Self::File { path, rule } => {
+                let mut mask = decode::grey(path)?;
+                if mask.dimensions() != (width, height) {
+                    let (w, h) = mask.dimensions();
+                    return Err(Error::malformed(
+                        path,
+                        format!("mask of {w}x{h} pixels, expected its image's {width}x{height}"),
+                    ));
+                }
+                for value in mask.iter_mut() {
+                    let foreground = match *rule {
+                        MaskRule::Equals(v) => *value == v,
+                        MaskRule::AtLeast(v) => *value >= v,
+                    };
+                    *value = if foreground { 255 } else { 0 };
+                }
+                Ok(mask)
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Boxes of PASCAL-VOC-style XML files.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{BBox, read_text};
+use crate::{Error, Result};
+
+/// The part of an annotation file that is read.
+#[derive(Debug, Deserialize)]
+struct Annotation {
+    #[serde(default)]
+    object: Vec<Object>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Object {
+    bndbox: Bounds,
+}
+
+#[derive(Debug, Deserialize)]
+struct Bounds {
+    xmin: f32,
+    ymin: f32,
+    xmax: f32,
+    ymax: f32,
+}
+
+/// Reads the boxes of all objects of a file, in its order; the four numbers are taken as edges.
+///
+/// # Errors
+/// Where the file cannot be read or is no such XML, and where a box is empty or not finite.
+pub fn read(path: &Path) -> Result<Vec<BBox>> {
+    parse(&read_text(path)?).map_err(|problem| Error::malformed(path, problem))
+}
+
+/// The boxes of an annotation's text.
+fn parse(text: &str) -> Result<Vec<BBox>, String> {
+    let annotation: Annotation =
+        quick_xml::de::from_str(text).map_err(|error| format!("no VOC annotation: {error}"))?;
+    annotation
+        .object
+        .into_iter()
+        .map(|Object { bndbox: Bounds { xmin, ymin, xmax, ymax } }| {
+            let bbox = BBox::new(xmin, ymin, xmax, ymax);
+            let finite = [xmin, ymin, xmax, ymax].into_iter().all(f32::is_finite);
+            if !finite || bbox.is_empty() {
+                return Err(format!("empty box ({xmin}, {ymin}, {xmax}, {ymax})"));
+            }
+            Ok(bbox)
+        })
+        .collect()
+}
