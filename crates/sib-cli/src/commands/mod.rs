@@ -1,8 +1,5 @@
 //! One file a command: its arguments and what it does.
 
 pub mod doctor;
-pub mod evaluate;
-pub mod explain;
 pub mod predict;
-pub mod table;
 pub mod train;
