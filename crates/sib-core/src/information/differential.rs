@@ -42,7 +42,7 @@ mod tests {
         ] {
             let scores = exp_z_scores(&column.map(f64::ln)).unwrap();
             for (score, published) in scores.iter().zip(column) {
-                // Three decimals: up to 0.24 % of 0.207. With n − 1 the farthest are 6 to 11 % off.
+                // Three decimals: up to 0.24 % of 0.207. With n − 1 the farthest are 8 to 11 % off.
                 assert!((score / published - 1.0).abs() < 0.0024, "{dataset} {published}: {score}");
             }
         }

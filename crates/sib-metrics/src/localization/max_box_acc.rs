@@ -85,7 +85,7 @@ pub struct BoxHits(pub [LevelSet; 3]);
 /// boxes have none.
 ///
 /// # Errors
-/// The shape is not `[B,H,W]` with H and W below 65536, or `boxes` is not of length B.
+/// The shape is not `[B,H,W]`, or `boxes` is not of length B.
 pub fn box_hits(
     heatmaps: &Tensor,
     boxes: &[Vec<BBox>],
@@ -93,9 +93,6 @@ pub fn box_hits(
 ) -> Result<Vec<Outcome<BoxHits>>> {
     let pixels = heatmap::pixels_per_image("heatmaps", heatmaps)?;
     let (batch, height, width) = heatmaps.size3()?;
-    if height.max(width) > i64::from(u16::MAX) {
-        return Err(Error::shape("heatmaps", heatmaps, "[B,H,W] with H, W < 65536"));
-    }
     if boxes.len() != batch as usize {
         return Err(Error::invalid("boxes", boxes.len(), format!("one list per image, {batch}")));
     }
