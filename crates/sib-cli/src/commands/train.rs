@@ -148,7 +148,8 @@ impl<'c> Session<'c> {
                 }
                 progress.step(|| {
                     let shown = measured.iter().take(5);
-                    let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {v:.4}")).collect();
+                    let terms: Vec<_> =
+                        shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
                     format!("epoch {}  {}", epoch + 1, terms.join("  "))
                 });
                 if saved.elapsed() > save_every && step < (epoch + 1) * steps_per_epoch {
@@ -262,6 +263,11 @@ const STATE_KEY: &str = "state";
 /// Name of the trainer's state that belongs to the checkpoint at `last`, where there is one.
 fn state_file_of(last: &Path) -> Option<String> {
     sib_core::checkpoint::read_meta(last).ok()?.extra.remove(STATE_KEY)
+}
+
+/// Four significant digits, at any magnitude.
+fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.3e}") } else { format!("{value:.4}") }
 }
 
 struct Accuracy {
