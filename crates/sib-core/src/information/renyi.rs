@@ -1,5 +1,5 @@
 //! Matrix-based Rényi entropy and mutual information (Giraldo, Rao & Príncipe 2015,
-//! doi:10.1109/TIT.2014.2360058).
+//! arXiv:1211.2459).
 
 use tch::{Device, Kind, Tensor};
 
@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// The order α that the measures are reported at: close to Shannon's, 1, where the formula is 0/0.
 pub const ALPHA: f64 = 1.01;
 
-/// A Gram matrix scaled to unit trace, `A_ij = K_ij / (n·sqrt(K_ii·K_jj))` (eq. 11 there), in f64 on
+/// A Gram matrix scaled to unit trace, `A_ij = K_ij / (n·sqrt(K_ii·K_jj))`, in f64 on
 /// the CPU: it is `[B,B]`, and its entropy is a function of its eigenvalues.
 ///
 /// An image whose features are all zero counts as unlike every other: its row is that of the

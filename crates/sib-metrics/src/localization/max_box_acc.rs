@@ -1,5 +1,5 @@
 //! Box localization at the best threshold: MaxBoxAcc of Choe et al. (2020,
-//! doi:10.1109/CVPR42600.2020.00320), as their `wsolevaluation` computes it.
+//! arXiv:2001.07437), as their `wsolevaluation` computes it.
 
 use std::fmt;
 use std::str::FromStr;
