@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{doctor, predict, train};
+use crate::commands::{doctor, import, predict, train};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -20,6 +20,8 @@ enum Command {
     Train(train::Arguments),
     /// Print the most probable classes of images as CSV
     Predict(predict::Arguments),
+    /// Turn weights of other software into a checkpoint
+    Import(import::Arguments),
     /// Print versions, devices and where libtorch was found
     Doctor(doctor::Arguments),
 }
@@ -30,6 +32,7 @@ impl Cli {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),
+            Command::Import(arguments) => import::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }
     }

@@ -1,5 +1,6 @@
 //! One file a command: its arguments and what it does.
 
 pub mod doctor;
+pub mod import;
 pub mod predict;
 pub mod train;

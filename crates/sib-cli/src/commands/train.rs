@@ -14,7 +14,6 @@ use sib_metrics::accuracy::top_k_hits;
 use sib_models::Model;
 use tch::Device;
 
-use crate::checkpoint::read_weights;
 use crate::config::{Config, evaluation_transform};
 use crate::environment::Environment;
 use crate::error::usage;
@@ -108,7 +107,7 @@ impl<'c> Session<'c> {
         tch::manual_seed(config.train.seed as i64);
         let model = Model::new(config.model.arch, classes, device, &config.model.options)?;
         if let Some(path) = &config.model.weights {
-            let report = model.load_state_dict(&read_weights(path)?, path)?;
+            let report = model.load_weights(path)?;
             eprintln!("initial weights: {}: {report}", path.display());
         }
         Ok(Self { config, device, train, test, model })
