@@ -203,7 +203,7 @@ impl Config {
 /// λ_fg of the paper: 0.01, but 1e-5 for ViT-B/32 on Pets, Dogs and ImageNet (decision F1).
 fn paper_lambda_fg(arch: Arch, data: DatasetName) -> f64 {
     match (arch, data) {
-        (Arch::VitB32, DatasetName::Pets | DatasetName::Dogs | DatasetName::Imagenet) => 1e-5,
+        (Arch::VitB32, DatasetName::Pets | DatasetName::Dogs | DatasetName::ImageNet) => 1e-5,
         _ => SibConfig::default().lambda_fg,
     }
 }
@@ -286,7 +286,10 @@ mod tests {
         let config = load(
             &[
                 ("sib.toml", "extend = 'base.toml'\n[sib]\nevery = 2\n"),
-                ("base.toml", "[train]\nepochs = 7\nbatch_size = 8\n[train.optimizer]\nlearning_rate = 1.0\n"),
+                (
+                    "base.toml",
+                    "[train]\nepochs = 7\nbatch_size = 8\n[train.optimizer]\nlearning_rate = 1.0\n",
+                ),
             ],
             &["train.batch_size=4", "sib.vjp.scalar=logits"],
         )

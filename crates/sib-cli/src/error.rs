@@ -50,9 +50,7 @@ pub fn report(error: &anyhow::Error) -> u8 {
     if let Some(hint) = hint.map(|hint| hint.0.clone()).or_else(|| core?.hint()) {
         eprintln!("hint: {hint}");
     }
-    let invalid = matches!(
-        core,
-        Some(sib_core::Error::Invalid { .. } | sib_core::Error::Device { .. })
-    );
+    let invalid =
+        matches!(core, Some(sib_core::Error::Invalid { .. } | sib_core::Error::Device { .. }));
     if invalid || error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
 }

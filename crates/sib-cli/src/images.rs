@@ -30,7 +30,11 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             ENDINGS.iter().any(|&known| ending == known)
         });
         if found.is_empty() {
-            bail!("{}: no image here, expected files ending in {}", path.display(), ENDINGS.join(", "));
+            bail!(
+                "{}: no image here, expected files ending in {}",
+                path.display(),
+                ENDINGS.join(", ")
+            );
         }
         found.sort();
         images.extend(found);

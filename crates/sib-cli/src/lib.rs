@@ -1,15 +1,14 @@
 //! The command line of S-IB as a library; `main.rs` only calls [`run`].
 
-mod checkpoint;
-mod cli;
-mod commands;
-mod config;
-mod environment;
-mod error;
-mod images;
-mod progress;
-mod run_dir;
-mod tables;
+pub mod checkpoint;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod environment;
+pub mod error;
+pub mod images;
+pub mod progress;
+pub mod run_dir;
 
 use std::process::ExitCode;
 

@@ -27,14 +27,23 @@ impl Progress {
         } else {
             ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
         };
-        let template = format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{eta}} left  {{msg}}");
+        let template =
+            format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{eta}} left  {{msg}}");
         bar.set_style(
-            ProgressStyle::with_template(&template).expect("a valid template").progress_chars("=> "),
+            ProgressStyle::with_template(&template)
+                .expect("a valid template")
+                .progress_chars("=> "),
         );
         bar.set_prefix(label.to_owned());
         bar.set_position(done);
         bar.reset_eta();
-        Self { bar, label: label.to_owned(), started: Instant::now(), last_line: None, skipped: done }
+        Self {
+            bar,
+            label: label.to_owned(),
+            started: Instant::now(),
+            last_line: None,
+            skipped: done,
+        }
     }
 
     /// One more step done; `message` is only made where it will be shown.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -64,8 +64,7 @@ impl RunDir {
     /// # Errors
     /// When it holds something, or cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
-        let holds_something =
-            fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        let holds_something = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         if holds_something {
             let error = anyhow::anyhow!("{}: the run folder is not empty", path.display());
             let hint = format!(
@@ -106,11 +105,6 @@ impl RunDir {
         &self.path
     }
 
-    /// `config.toml`.
-    pub fn config(&self) -> PathBuf {
-        self.path.join("config.toml")
-    }
-
     /// `metrics.csv`.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.csv")
@@ -147,8 +141,7 @@ impl RunDir {
             writer.flush()
         })?;
         let file = File::options().append(true).open(&path).map_err(Error::io("write", &path))?;
-        let writer =
-            csv::WriterBuilder::new().has_headers(false).from_writer(BufWriter::new(file));
+        let writer = csv::WriterBuilder::new().has_headers(false).from_writer(BufWriter::new(file));
         Ok(MetricsLog { writer, path })
     }
 }
@@ -180,14 +173,15 @@ impl MetricsLog {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn push(&mut self, step: u64, epoch: u64, split: &str, name: &str, value: f64) -> Result<()> {
-        let row = MetricRow {
-            step,
-            epoch,
-            split: split.to_owned(),
-            name: name.to_owned(),
-            value,
-        };
+    pub fn push(
+        &mut self,
+        step: u64,
+        epoch: u64,
+        split: &str,
+        name: &str,
+        value: f64,
+    ) -> Result<()> {
+        let row = MetricRow { step, epoch, split: split.to_owned(), name: name.to_owned(), value };
         self.writer.serialize(row).with_context(|| format!("{}: cannot write", self.path.display()))
     }
 
@@ -202,6 +196,8 @@ impl MetricsLog {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use sib_core::data::load_image;
+use sib_core::data::transform::load_image;
 use tch::Kind;
 
 use crate::checkpoint::Checkpoint;

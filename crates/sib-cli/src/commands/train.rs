@@ -10,11 +10,10 @@ use sib_core::checkpoint::{CheckpointMeta, read_checkpoint, read_tensors, write_
 use sib_core::data::{self, Loader, LoaderOptions, Split};
 use sib_core::train::Trainer;
 use sib_core::{Mode, device};
-use sib_metrics::top_k_hits;
+use sib_metrics::accuracy::top_k_hits;
 use sib_models::Model;
 use tch::Device;
 
-use crate::commands::import::read_weights;
 use crate::config::{Config, evaluation_transform};
 use crate::environment::Environment;
 use crate::error::usage;
@@ -108,7 +107,7 @@ impl<'c> Session<'c> {
         tch::manual_seed(config.train.seed as i64);
         let model = Model::new(config.model.arch, classes, device, &config.model.options)?;
         if let Some(path) = &config.model.weights {
-            let report = model.load_state_dict(&read_weights(path, config.model.arch)?, path)?;
+            let report = model.load_weights(path)?;
             eprintln!("initial weights: {}: {report}", path.display());
         }
         Ok(Self { config, device, train, test, model })
@@ -148,7 +147,8 @@ impl<'c> Session<'c> {
                 }
                 progress.step(|| {
                     let shown = measured.iter().take(5);
-                    let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {v:.4}")).collect();
+                    let terms: Vec<_> =
+                        shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
                     format!("epoch {}  {}", epoch + 1, terms.join("  "))
                 });
                 if saved.elapsed() > save_every && step < (epoch + 1) * steps_per_epoch {
@@ -264,6 +264,11 @@ fn state_file_of(last: &Path) -> Option<String> {
     sib_core::checkpoint::read_meta(last).ok()?.extra.remove(STATE_KEY)
 }
 
+/// Four significant digits, at any magnitude.
+fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.3e}") } else { format!("{value:.4}") }
+}
+
 struct Accuracy {
     top1_pct: f64,
     top5_pct: f64,
@@ -274,7 +279,7 @@ fn accuracy(model: &Model, test: &Loader, device: Device) -> Result<Accuracy> {
     for batch in test.epoch(0, 0) {
         let batch = batch?.to(device);
         let logits = tch::no_grad(|| model.backbone().forward(&batch.images, Mode::Eval));
-        let hits = |k| -> Result<usize> {
+        let hits = |k: usize| -> Result<usize> {
             let k = k.min(model.num_classes() as usize);
             Ok(top_k_hits(&logits, &batch.labels, k)?.into_iter().filter(|&hit| hit).count())
         };

@@ -88,7 +88,7 @@ impl TrainConfig {
             return Err(Error::invalid(format!("{prefix}.clip_norm"), norm, "a number above 0"));
         }
         let minutes = self.checkpoint_every_minutes;
-        if !(minutes > 0.0) {
+        if minutes.is_nan() || minutes <= 0.0 {
             let key = format!("{prefix}.checkpoint_every_minutes");
             return Err(Error::invalid(key, minutes, "a number above 0"));
         }
