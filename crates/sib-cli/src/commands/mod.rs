@@ -1,5 +1,7 @@
 //! One file a command: its arguments and what it does.
 
 pub mod doctor;
+pub mod evaluate;
 pub mod predict;
+pub mod table;
 pub mod train;
