@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{doctor, import, predict, train};
+use crate::commands::{doctor, evaluate, import, predict, table, train};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -20,6 +20,10 @@ enum Command {
     Train(train::Arguments),
     /// Print the most probable classes of images as CSV
     Predict(predict::Arguments),
+    /// Measure a network and its heatmaps on a dataset
+    Evaluate(evaluate::Arguments),
+    /// Join evaluations into a table of the paper, baseline beside S-IB
+    Table(table::Arguments),
     /// Turn weights of other software into a checkpoint
     Import(import::Arguments),
     /// Print versions, devices and where libtorch was found
@@ -32,6 +36,8 @@ impl Cli {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),
+            Command::Evaluate(arguments) => evaluate::run(&arguments),
+            Command::Table(arguments) => table::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }

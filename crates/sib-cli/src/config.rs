@@ -244,8 +244,8 @@ fn merge(base: &mut Table, changes: Table) {
     }
 }
 
-/// Applies one `key=value`.
-fn assign(table: &mut Table, assignment: &str) -> Result<()> {
+/// Applies one `key=value`; the value is TOML, a bare word a string.
+pub(crate) fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     let malformed = || usage(format!("--set {assignment}: expected key=value, as train.epochs=10"));
     let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
     let text = text.trim();
