@@ -8,26 +8,20 @@ import scipy
 import skimage
 import sklearn
 import torch
-from formula import fill_by_formula
+from formula import fill_by_formula, formula_tensor
 from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, ttest_rel
 from skimage.filters import threshold_otsu
 from sklearn.metrics import accuracy_score, average_precision_score, jaccard_score
 
-VERSIONS = {
-    "numpy": np.__version__,
-    "opencv": cv2.__version__,
-    "scikit-image": skimage.__version__,
-    "scikit-learn": sklearn.__version__,
-    "scipy": scipy.__version__,
-    "torch": torch.__version__,
-}
+PEERS = (cv2, np, scipy, skimage, sklearn, torch)
+VERSIONS = ", ".join(f"{peer.__name__} {peer.__version__}" for peer in PEERS)
 
 
 def save(path, tensors) -> None:
     arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    save_file(arrays, path, metadata=VERSIONS)
+    save_file(arrays, path, metadata={"versions": VERSIONS})
 
 
 def blobs(rng, count, height, width):
@@ -207,8 +201,60 @@ def faithfulness(out, rng) -> None:
     save(out / "metrics_faithfulness.safetensors", tensors)
 
 
+def information(out) -> None:
+    images = formula_tensor("region.images", (6, 3, 8, 8)).numpy()
+    r = 1e-6 * (formula_tensor("region.r", (6, 3, 8, 8)).numpy() + images)
+    mask = (formula_tensor("region.mask", (6, 1, 8, 8)).numpy() + 1) / 2
+    n = len(images)
+    h = np.eye(n) - 1 / n
+
+    def gram(maps, region):
+        rows = (maps * region).reshape(n, -1)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows @ rows.T
+
+    def hsic(k, l):
+        return np.trace(k @ h @ l @ h) / (n - 1) ** 2
+
+    def entropy(a, alpha=1.01):
+        eigenvalues = np.linalg.eigvalsh(a).clip(0)
+        return np.log2((eigenvalues**alpha).sum()) / (1 - alpha)
+
+    def renyi(k, l):
+        scale = lambda k: k / np.sqrt(np.outer(np.diag(k), np.diag(k))) / n
+        a, b = scale(k), scale(l)
+        return entropy(a) + entropy(b) - entropy(a * b / np.trace(a * b))
+
+    measures = {
+        "hsic": hsic,
+        "cka": lambda k, l: hsic(k, l) / np.sqrt(hsic(k, k) * hsic(l, l)),
+        "renyi_bits": renyi,
+    }
+    regions = (mask, 1 - mask)
+    save(
+        out / "metrics_information.safetensors",
+        {
+            name: np.array(
+                [[measure(gram(images, a), gram(r, b)) for b in regions] for a in regions]
+            )
+            for name, measure in measures.items()
+        },
+    )
+
+
+def paired(out, rng) -> None:
+    tensors = {}
+    for n in (3, 4, 30, 1200):
+        baseline, ours = rng.standard_normal(n), 0.2 + rng.standard_normal(n)
+        tensors[f"{n}.differences"] = ours - baseline
+        tensors[f"{n}.p_value"] = ttest_rel(ours, baseline).pvalue
+    save(out / "metrics_paired.safetensors", tensors)
+
+
 def make(out, seed) -> None:
     rng = np.random.default_rng(seed)
     localization(out, rng)
     max_box_acc(out, rng)
     faithfulness(out, rng)
+    information(out)
+    paired(out, rng)

@@ -1,23 +1,14 @@
 //! A trained network with all it needs to look at an image.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use sib_core::checkpoint::{CheckpointMeta, read_checkpoint};
+use sib_core::checkpoint::CheckpointMeta;
 use sib_core::data::Transform;
 use sib_models::Model;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::evaluation_transform;
-
-/// The state dict in the file at `path`.
-///
-/// # Errors
-/// When the file is no checkpoint.
-pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    Ok(read_checkpoint(path)?.0)
-}
 
 /// A network, its classes and its preprocessing.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{doctor, evaluate, predict, table, train};
+use crate::commands::{doctor, evaluate, import, predict, table, train};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -24,6 +24,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Join evaluations into a table of the paper, baseline beside S-IB
     Table(table::Arguments),
+    /// Turn weights of other software into a checkpoint
+    Import(import::Arguments),
     /// Print versions, devices and where libtorch was found
     Doctor(doctor::Arguments),
 }
@@ -36,6 +38,7 @@ impl Cli {
             Command::Predict(arguments) => predict::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Table(arguments) => table::run(&arguments),
+            Command::Import(arguments) => import::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }
     }

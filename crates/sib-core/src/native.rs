@@ -34,8 +34,11 @@ pub(crate) fn load_cuda() -> Result<(), String> {
         }
         // SAFETY: libtorch_cuda belongs to the libtorch that is already running, and its
         // initialisers do nothing but register kernels. The handle is never closed.
-        unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }
-            .map_err(|error| error.to_string())
+        unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }.map_err(|error| {
+            // The linker's own words, which name the library that is missing.
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            format!("{error}: {}", source.unwrap_or_default())
+        })
     });
     loaded.as_ref().map(|_| ()).map_err(Clone::clone)
 }

@@ -9,10 +9,12 @@ pub mod faithfulness;
 mod heatmap;
 pub mod localization;
 mod outcome;
+mod paired;
 pub mod rank;
 mod summary;
 mod threshold;
 
 pub use outcome::{Exclusion, Outcome};
+pub use paired::PairedTest;
 pub use summary::Summary;
 pub use threshold::Threshold;

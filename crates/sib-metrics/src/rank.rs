@@ -43,7 +43,7 @@ fn average_ranks(values: &[f32]) -> Vec<f64> {
 ///
 /// Compares an explanation with that of a network whose last layers were initialised anew: a
 /// faithful explainer's maps then lose their correlation (Adebayo et al. 2018,
-/// doi:10.48550/arXiv.1810.03292).
+/// arXiv:1810.03292).
 ///
 /// `a`, `b`: `[B,H,W]`. One value in [-1, 1] per image; a flat or non-finite map on either side
 /// has none.

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
+use sib_core::data::BBox;
 use sib_core::testing::{fill_by_formula, golden_path, test_device};
 use sib_core::{Backbone, Mode, Probe};
 use sib_metrics::faithfulness::{Blur, Protocol, Substrate, faithfulness};
 use sib_metrics::localization::max_box_acc::{Contours, MaxBoxAcc, box_hits};
 use sib_metrics::localization::{Confusion, Cut, localize};
-use sib_metrics::{Threshold, rank};
+use sib_metrics::{PairedTest, Threshold, rank};
 use tch::{Tensor, nn, nn::Module};
 
 fn golden(name: &str) -> HashMap<String, Tensor> {
@@ -69,12 +70,13 @@ fn thresholds_and_iou_equal_scikit_learn_s_and_scikit_image_s() {
 fn max_box_acc_equals_the_definition_of_wsolevaluation() {
     let file = golden("metrics_max_box_acc.safetensors");
     let (heatmaps, hits) = (file["heatmaps"].to_device(test_device()), &file["hits"]);
-    let padded: Vec<Vec<f64>> = (&file["boxes"].view([-1, 4])).try_into().unwrap();
-    let boxes: Vec<Vec<[f64; 4]>> = padded
+    let padded: Vec<Vec<f32>> = (&file["boxes"].view([-1, 4])).try_into().unwrap();
+    let boxes: Vec<Vec<BBox>> = padded
         .chunks(3)
         .map(|boxes| {
             let real = boxes.iter().filter(|b| b[0] >= 0.0);
-            real.map(|b| [b[0], b[1], b[2], b[3]]).collect()
+            // There the last column and row are included.
+            real.map(|b| BBox::new(b[0], b[1], b[2] + 1.0, b[3] + 1.0)).collect()
         })
         .collect();
     for (rule, contours) in (0..).zip([Contours::Largest, Contours::All]) {
@@ -94,6 +96,18 @@ fn max_box_acc_equals_the_definition_of_wsolevaluation() {
             }
         }
         assert_close(accuracy.accuracy().unwrap(), &file["accuracy"].get(rule), 1e-15);
+    }
+}
+
+#[test]
+fn paired_tests_equal_scipy_s() {
+    let file = golden("metrics_paired.safetensors");
+    for n in [3, 4, 30, 1200] {
+        let test = PairedTest::of(values(&file[&format!("{n}.differences")])).unwrap();
+        assert_eq!(test.n, n);
+        let p_value = file[&format!("{n}.p_value")].double_value(&[]);
+        // Relative, as p-values are read: ln Γ(600) is a sum of 600 logarithms.
+        assert!((test.p_value / p_value - 1.0).abs() < 1e-10, "{n}: {} {p_value}", test.p_value);
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod arch;
 mod densenet;
+mod import;
 mod layers;
 mod model;
 mod resnet;
 mod vit;
 
 pub use arch::Arch;
+pub use import::read_state_dict;
 pub use model::{LoadReport, Model, ModelOptions, Reshaped};

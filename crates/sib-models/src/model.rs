@@ -236,12 +236,16 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// Tensors of the final layer that keep their initial values: another number of classes.
     pub replaced: Vec<Reshaped>,
+    /// Position embeddings of another image size, resized to the network's.
+    pub resized: Vec<Reshaped>,
+    /// Number of batch counters set to 0 because an old file has none.
+    pub counters_added: usize,
 }
 
 impl LoadReport {
-    /// Whether every variable was set and no tensor was left over.
+    /// Whether every variable was set from a tensor of its shape and none was left over.
     pub fn is_exact(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.replaced.is_empty()
+        *self == Self { loaded: self.loaded, ..Self::default() }
     }
 }
 
@@ -254,8 +258,15 @@ impl fmt::Display for LoadReport {
                 write!(f, "; {what}: {}", names.join(", "))?;
             }
         }
-        for Reshaped { name, have, want } in &self.replaced {
-            write!(f, "; replaced: {name} {have:?} -> {want:?}")?;
+        let reshaped = |f: &mut fmt::Formatter<'_>, what: &str, tensors: &[Reshaped]| {
+            tensors.iter().try_for_each(|Reshaped { name, have, want }| {
+                write!(f, "; {what}: {name} {have:?} -> {want:?}")
+            })
+        };
+        reshaped(f, "newly initialised", &self.replaced)?;
+        reshaped(f, "resized", &self.resized)?;
+        if self.counters_added > 0 {
+            write!(f, "; {} batch counters set to 0", self.counters_added)?;
         }
         Ok(())
     }

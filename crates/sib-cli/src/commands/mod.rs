@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod evaluate;
+pub mod import;
 pub mod predict;
 pub mod table;
 pub mod train;

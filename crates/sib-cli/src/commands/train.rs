@@ -14,7 +14,6 @@ use sib_metrics::accuracy::top_k_hits;
 use sib_models::Model;
 use tch::Device;
 
-use crate::checkpoint::read_weights;
 use crate::config::{Config, evaluation_transform};
 use crate::environment::Environment;
 use crate::error::usage;
@@ -108,7 +107,7 @@ impl<'c> Session<'c> {
         tch::manual_seed(config.train.seed as i64);
         let model = Model::new(config.model.arch, classes, device, &config.model.options)?;
         if let Some(path) = &config.model.weights {
-            let report = model.load_state_dict(&read_weights(path)?, path)?;
+            let report = model.load_weights(path)?;
             eprintln!("initial weights: {}: {report}", path.display());
         }
         Ok(Self { config, device, train, test, model })
@@ -148,7 +147,8 @@ impl<'c> Session<'c> {
                 }
                 progress.step(|| {
                     let shown = measured.iter().take(5);
-                    let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {v:.4}")).collect();
+                    let terms: Vec<_> =
+                        shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
                     format!("epoch {}  {}", epoch + 1, terms.join("  "))
                 });
                 if saved.elapsed() > save_every && step < (epoch + 1) * steps_per_epoch {
@@ -262,6 +262,11 @@ const STATE_KEY: &str = "state";
 /// Name of the trainer's state that belongs to the checkpoint at `last`, where there is one.
 fn state_file_of(last: &Path) -> Option<String> {
     sib_core::checkpoint::read_meta(last).ok()?.extra.remove(STATE_KEY)
+}
+
+/// Four significant digits, at any magnitude.
+fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.3e}") } else { format!("{value:.4}") }
 }
 
 struct Accuracy {

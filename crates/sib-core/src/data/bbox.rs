@@ -20,6 +20,18 @@ impl BBox {
         Self { x0, y0, x1, y1 }
     }
 
+    /// The box itself, where it is finite and not empty.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        let Self { x0, y0, x1, y1 } = self;
+        if self.is_empty() || ![x0, y0, x1, y1].into_iter().all(f32::is_finite) {
+            return Err(format!("empty box ({x0}, {y0}, {x1}, {y1})"));
+        }
+        Ok(self)
+    }
+
     /// Area in square pixels; 0 for an empty box.
     pub fn area(&self) -> f32 {
         (self.x1 - self.x0).max(0.0) * (self.y1 - self.y0).max(0.0)

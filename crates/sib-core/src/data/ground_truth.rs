@@ -53,7 +53,7 @@ impl Annotation<'_> {
         match self {
             Self::Mask(source) => {
                 let (source_width, source_height) = plan.source_size();
-                let mask: GrayImage = plan.mask(source.load(source_width, source_height)?);
+                let mask: GrayImage = plan.mask(&source.load(source_width, source_height)?);
                 Ok(mask.iter().map(|&value| value > 0).collect())
             }
             Self::Boxes(boxes) => {

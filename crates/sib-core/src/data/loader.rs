@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use image::RgbImage;
+use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Tensor};
 
+use super::cache::{Cache, Fixed};
 use super::random::{Use, stream};
-use super::{BBox, Dataset, GroundTruth, Plan, Transform};
+use super::{BBox, Dataset, GroundTruth, Transform};
 use crate::{Error, Result};
 
 /// What to do about an image that cannot be decoded.
@@ -47,6 +49,11 @@ pub struct LoaderOptions {
     pub ground_truth: Option<GroundTruth>,
     /// What to do about an image that cannot be decoded.
     pub on_unreadable: OnUnreadable,
+    /// Draws as many records an epoch, with replacement, each class as often as any other.
+    pub class_balanced: bool,
+    /// Memory for decoded images, as they are before the first random operation: later epochs take
+    /// them from there. 0 for none.
+    pub cache_mib: usize,
 }
 
 impl Default for LoaderOptions {
@@ -60,6 +67,8 @@ impl Default for LoaderOptions {
             prefetch_batches: 2,
             ground_truth: None,
             on_unreadable: OnUnreadable::Fail,
+            class_balanced: false,
+            cache_mib: 0,
         }
     }
 }
@@ -129,6 +138,7 @@ struct Shared {
     transform: Transform,
     options: LoaderOptions,
     pool: ThreadPool,
+    cache: Cache,
 }
 
 impl Loader {
@@ -152,7 +162,8 @@ impl Loader {
             .thread_name(|i| format!("decode-{i}"))
             .build()
             .map_err(|error| Error::invalid("workers", error, "threads that can be started"))?;
-        Ok(Self { shared: Arc::new(Shared { dataset, transform, options, pool }) })
+        let cache = Cache::new(dataset.records.len(), options.cache_mib);
+        Ok(Self { shared: Arc::new(Shared { dataset, transform, options, pool, cache }) })
     }
 
     /// The dataset it reads.
@@ -178,8 +189,9 @@ impl Loader {
             move || {
                 let order = shared.order(epoch);
                 let size = shared.options.batch_size;
-                for indices in order.chunks(size).take(batches).skip(first_batch) {
-                    let batch = shared.batch(epoch, indices, &unreadable);
+                let chunks = order.chunks(size).enumerate().take(batches).skip(first_batch);
+                for (number, indices) in chunks {
+                    let batch = shared.batch(epoch, number * size, indices, &unreadable);
                     let failed = batch.is_err();
                     // Sending fails where the consumer has gone: nobody waits for more.
                     if batch.transpose().is_some_and(|batch| sender.send(batch).is_err()) || failed
@@ -260,23 +272,46 @@ struct Sample {
 impl Shared {
     /// Record indices in the order of `epoch`.
     fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.dataset.records.len()).collect();
+        let seed = self.options.seed;
+        let records = &self.dataset.records;
+        let mut order: Vec<usize> = if self.options.class_balanced {
+            let mut members = vec![Vec::new(); self.dataset.classes.len()];
+            for (index, record) in records.iter().enumerate() {
+                members[record.label].push(index);
+            }
+            members.retain(|members| !members.is_empty());
+            let mut rng = stream(Use::Balance, seed, epoch, 0);
+            (0..records.len())
+                .map(|i| {
+                    let members = &members[i % members.len()];
+                    members[rng.random_range(0..members.len())]
+                })
+                .collect()
+        } else {
+            (0..records.len()).collect()
+        };
         if self.options.shuffle {
-            order.shuffle(&mut stream(Use::Order, self.options.seed, epoch, 0));
+            order.shuffle(&mut stream(Use::Order, seed, epoch, 0));
         }
         order
     }
 
-    /// The batch of these records; `None` where all of them were left out.
+    /// The batch of these records, the first of which has place `first` in the epoch; `None` where
+    /// all of them were left out.
     fn batch(
         &self,
         epoch: u64,
+        first: usize,
         indices: &[usize],
         unreadable: &Mutex<Vec<Unreadable>>,
     ) -> Result<Option<Batch>> {
-        let samples: Vec<Result<Sample>> = self
-            .pool
-            .install(|| indices.par_iter().map(|&index| self.sample(epoch, index)).collect());
+        let samples: Vec<Result<Sample>> = self.pool.install(|| {
+            indices
+                .par_iter()
+                .enumerate()
+                .map(|(i, &index)| self.sample(epoch, first + i, index))
+                .collect()
+        });
         let mut kept = Vec::with_capacity(samples.len());
         for (sample, &index) in samples.into_iter().zip(indices) {
             match sample {
@@ -293,16 +328,21 @@ impl Shared {
         if kept.is_empty() { Ok(None) } else { self.assemble(kept).map(Some) }
     }
 
-    /// Decodes and transforms one record.
-    fn sample(&self, epoch: u64, index: usize) -> Result<Sample> {
+    /// Decodes and transforms the record at `index`; `position` is its place in the epoch.
+    fn sample(&self, epoch: u64, position: usize, index: usize) -> Result<Sample> {
         let record = &self.dataset.records[index];
-        let image = record.source.load()?;
-        let mut rng = stream(Use::Transform, self.options.seed, epoch, index as u64);
-        let plan: Plan = self.transform.plan(image.width(), image.height(), &mut rng);
+        let fixed = self.cache.get_or_load(index, || {
+            let image = record.source.load()?;
+            let plan = self.transform.fixed_plan(image.width(), image.height());
+            Ok(Fixed { image: plan.image(&image)?, plan })
+        })?;
+        let mut plan = fixed.plan.clone();
+        let mut rng = stream(Use::Transform, self.options.seed, epoch, position as u64);
+        self.transform.extend(&mut plan, self.transform.fixed_operations(), &mut rng);
         let annotation = self.options.ground_truth.and_then(|kind| kind.of(record));
         Ok(Sample {
             index,
-            image: plan.image(image)?,
+            image: plan.image_from(fixed.plan.steps().len(), &fixed.image)?,
             foreground: annotation.map(|annotation| annotation.rasterise(&plan)).transpose()?,
             boxes: record.boxes.iter().filter_map(|bbox| plan.bbox(bbox)).collect(),
         })

@@ -5,163 +5,58 @@
 //! and its boxes and mask. [`open`] reads one; a [`Transform`] turns an image into model input and
 //! carries the annotations along; a [`Loader`] makes batches.
 
+pub mod affine;
 pub mod bbox;
+mod cache;
+pub mod catalog;
+pub mod check;
+mod cifar100;
+mod class_folders;
+pub mod colour;
+mod cub200;
 pub mod decode;
-pub mod folder;
+mod dogs;
+mod folder;
 pub mod ground_truth;
+mod imagenet;
 pub mod loader;
-pub mod pets;
+mod mat5;
+pub mod mix;
+mod name;
+mod pets;
 pub mod plan;
 mod random;
+mod resample;
 mod source;
 pub mod synthetic;
 pub mod transform;
-pub mod voc;
+mod trivial_augment;
+mod voc;
 
-use std::fmt;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 pub use bbox::BBox;
+pub use catalog::Description;
+pub use check::{CheckReport, check};
+pub use cifar100::Thumbnail;
 pub use ground_truth::GroundTruth;
 pub use loader::{Batch, Loader, LoaderOptions, OnUnreadable};
+pub use mix::{Mix, soft_targets};
+pub use name::{DatasetName, Split};
 pub use plan::Plan;
 pub use source::{MaskRule, MaskSource, Source};
 pub use synthetic::SyntheticOptions;
 pub use transform::Transform;
 
+use random::{Use, stream};
+
 use crate::{Error, Result};
-
-/// The datasets that [`open`] reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DatasetName {
-    /// CIFAR-100, binary version.
-    Cifar100,
-    /// ImageNet (ILSVRC2012).
-    ImageNet,
-    /// Caltech-UCSD Birds-200-2011.
-    Cub200,
-    /// Oxford-IIIT Pet.
-    Pets,
-    /// Stanford Dogs.
-    Dogs,
-    /// One folder per split, one folder per class.
-    Folder,
-    /// Built in: textured objects on textured backgrounds, with exact masks.
-    Synthetic,
-}
-
-impl DatasetName {
-    /// All of them, in the order in which they are listed to users.
-    pub const ALL: [Self; 7] = [
-        Self::Cifar100,
-        Self::ImageNet,
-        Self::Cub200,
-        Self::Pets,
-        Self::Dogs,
-        Self::Folder,
-        Self::Synthetic,
-    ];
-
-    /// The name on the command line and in configurations.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cifar100 => "cifar100",
-            Self::ImageNet => "imagenet",
-            Self::Cub200 => "cub200",
-            Self::Pets => "pets",
-            Self::Dogs => "dogs",
-            Self::Folder => "folder",
-            Self::Synthetic => "synthetic",
-        }
-    }
-}
-
-impl fmt::Display for DatasetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for DatasetName {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::as_str).join(", ");
-            Error::invalid("data.name", format!("\"{name}\""), format!("one of {known}"))
-        })
-    }
-}
-
-impl TryFrom<String> for DatasetName {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        name.parse()
-    }
-}
-
-impl From<DatasetName> for String {
-    fn from(name: DatasetName) -> Self {
-        name.as_str().to_owned()
-    }
-}
-
-/// Which part of a dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Split {
-    /// The images to train on: `train`, or `trainval` where the benchmark calls it so.
-    Train,
-    /// The images to evaluate on: `test`, or `val` where the benchmark keeps its test labels.
-    Test,
-}
-
-impl Split {
-    /// `train` or `test`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Split {
-    type Err = Error;
-
-    fn from_str(split: &str) -> Result<Self> {
-        match split {
-            "train" | "trainval" => Ok(Self::Train),
-            "test" | "val" => Ok(Self::Test),
-            _ => Err(Error::invalid("split", format!("\"{split}\""), "train or test (or val)")),
-        }
-    }
-}
-
-impl TryFrom<String> for Split {
-    type Error = Error;
-
-    fn try_from(split: String) -> Result<Self> {
-        split.parse()
-    }
-}
-
-impl From<Split> for String {
-    fn from(split: Split) -> Self {
-        split.as_str().to_owned()
-    }
-}
 
 /// How [`open`] reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -200,9 +95,9 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The images.
     pub records: Vec<Record>,
-    /// Images that the split's lists name and that are not there. Zero unless
-    /// [`DataOptions::allow_missing`].
-    pub missing: usize,
+    /// Images that the split's lists name and that are not there, by their paths from the root.
+    /// Empty unless [`DataOptions::allow_missing`].
+    pub missing: Vec<String>,
 }
 
 impl Dataset {
@@ -215,26 +110,80 @@ impl Dataset {
         counts
     }
 
-    /// Keeps at most `n` records, evenly spaced over the split, so that every class stays present
-    /// as long as `n` allows.
+    /// Keeps at most `n` records: of every class the same share, evenly spaced over the class.
     #[must_use]
     pub fn limit(mut self, n: usize) -> Self {
         let len = self.records.len();
         if n < len {
-            let all = std::mem::take(&mut self.records);
-            let mut next = 0;
-            self.records = all
-                .into_iter()
-                .enumerate()
-                .filter(|(i, _)| {
-                    let keep = next < n && *i == next * len / n;
-                    next += usize::from(keep);
-                    keep
-                })
-                .map(|(_, record)| record)
-                .collect();
+            let mut by_class: Vec<usize> = (0..len).collect();
+            by_class.sort_by_key(|&index| self.records[index].label);
+            let mut kept = vec![false; len];
+            for i in 0..n {
+                kept[by_class[i * len / n]] = true;
+            }
+            let mut kept = kept.into_iter();
+            self.records.retain(|_| kept.next().unwrap_or_default());
         }
         self
+    }
+
+    /// Takes a share of every class out, chosen by `seed`: the second of the two datasets is a
+    /// validation set that training has not seen.
+    ///
+    /// # Errors
+    /// Where `frac` is not between 0 and 1, or nothing would be left on one of the sides.
+    pub fn hold_out(mut self, frac: f64, seed: u64) -> Result<(Self, Self)> {
+        if !(frac > 0.0 && frac < 1.0) {
+            return Err(Error::invalid("hold-out fraction", frac, "more than 0 and less than 1"));
+        }
+        let mut held = vec![false; self.records.len()];
+        for class in 0..self.classes.len() {
+            let mut members: Vec<usize> = (0..self.records.len())
+                .filter(|&index| self.records[index].label == class)
+                .collect();
+            members.shuffle(&mut stream(Use::HoldOut, seed, class as u64, 0));
+            let count = (members.len() as f64 * frac).round() as usize;
+            for &index in &members[..count.min(members.len().saturating_sub(1))] {
+                held[index] = true;
+            }
+        }
+        let mut other = Self { records: Vec::new(), missing: Vec::new(), ..self.clone() };
+        let (taken, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.records).into_iter().zip(held).partition(|(_, held)| *held);
+        other.records = taken.into_iter().map(|(record, _)| record).collect();
+        self.records = rest.into_iter().map(|(record, _)| record).collect();
+        if self.records.is_empty() || other.records.is_empty() {
+            return Err(Error::invalid(
+                "hold-out fraction",
+                frac,
+                "one that leaves images on both sides",
+            ));
+        }
+        Ok((self, other))
+    }
+
+    /// The dataset with labels that index `classes`, as a network was trained on them, instead of
+    /// its own.
+    ///
+    /// # Errors
+    /// Where it has images of a class that `classes` does not name.
+    pub fn relabelled(mut self, classes: &[String]) -> Result<Self> {
+        let new: Vec<Option<usize>> = self
+            .classes
+            .iter()
+            .map(|class| classes.iter().position(|known| known == class))
+            .collect();
+        for record in &mut self.records {
+            record.label = new[record.label].ok_or_else(|| {
+                Error::invalid(
+                    "class",
+                    format!("\"{}\" of {}", self.classes[record.label], self.name),
+                    format!("one of the {} classes of the network", classes.len()),
+                )
+            })?;
+        }
+        self.classes = classes.to_vec();
+        Ok(self)
     }
 
     /// Keeps the records that have the ground truth asked for; returns how many were left out.
@@ -242,6 +191,23 @@ impl Dataset {
         let before = self.records.len();
         self.records.retain(|record| kind.of(record).is_some());
         before - self.records.len()
+    }
+
+    /// Drops the classes that are not `used`; none of their images is among the records.
+    fn keep_classes(&mut self, used: &[bool]) {
+        let mut next = 0;
+        let new: Vec<usize> = used
+            .iter()
+            .map(|&used| {
+                next += usize::from(used);
+                next.saturating_sub(1)
+            })
+            .collect();
+        for record in &mut self.records {
+            record.label = new[record.label];
+        }
+        let mut used = used.iter();
+        self.classes.retain(|_| used.next().copied().unwrap_or_default());
     }
 
     /// Checks what every reader must guarantee: labels within the classes, no empty split, and in
@@ -277,13 +243,29 @@ pub fn open(
     split: Split,
     options: &DataOptions,
 ) -> Result<Dataset> {
+    let root = &unpacked(name, root);
+    let allow_missing = options.allow_missing;
     let dataset = match name {
-        DatasetName::Pets => pets::open(root, split, options.allow_missing),
+        DatasetName::Cifar100 => cifar100::open(root, split),
+        DatasetName::ImageNet => imagenet::open(root, split),
+        DatasetName::Cub200 => cub200::open(root, split, allow_missing),
+        DatasetName::Pets => pets::open(root, split, allow_missing),
+        DatasetName::Dogs => dogs::open(root, split, allow_missing),
         DatasetName::Folder => folder::open(root, split),
         DatasetName::Synthetic => synthetic::open(split, &options.synthetic),
-        _ => Err(Error::invalid("data.name", name, "pets, folder or synthetic")),
     }?;
     dataset.checked(root)
+}
+
+/// The folder that an archive makes, where `root` is the folder that it was unpacked in.
+fn unpacked(name: DatasetName, root: &Path) -> PathBuf {
+    let own = match name {
+        DatasetName::Cifar100 => "cifar-100-binary",
+        DatasetName::Cub200 => "CUB_200_2011",
+        _ => return root.to_owned(),
+    };
+    let inside = root.join(own);
+    if inside.is_dir() { inside } else { root.to_owned() }
 }
 
 /// Fails unless all of `parts` exist under `root`; the message lists the layout and what is there.
@@ -333,8 +315,8 @@ fn missing_images(list: &Path, missing: &[String], total: usize) -> Error {
     Error::malformed(
         list,
         format!(
-            "{} of {total} images are not there, the first is {}; set data.allow_missing = true \
-             to go on without them",
+            "{} of {total} images are not there, the first is {}; data.allow_missing = true goes on \
+             without them",
             missing.len(),
             missing[0]
         ),

@@ -11,17 +11,17 @@ use super::{
 };
 use crate::{Error, Result};
 
-pub(crate) const LAYOUT: &str = "images/*.jpg, annotations/{trainval.txt,test.txt}, \
+pub(super) const LAYOUT: &str = "images/*.jpg, annotations/{trainval.txt,test.txt}, \
                                  annotations/trimaps/*.png, annotations/xmls/*.xml";
 
 /// One line of a split file.
 #[derive(Debug, PartialEq, Eq)]
-struct Line {
+pub(super) struct Line {
     image: String,
     class_id: usize,
 }
 
-pub(crate) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
+pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
     require_layout(root, LAYOUT, &["images", "annotations/trainval.txt", "annotations/test.txt"])?;
     let annotations = root.join("annotations");
     let file = |split: Split| match split {
@@ -75,7 +75,7 @@ pub(crate) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         split,
         classes: names.into_values().collect(),
         records,
-        missing: missing.len(),
+        missing,
     })
 }
 
@@ -85,7 +85,7 @@ fn breed(image: &str) -> &str {
 }
 
 /// The lines `image class species breed` of a split file; `#` starts a comment.
-fn parse(text: &str) -> Result<Vec<Line>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Line>, String> {
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))

@@ -1,13 +1,17 @@
 //! The geometry of one transformed image: the same steps for its pixels, mask and boxes.
 
-use fast_image_resize as fir;
+use std::borrow::Cow;
+
 use image::{GrayImage, RgbImage, imageops};
 
 use super::BBox;
-use crate::{Error, Result};
+use super::affine::Affine;
+use super::colour::Colour;
+use super::resample::{resize, resize_nearest};
+use crate::Result;
 
-/// One geometric step with all its random choices made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One step with all its random choices made.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
     /// To `width × height` pixels.
     Resize {
@@ -29,10 +33,14 @@ pub enum Step {
     },
     /// Mirrored left to right.
     Flip,
+    /// Rotated, sheared or shifted; black comes in from outside.
+    Affine(Affine),
+    /// Colours only: masks and boxes stay.
+    Colour(Colour),
 }
 
 /// What happens to one image: the steps from its stored size to the model's input.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     source: (u32, u32),
     output: (u32, u32),
@@ -58,9 +66,14 @@ impl Plan {
                 self.output = (w, h);
             }
             Step::Resize { width: w, height: h } => self.output = (w, h),
-            Step::Flip => {}
+            Step::Flip | Step::Affine(_) | Step::Colour(_) => {}
         }
         self.steps.push(step);
+    }
+
+    /// The steps.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Width and height of the image as stored.
@@ -76,75 +89,76 @@ impl Plan {
     /// The image after all steps; resizing is bilinear with antialiasing, as Pillow's.
     ///
     /// # Errors
-    /// Where a resized image would not fit in memory's bounds.
-    pub fn image(&self, mut image: RgbImage) -> Result<RgbImage> {
-        for &step in &self.steps {
-            image = match step {
+    /// Where a resized image would be too large for memory.
+    pub fn image(&self, image: &RgbImage) -> Result<RgbImage> {
+        self.image_from(0, image)
+    }
+
+    /// The image after all steps, from one that has been through the first `done` of them.
+    pub(super) fn image_from(&self, done: usize, image: &RgbImage) -> Result<RgbImage> {
+        let mut image = Cow::Borrowed(image);
+        for step in &self.steps[done..] {
+            image = Cow::Owned(match *step {
                 Step::Resize { width, height } => resize(&image, width, height)?,
                 Step::Crop { x, y, width, height } => {
-                    imageops::crop_imm(&image, x, y, width, height).to_image()
+                    imageops::crop_imm(&*image, x, y, width, height).to_image()
                 }
-                Step::Flip => imageops::flip_horizontal(&image),
-            };
+                Step::Flip => imageops::flip_horizontal(&*image),
+                Step::Affine(affine) => affine.image(&image),
+                Step::Colour(colour) => colour.apply(image.into_owned()),
+            });
         }
-        Ok(image)
+        Ok(image.into_owned())
     }
 
     /// A mask of the source's size after all steps; resizing takes the nearest neighbour.
-    pub fn mask(&self, mut mask: GrayImage) -> GrayImage {
-        for &step in &self.steps {
-            mask = match step {
+    pub fn mask(&self, mask: &GrayImage) -> GrayImage {
+        let mut mask = Cow::Borrowed(mask);
+        for step in &self.steps {
+            mask = Cow::Owned(match *step {
                 Step::Resize { width, height } => resize_nearest(&mask, width, height),
                 Step::Crop { x, y, width, height } => {
-                    imageops::crop_imm(&mask, x, y, width, height).to_image()
+                    imageops::crop_imm(&*mask, x, y, width, height).to_image()
                 }
-                Step::Flip => imageops::flip_horizontal(&mask),
-            };
+                Step::Flip => imageops::flip_horizontal(&*mask),
+                Step::Affine(affine) => affine.image(&mask),
+                Step::Colour(_) => continue,
+            });
         }
-        mask
+        mask.into_owned()
     }
 
-    /// A box of the stored image after all steps, clipped; `None` where nothing of it is left.
+    /// A box of the stored image after all steps, clipped to the output; `None` where nothing of it
+    /// is left. A rotated or sheared box becomes the box around its corners.
     pub fn bbox(&self, bbox: &BBox) -> Option<BBox> {
-        let (mut width, mut height) = self.source;
         let mut bbox = *bbox;
-        for &step in &self.steps {
-            bbox = match step {
+        for (step, (width, height)) in self.steps.iter().zip(self.sizes()) {
+            bbox = match *step {
                 Step::Resize { width: w, height: h } => {
-                    let (sx, sy) = (w as f32 / width as f32, h as f32 / height as f32);
-                    (width, height) = (w, h);
-                    bbox.scaled(sx, sy)
+                    bbox.scaled(w as f32 / width as f32, h as f32 / height as f32)
                 }
-                Step::Crop { x, y, width: w, height: h } => {
-                    (width, height) = (w, h);
-                    bbox.shifted(-(x as f32), -(y as f32))
-                }
+                Step::Crop { x, y, .. } => bbox.shifted(-(x as f32), -(y as f32)),
                 Step::Flip => bbox.flipped(width as f32),
+                Step::Affine(affine) => affine.bbox(&bbox, width, height),
+                Step::Colour(_) => bbox,
             };
         }
-        bbox.clipped(width, height)
+        bbox.clipped(self.output.0, self.output.1)
     }
 
     /// Where a box of the transformed image lies in the stored one: the inverse of [`Plan::bbox`],
     /// not clipped.
     pub fn to_source(&self, bbox: &BBox) -> BBox {
-        // Sizes before each step, for the inverse.
-        let mut sizes = Vec::with_capacity(self.steps.len());
-        let mut size = self.source;
-        for &step in &self.steps {
-            sizes.push(size);
-            if let Step::Resize { width, height } | Step::Crop { width, height, .. } = step {
-                size = (width, height);
-            }
-        }
         let mut bbox = *bbox;
-        for (&step, (width, height)) in self.steps.iter().zip(sizes).rev() {
-            bbox = match step {
+        for (step, (width, height)) in self.steps.iter().zip(self.sizes()).rev() {
+            bbox = match *step {
                 Step::Resize { width: w, height: h } => {
                     bbox.scaled(width as f32 / w as f32, height as f32 / h as f32)
                 }
                 Step::Crop { x, y, .. } => bbox.shifted(x as f32, y as f32),
                 Step::Flip => bbox.flipped(width as f32),
+                Step::Affine(affine) => affine.source_bbox(&bbox, width, height),
+                Step::Colour(_) => bbox,
             };
         }
         bbox
@@ -160,49 +174,19 @@ impl Plan {
     pub fn is_flipped(&self) -> bool {
         self.steps.iter().filter(|step| matches!(step, Step::Flip)).count() % 2 == 1
     }
-}
 
-/// Bilinear with antialiasing: a triangle filter as wide as the scale, 8-bit between the passes.
-///
-/// # Errors
-/// Where the resized image would have more than 2^28 pixels.
-pub fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
-    const MOST_PIXELS: u64 = 1 << 28;
-    if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MOST_PIXELS {
-        return Err(Error::invalid(
-            "resized image",
-            format!("{width}x{height} pixels"),
-            "1 to 2^28 pixels; the image is too long and narrow",
-        ));
+    /// Width and height before each step.
+    fn sizes(&self) -> Vec<(u32, u32)> {
+        let mut size = self.source;
+        self.steps
+            .iter()
+            .map(|step| {
+                let before = size;
+                if let Step::Resize { width, height } | Step::Crop { width, height, .. } = *step {
+                    size = (width, height);
+                }
+                before
+            })
+            .collect()
     }
-    let refused = |error: &dyn std::fmt::Display| {
-        Error::invalid("resized image", error, "a size that the resizer accepts")
-    };
-    let source = fir::images::ImageRef::new(
-        image.width(),
-        image.height(),
-        image.as_raw(),
-        fir::PixelType::U8x3,
-    )
-    .map_err(|error| refused(&error))?;
-    let mut resized = RgbImage::new(width, height);
-    let mut target =
-        fir::images::Image::from_slice_u8(width, height, &mut resized, fir::PixelType::U8x3)
-            .map_err(|error| refused(&error))?;
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
-        .use_alpha(false);
-    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| refused(&error))?;
-    Ok(resized)
-}
-
-/// Nearest neighbour: pixel `i` takes the source pixel under its centre.
-fn resize_nearest(mask: &GrayImage, width: u32, height: u32) -> GrayImage {
-    let under = |i: u32, new: u32, old: u32| {
-        let position = (u64::from(i) * 2 + 1) * u64::from(old) / (u64::from(new) * 2);
-        position as u32
-    };
-    GrayImage::from_fn(width, height, |x, y| {
-        *mask.get_pixel(under(x, width, mask.width()), under(y, height, mask.height()))
-    })
 }

@@ -9,10 +9,16 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) enum Use {
     /// The order of an epoch: position 0 of (seed, epoch).
     Order = 1,
-    /// The transform of one image: (seed, epoch, record index).
+    /// The transform of one image: (seed, epoch, place in the epoch).
     Transform = 2,
     /// A generated image: (seed, split, index).
     Scene = 3,
+    /// The images held out: (seed, class).
+    HoldOut = 4,
+    /// The draws of class-balanced sampling: position 0 of (seed, epoch).
+    Balance = 5,
+    /// What is mixed into a batch: (seed, epoch, batch).
+    Mix = 6,
 }
 
 /// The stream of (`what`, `seed`, `epoch`, `index`): the four words are the ChaCha key itself, so

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use image::{GrayImage, RgbImage};
 
+use super::cifar100::Thumbnail;
 use super::decode::{self, Orientation};
 use super::synthetic::{self, Scene};
 use crate::{Error, Result};
@@ -19,6 +20,8 @@ pub enum Source {
         /// Whether its EXIF orientation is applied.
         orientation: Orientation,
     },
+    /// A record of a CIFAR file in memory.
+    Cifar(Thumbnail),
     /// An image made on demand.
     Synthetic(Arc<Scene>),
 }
@@ -36,6 +39,7 @@ impl Source {
     pub fn load(&self) -> Result<RgbImage> {
         match self {
             Self::File { path, orientation } => decode::rgb(path, *orientation),
+            Self::Cifar(thumbnail) => Ok(thumbnail.image()),
             Self::Synthetic(scene) => Ok(scene.image()),
         }
     }
@@ -44,6 +48,7 @@ impl Source {
     pub(crate) fn name(&self) -> PathBuf {
         match self {
             Self::File { path, .. } => path.clone(),
+            Self::Cifar(_) => PathBuf::from("CIFAR image"),
             Self::Synthetic(scene) => synthetic::name(scene),
         }
     }

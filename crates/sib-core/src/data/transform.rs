@@ -7,6 +7,8 @@ use tch::Tensor;
 
 use super::decode::{self, Orientation};
 use super::plan::{Plan, Step};
+use super::random::{Use, stream};
+use super::trivial_augment;
 use crate::{Error, Result};
 
 /// One operation of a [`Transform`]; random ones draw when an image's [`Plan`] is made.
@@ -37,6 +39,15 @@ pub enum Operation {
         /// Probability in `[0,1]`.
         probability: f32,
     },
+    /// One random change of colour or geometry (TrivialAugment, wide ranges).
+    TrivialAugment {},
+}
+
+impl Operation {
+    /// Whether every image always gets the same steps.
+    fn is_deterministic(&self) -> bool {
+        matches!(self, Self::Resize { .. } | Self::CenterCrop { .. })
+    }
 }
 
 /// Operations in order, then `(value/255 - mean) / std` per channel.
@@ -45,9 +56,9 @@ pub struct Transform {
     /// What happens to the pixels before normalisation.
     pub operations: Vec<Operation>,
     /// Subtracted from the channels, in `[0,1]` units.
-    pub mean: [f32; 3],
+    pub mean: [f64; 3],
     /// Divides the channels.
-    pub std: [f32; 3],
+    pub std: [f64; 3],
 }
 
 impl Transform {
@@ -55,7 +66,7 @@ impl Transform {
     ///
     /// # Errors
     /// Where a size is zero, `crop_px` exceeds `resize_px`, or `std` is not positive.
-    pub fn evaluation(resize_px: u32, crop_px: u32, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
+    pub fn evaluation(resize_px: u32, crop_px: u32, mean: [f64; 3], std: [f64; 3]) -> Result<Self> {
         if crop_px == 0 || crop_px > resize_px {
             return Err(Error::invalid(
                 "crop_px",
@@ -75,7 +86,7 @@ impl Transform {
     ///
     /// # Errors
     /// Where `crop_px` is zero or `std` is not positive.
-    pub fn augmented(crop_px: u32, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
+    pub fn augmented(crop_px: u32, mean: [f64; 3], std: [f64; 3]) -> Result<Self> {
         if crop_px == 0 {
             return Err(Error::invalid("crop_px", crop_px, "at least 1"));
         }
@@ -100,7 +111,25 @@ impl Transform {
     /// Makes the random choices for an image of `width × height` pixels.
     pub fn plan(&self, width: u32, height: u32, rng: &mut impl Rng) -> Plan {
         let mut plan = Plan::new(width, height);
-        for operation in &self.operations {
+        self.extend(&mut plan, 0, rng);
+        plan
+    }
+
+    /// The steps of the operations before the first random one, which are the same in every epoch.
+    pub(super) fn fixed_plan(&self, width: u32, height: u32) -> Plan {
+        let fixed =
+            Self { operations: self.operations[..self.fixed_operations()].to_vec(), ..*self };
+        fixed.plan(width, height, &mut stream(Use::Transform, 0, 0, 0))
+    }
+
+    /// How many operations come before the first random one.
+    pub(super) fn fixed_operations(&self) -> usize {
+        self.operations.iter().take_while(|operation| operation.is_deterministic()).count()
+    }
+
+    /// Appends the steps of the operations from number `first` on.
+    pub(super) fn extend(&self, plan: &mut Plan, first: usize, rng: &mut impl Rng) {
+        for operation in &self.operations[first..] {
             let (width, height) = plan.output_size();
             match *operation {
                 Operation::Resize { short_px } => {
@@ -124,16 +153,18 @@ impl Transform {
                         plan.push(Step::Flip);
                     }
                 }
+                Operation::TrivialAugment {} => {
+                    if let Some(step) = trivial_augment::draw(rng) {
+                        plan.push(step);
+                    }
+                }
             }
         }
-        plan
     }
 
     /// Whether every image always gets the same plan.
     pub fn is_deterministic(&self) -> bool {
-        self.operations.iter().all(|operation| {
-            matches!(operation, Operation::Resize { .. } | Operation::CenterCrop { .. })
-        })
+        self.fixed_operations() == self.operations.len()
     }
 
     /// Writes the normalised pixels of `image` to `values` `[3,H,W]`.
@@ -141,7 +172,7 @@ impl Transform {
         let pixels = image.width() as usize * image.height() as usize;
         debug_assert_eq!(values.len(), 3 * pixels);
         for (channel, plane) in values.chunks_exact_mut(pixels).enumerate() {
-            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let (mean, std) = (self.mean[channel] as f32, self.std[channel] as f32);
             let table: [f32; 256] =
                 std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
             for (value, pixel) in plane.iter_mut().zip(image.as_raw().chunks_exact(3)) {
@@ -178,9 +209,8 @@ pub fn load_image(path: &std::path::Path, transform: &Transform) -> Result<Loade
         return Err(Error::invalid("transform", "random", "one without random operations"));
     }
     let original = decode::rgb(path, Orientation::Upright)?;
-    let mut unused = super::random::stream(super::random::Use::Transform, 0, 0, 0);
-    let plan = transform.plan(original.width(), original.height(), &mut unused);
-    let input = transform.normalise(&plan.image(original.clone())?);
+    let plan = transform.fixed_plan(original.width(), original.height());
+    let input = transform.normalise(&plan.image(&original)?);
     Ok(LoadedImage { original, input, plan })
 }
 

@@ -31,24 +31,19 @@ struct Bounds {
 ///
 /// # Errors
 /// Where the file cannot be read or is no such XML, and where a box is empty or not finite.
-pub fn read(path: &Path) -> Result<Vec<BBox>> {
+pub(super) fn read(path: &Path) -> Result<Vec<BBox>> {
     parse(&read_text(path)?).map_err(|problem| Error::malformed(path, problem))
 }
 
 /// The boxes of an annotation's text.
-fn parse(text: &str) -> Result<Vec<BBox>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<BBox>, String> {
     let annotation: Annotation =
         quick_xml::de::from_str(text).map_err(|error| format!("no VOC annotation: {error}"))?;
     annotation
         .object
         .into_iter()
         .map(|Object { bndbox: Bounds { xmin, ymin, xmax, ymax } }| {
-            let bbox = BBox::new(xmin, ymin, xmax, ymax);
-            let finite = [xmin, ymin, xmax, ymax].into_iter().all(f32::is_finite);
-            if !finite || bbox.is_empty() {
-                return Err(format!("empty box ({xmin}, {ymin}, {xmax}, {ymax})"));
-            }
-            Ok(bbox)
+            BBox::new(xmin, ymin, xmax, ymax).checked()
         })
         .collect()
 }

@@ -13,6 +13,7 @@ use crate::{Error, Result};
 pub enum OptimizerKind {
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
     #[default]
+    #[serde(rename = "adamw")]
     AdamW,
     /// Stochastic gradient descent with momentum, PyTorch's form of it.
     Sgd,

@@ -13,7 +13,7 @@ use crate::rank::descending_order;
 pub use curve::Curve;
 pub use substrate::{Blur, Substrate};
 
-/// The protocol of RISE (Petsiuk, Das & Saenko 2018, doi:10.48550/arXiv.1806.07421).
+/// The protocol of RISE (Petsiuk, Das & Saenko 2018, arXiv:1806.07421).
 ///
 /// Pixels change in the order of decreasing heatmap, all channels together, ties by pixel index;
 /// the score is the softmax probability of the class predicted on the clean image.

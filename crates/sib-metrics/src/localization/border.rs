@@ -6,7 +6,7 @@ pub(super) struct Border {
     /// Twice the area of the polygon through the border's pixel centres.
     pub(super) doubled_area: u64,
     /// First column, first row, last column, last row.
-    pub(super) bounds: [u16; 4],
+    pub(super) bounds: [i32; 4],
 }
 
 /// Follows all borders of a binary image, by the algorithm of Suzuki & Abe (1985,
@@ -17,7 +17,7 @@ pub(super) struct BorderFollower {
     /// Cells of a row, the frame of background around the image included.
     stride: usize,
     cells: Vec<Cell>,
-    /// Steps in `cells` to the eight neighbours, clockwise from the right one.
+    /// [`DIRECTIONS`] as steps in `cells`.
     steps: [isize; 8],
 }
 
@@ -34,14 +34,17 @@ enum Cell {
 const RIGHT: usize = 0;
 const LEFT: usize = 4;
 
+/// Column and row steps to the eight neighbours, clockwise from the right one.
+const DIRECTIONS: [(i32, i32); 8] =
+    [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)];
+
 impl BorderFollower {
     pub(super) fn new(width: usize, height: usize) -> Self {
         let stride = width + 2;
-        let row = stride as isize;
         Self {
             stride,
             cells: vec![Cell::Background; stride * (height + 2)],
-            steps: [1, row + 1, row, row - 1, -1, -row - 1, -row, 1 - row],
+            steps: DIRECTIONS.map(|(dx, dy)| dx as isize + dy as isize * stride as isize),
         }
     }
 
@@ -74,14 +77,10 @@ impl BorderFollower {
         cell.wrapping_add_signed(self.steps[direction])
     }
 
-    /// Column and row of a cell, in image coordinates.
-    fn position(&self, cell: usize) -> (u16, u16) {
-        ((cell % self.stride - 1) as u16, (cell / self.stride - 1) as u16)
-    }
-
     /// The border through `start` whose background lies in direction `outside`.
     fn follow_one(&mut self, start: usize, outside: usize) -> Border {
-        let (x, y) = self.position(start);
+        // Column and row in image coordinates, inside the frame.
+        let (mut x, mut y) = ((start % self.stride) as i32 - 1, (start / self.stride) as i32 - 1);
         let mut border = Border { doubled_area: 0, bounds: [x, y, x, y] };
         let clockwise = (outside + 1..outside + 8).map(|direction| direction % 8);
         let Some(to_last) = clockwise
@@ -111,8 +110,9 @@ impl BorderFollower {
                 self.cells[here] = Cell::Visited;
             }
             let next = self.neighbour(here, ahead);
-            let ((x, y), (next_x, next_y)) = (self.position(here), self.position(next));
-            signed_area += i64::from(x) * i64::from(next_y) - i64::from(next_x) * i64::from(y);
+            let (dx, dy) = DIRECTIONS[ahead];
+            signed_area += i64::from(x) * i64::from(dy) - i64::from(dx) * i64::from(y);
+            (x, y) = (x + dx, y + dy);
             let [x0, y0, x1, y1] = border.bounds;
             border.bounds = [x0.min(x), y0.min(y), x1.max(x), y1.max(y)];
             if next == start && here == last {

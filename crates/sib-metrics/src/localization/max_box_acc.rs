@@ -1,11 +1,12 @@
 //! Box localization at the best threshold: MaxBoxAcc of Choe et al. (2020,
-//! doi:10.1109/CVPR42600.2020.00320), as their `wsolevaluation` computes it.
+//! arXiv:2001.07437), as their `wsolevaluation` computes it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sib_core::data::BBox;
 use sib_core::{Error, Result};
 use tch::Tensor;
 
@@ -18,9 +19,6 @@ pub const IOU_PCT: [u8; 3] = [30, 50, 70];
 
 /// Distinct thresholds of a heatmap of 256 grey levels: pixels above level 0, 1, ..., 254.
 const LEVELS: usize = 255;
-
-/// First column, first row, last column, last row of a box, the last ones included, in pixels.
-pub type InclusiveBox = [f64; 4];
 
 /// Which borders of the thresholded heatmap give boxes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,26 +76,23 @@ pub struct BoxHits(pub [LevelSet; 3]);
 ///
 /// A heatmap is min-max normalised and cut to 256 grey levels; at each level the pixels above it
 /// form a binary image, whose borders (`contours`) are boxed. As in the reference a predicted box
-/// ends one pixel beyond its border, clipped to the image, and overlaps are of boxes that include
-/// their last row and column. The reference's 1 000 thresholds in [0, 1) meet exactly these 255
-/// levels. A flat heatmap finds nothing.
+/// takes in one more column and row on the right and below, where the image has them. The
+/// reference's 1 000 thresholds in [0, 1) meet exactly these 255 levels. A flat heatmap finds
+/// nothing.
 ///
 /// `heatmaps`: `[B,H,W]`, any scale, read as f32; `boxes`: those of each image's objects, any of
 /// which may be found. One outcome per image: a heatmap that is not finite and an image without
 /// boxes have none.
 ///
 /// # Errors
-/// The shape is not `[B,H,W]` with H and W below 65536, or `boxes` is not of length B.
+/// The shape is not `[B,H,W]`, or `boxes` is not of length B.
 pub fn box_hits(
     heatmaps: &Tensor,
-    boxes: &[Vec<InclusiveBox>],
+    boxes: &[Vec<BBox>],
     contours: Contours,
 ) -> Result<Vec<Outcome<BoxHits>>> {
     let pixels = heatmap::pixels_per_image("heatmaps", heatmaps)?;
     let (batch, height, width) = heatmaps.size3()?;
-    if height.max(width) > i64::from(u16::MAX) {
-        return Err(Error::shape("heatmaps", heatmaps, "[B,H,W] with H, W < 65536"));
-    }
     if boxes.len() != batch as usize {
         return Err(Error::invalid("boxes", boxes.len(), format!("one list per image, {batch}")));
     }
@@ -110,7 +105,7 @@ pub fn box_hits(
 fn box_hits_of(
     values: &[f32],
     (width, height): (usize, usize),
-    boxes: &[InclusiveBox],
+    boxes: &[BBox],
     contours: Contours,
 ) -> Outcome<BoxHits> {
     let heatmap = Heatmap::new(values)?;
@@ -126,10 +121,14 @@ fn box_hits_of(
     grey.iter().for_each(|&level| is_used[usize::from(level)] = true);
 
     let best_overlap = |border: &Border| {
-        let [x0, y0, x1, y1] = border.bounds.map(usize::from);
-        let predicted = [x0, y0, (x1 + 1).min(width - 1), (y1 + 1).min(height - 1)];
-        let predicted = predicted.map(|coordinate| coordinate as f64);
-        boxes.iter().map(|object| overlap(&predicted, object)).fold(0.0, f64::max)
+        let [x0, y0, x1, y1] = border.bounds.map(f64::from);
+        // One pixel beyond the border, and that one included.
+        let (right, bottom) = ((x1 + 2.0).min(width as f64), (y1 + 2.0).min(height as f64));
+        let overlaps = boxes.iter().map(|object| {
+            let [left, top, r, b] = [object.x0, object.y0, object.x1, object.y1].map(f64::from);
+            overlap([x0, y0, right, bottom], [left, top, r, b])
+        });
+        overlaps.fold(0.0, f64::max)
     };
     let mut follower = BorderFollower::new(width, height);
     let mut best = 0.0f64;
@@ -162,12 +161,12 @@ fn box_hits_of(
     Ok(hits)
 }
 
-/// Intersection over union of two boxes that include their last row and column.
-fn overlap(a: &InclusiveBox, b: &InclusiveBox) -> f64 {
-    let area =
-        |x0: f64, y0: f64, x1: f64, y1: f64| (x1 - x0 + 1.0).max(0.0) * (y1 - y0 + 1.0).max(0.0);
-    let shared = area(a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3]));
-    let union = area(a[0], a[1], a[2], a[3]) + area(b[0], b[1], b[2], b[3]) - shared;
+/// Intersection over union of two boxes `[x0, y0, x1, y1]`, in f64 so that a ratio that equals a
+/// threshold reaches it.
+fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let area = |[x0, y0, x1, y1]: [f64; 4]| (x1 - x0).max(0.0) * (y1 - y0).max(0.0);
+    let shared = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    let union = area(a) + area(b) - shared;
     if union > 0.0 { shared / union } else { 0.0 }
 }
 

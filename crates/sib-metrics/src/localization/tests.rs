@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use sib_core::data::BBox;
 use sib_core::testing::{formula_tensor, test_device};
 use tch::{Device, Kind};
 
@@ -120,11 +121,11 @@ fn shapes_are_checked() {
 
 #[test]
 fn a_drawn_box_is_found_at_the_levels_below_it() {
-    // Columns 3..=8 and rows 2..=6 at half height, boxed up to 9 and 7: overlap 30/42.
+    // Columns 3..=8 and rows 2..=6 at half height, boxed to 10 and 8: overlap 30/42.
     let map = Tensor::zeros([1, 12, 16], (Kind::Float, test_device()));
     let _ = map.narrow(1, 2, 5).narrow(2, 3, 6).fill_(0.5);
     let _ = map.narrow(1, 4, 1).narrow(2, 5, 1).fill_(1.0);
-    let boxes = [vec![[3.0, 2.0, 8.0, 6.0]]];
+    let boxes = [vec![BBox::new(3.0, 2.0, 9.0, 7.0)]];
     let hits = box_hits(&map, &boxes, Contours::Largest).unwrap()[0].unwrap();
     for level in 0..255 {
         // 0.5·255 = 127.5 is level 127, and above levels up to 126.
@@ -140,7 +141,7 @@ fn a_drawn_box_is_found_at_the_levels_below_it() {
 #[test]
 fn boxes_without_a_value_say_why() {
     let maps = Tensor::from_slice(&[0.0f32, 1.0, f32::NAN, 1.0, 0.2, 0.2, 0.0, 1.0]);
-    let object = vec![[0.0, 0.0, 1.0, 0.0]];
+    let object = vec![BBox::new(0.0, 0.0, 2.0, 1.0)];
     let boxes = [object.clone(), object.clone(), object, vec![]];
     let outcomes = box_hits(&maps.view([4, 1, 2]), &boxes, Contours::Largest).unwrap();
     assert!(outcomes[0].is_ok());

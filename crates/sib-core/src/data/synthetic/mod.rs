@@ -150,7 +150,7 @@ pub(crate) fn open(split: Split, options: &SyntheticOptions) -> Result<Dataset> 
         split,
         classes: NAMES.map(str::to_owned).to_vec(),
         records,
-        missing: 0,
+        missing: Vec::new(),
     })
 }
 

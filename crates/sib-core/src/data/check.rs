@@ -1,0 +1,168 @@
+//! Walks a dataset and reports all that is wrong with it, instead of stopping at the first.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{DataOptions, Dataset, DatasetName, Record, Split, open};
+use crate::Result;
+
+/// What is found in one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// The image cannot be decoded.
+    Unreadable,
+    /// A box lies outside the image by more than a pixel.
+    BoxOutside,
+    /// The mask cannot be decoded or has not the image's size.
+    Mask,
+    /// The mask has no foreground.
+    EmptyMask,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Id of the record.
+    pub id: String,
+    /// What kind of problem.
+    pub kind: ProblemKind,
+    /// What exactly, naming the file or the numbers.
+    pub detail: String,
+}
+
+/// A split of a dataset as it is on the disk.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitReport {
+    /// Which split.
+    pub split: Split,
+    /// Images that are there.
+    pub images: usize,
+    /// Images that the dataset has as published, where that is known.
+    pub published_images: Option<usize>,
+    /// Number of images of each class, by name.
+    pub class_counts: Vec<(String, usize)>,
+    /// Images with at least one box.
+    pub with_boxes: usize,
+    /// Images with a mask.
+    pub with_mask: usize,
+    /// Images that the lists name and that are not there, by their paths from the root.
+    pub missing: Vec<String>,
+    /// What is wrong with those that are there, in the order of the records.
+    pub problems: Vec<Problem>,
+}
+
+/// What [`check`] found.
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// Which dataset.
+    pub name: DatasetName,
+    /// The splits that could be opened.
+    pub splits: Vec<SplitReport>,
+    /// Why the others could not.
+    pub failed: Vec<(Split, String)>,
+}
+
+impl CheckReport {
+    /// Whether nothing is missing, unreadable or out of place. An empty mask is not counted: the
+    /// published data have some.
+    pub fn is_clean(&self) -> bool {
+        self.failed.is_empty()
+            && self.splits.iter().all(|split| {
+                split.missing.is_empty()
+                    && split.problems.iter().all(|p| p.kind == ProblemKind::EmptyMask)
+            })
+    }
+}
+
+/// Opens both splits of a dataset and decodes every image and mask, on all cores.
+///
+/// Missing images are collected whatever [`DataOptions::allow_missing`] says. `progress` is called
+/// after each image with the number done and the number in all, from any thread.
+pub fn check(
+    name: DatasetName,
+    root: &Path,
+    options: &DataOptions,
+    progress: impl Fn(usize, usize) + Sync,
+) -> CheckReport {
+    let options = DataOptions { allow_missing: true, ..options.clone() };
+    let mut failed = Vec::new();
+    let mut datasets: Vec<Dataset> = Vec::new();
+    for split in [Split::Train, Split::Test] {
+        match open(name, root, split, &options) {
+            Ok(dataset) => datasets.push(dataset),
+            Err(error) => failed.push((split, error.to_string())),
+        }
+    }
+    let total = datasets.iter().map(|dataset| dataset.records.len()).sum();
+    let done = AtomicUsize::new(0);
+    let description = name.description();
+    let splits = datasets
+        .into_iter()
+        .map(|dataset| {
+            let problems = dataset
+                .records
+                .par_iter()
+                .flat_map_iter(|record| {
+                    let problems = problems(record);
+                    progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                    problems
+                })
+                .collect();
+            SplitReport {
+                split: dataset.split,
+                images: dataset.records.len(),
+                published_images: match dataset.split {
+                    Split::Train => description.train_images,
+                    Split::Test => description.test_images,
+                },
+                class_counts: dataset.classes.iter().cloned().zip(dataset.class_counts()).collect(),
+                with_boxes: dataset.records.iter().filter(|r| !r.boxes.is_empty()).count(),
+                with_mask: dataset.records.iter().filter(|r| r.mask.is_some()).count(),
+                missing: dataset.missing,
+                problems,
+            }
+        })
+        .collect();
+    CheckReport { name, splits, failed }
+}
+
+/// Everything that is wrong with one image.
+fn problems(record: &Record) -> Vec<Problem> {
+    let problem = |kind, detail| Problem { id: record.id.clone(), kind, detail };
+    let image = match record.source.load() {
+        Ok(image) => image,
+        Err(error) => return vec![problem(ProblemKind::Unreadable, error.to_string())],
+    };
+    let (width, height) = image.dimensions();
+    let mut problems = Vec::new();
+    for bbox in &record.boxes {
+        // Annotators count pixels from 0 or from 1, and sizes are rounded: a pixel is no mistake.
+        let (right, bottom) = (width as f32 + 1.0, height as f32 + 1.0);
+        if bbox.x0 < -1.0 || bbox.y0 < -1.0 || bbox.x1 > right || bbox.y1 > bottom {
+            problems.push(problem(
+                ProblemKind::BoxOutside,
+                format!(
+                    "box ({}, {}, {}, {}) in an image of {width}x{height} pixels",
+                    bbox.x0, bbox.y0, bbox.x1, bbox.y1
+                ),
+            ));
+        }
+    }
+    if let Some(mask) = &record.mask {
+        match foreground_pixels(mask.load(width, height)) {
+            Ok(0) => problems
+                .push(problem(ProblemKind::EmptyMask, "no foreground in its mask".to_owned())),
+            Ok(_) => {}
+            Err(error) => problems.push(problem(ProblemKind::Mask, error.to_string())),
+        }
+    }
+    problems
+}
+
+fn foreground_pixels(mask: Result<image::GrayImage>) -> Result<usize> {
+    Ok(mask?.iter().filter(|&&value| value > 0).count())
+}

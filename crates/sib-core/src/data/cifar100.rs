@@ -1,0 +1,90 @@
+//! CIFAR-100, binary version (Krizhevsky 2009): `{train,test}.bin` of 3 074-byte records, and the
+//! class names.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{Rgb, RgbImage};
+
+use super::{Dataset, DatasetName, Record, Source, Split, read_text, require_layout};
+use crate::{Error, Result};
+
+pub(super) const LAYOUT: &str = "train.bin, test.bin, fine_label_names.txt";
+
+const SIDE_PX: usize = 32;
+const PLANE: usize = SIDE_PX * SIDE_PX;
+/// Coarse label, fine label, then the red, green and blue planes.
+const RECORD: usize = 2 + 3 * PLANE;
+
+pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
+    let file = format!("{split}.bin");
+    require_layout(root, LAYOUT, &[&file, "fine_label_names.txt"])?;
+    let classes: Vec<String> = read_text(&root.join("fine_label_names.txt"))?
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect();
+    let path = root.join(&file);
+    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let labels = parse(&bytes, classes.len()).map_err(|p| Error::malformed(&path, p))?;
+    let bytes: Arc<[u8]> = bytes.into();
+    let records = labels
+        .into_iter()
+        .enumerate()
+        .map(|(index, label)| Record {
+            id: format!("{split}/{index:05}"),
+            source: Source::Cifar(Thumbnail { bytes: Arc::clone(&bytes), index }),
+            label,
+            boxes: Vec::new(),
+            mask: None,
+        })
+        .collect();
+    Ok(Dataset { name: DatasetName::Cifar100, split, classes, records, missing: Vec::new() })
+}
+
+/// The fine labels of all records.
+pub(super) fn parse(bytes: &[u8], classes: usize) -> Result<Vec<usize>, String> {
+    let (records, rest) = bytes.as_chunks::<RECORD>();
+    if records.is_empty() || !rest.is_empty() {
+        return Err(format!(
+            "{} bytes, expected a multiple of {RECORD} (a half-unpacked archive?)",
+            bytes.len()
+        ));
+    }
+    records
+        .iter()
+        .enumerate()
+        .map(|(index, record)| {
+            let label = usize::from(record[1]);
+            if label < classes {
+                return Ok(label);
+            }
+            Err(format!("record {index} has label {label}, but there are {classes} class names"))
+        })
+        .collect()
+}
+
+/// One image of a batch file in memory.
+#[derive(Clone)]
+pub struct Thumbnail {
+    bytes: Arc<[u8]>,
+    index: usize,
+}
+
+impl std::fmt::Debug for Thumbnail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thumbnail").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Thumbnail {
+    /// The pixels, 32 × 32.
+    pub fn image(&self) -> RgbImage {
+        let start = self.index * RECORD + 2;
+        let planes = &self.bytes[start..start + 3 * PLANE];
+        RgbImage::from_fn(SIDE_PX as u32, SIDE_PX as u32, |x, y| {
+            let at = y as usize * SIDE_PX + x as usize;
+            Rgb([planes[at], planes[at + PLANE], planes[at + 2 * PLANE]])
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! Stanford Dogs (Khosla et al. 2011): `Images/<wnid-name>/*.jpg`, `Annotation/<wnid-name>/<id>`
+//! (VOC XML without ending) and the splits `{train,test}_list.mat`.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use rayon::prelude::*;
+
+use super::mat5::{self, Value};
+use super::{Dataset, DatasetName, Record, Source, Split, missing_images, require_layout, voc};
+use crate::{Error, Result};
+
+pub(super) const LAYOUT: &str = "Images/<wnid-name>/*.jpg, Annotation/<wnid-name>/<image>, \
+                                 train_list.mat, test_list.mat";
+
+/// One image of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// `<wnid-name>/<image>.jpg`.
+    image: String,
+    /// From 1.
+    class_id: u32,
+}
+
+impl Line {
+    /// Name of the breed: the folder's without its wnid.
+    fn breed(&self) -> &str {
+        let folder = self.image.split('/').next().unwrap_or_default();
+        folder.split_once('-').map_or(folder, |(_, breed)| breed)
+    }
+}
+
+pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
+    require_layout(root, LAYOUT, &["Images", "train_list.mat", "test_list.mat"])?;
+    let path = |split: Split| root.join(format!("{split}_list.mat"));
+    let mut lines = Vec::new();
+    for part in [Split::Train, Split::Test] {
+        let file = path(part);
+        let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;
+        let read = parse(&bytes).map_err(|problem| Error::malformed(&file, problem))?;
+        lines.extend(read.into_iter().map(|line| (part, line)));
+    }
+
+    // The classes are those of both splits together, so that labels agree between them.
+    let total = lines.iter().filter(|(part, _)| *part == split).count();
+    let mut missing = Vec::new();
+    lines.retain(|(part, line)| {
+        let there = root.join("Images").join(&line.image).is_file();
+        if !there && *part == split {
+            missing.push(format!("Images/{}", line.image));
+        }
+        there || !allow_missing
+    });
+    if !missing.is_empty() && !allow_missing {
+        return Err(missing_images(&path(split), &missing, total));
+    }
+    let names: BTreeMap<u32, String> =
+        lines.iter().map(|(_, line)| (line.class_id, line.breed().to_owned())).collect();
+    let ids: Vec<u32> = names.keys().copied().collect();
+
+    let records = lines
+        .into_par_iter()
+        .filter(|(part, _)| *part == split)
+        .map(|(_, line)| {
+            let annotation = root.join("Annotation").join(&line.image).with_extension("");
+            Ok(Record {
+                source: Source::stored(root.join("Images").join(&line.image)),
+                label: ids.binary_search(&line.class_id).unwrap_or_default(),
+                boxes: if annotation.is_file() { voc::read(&annotation)? } else { Vec::new() },
+                mask: None,
+                id: line.image,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Dataset {
+        name: DatasetName::Dogs,
+        split,
+        classes: names.into_values().collect(),
+        records,
+        missing,
+    })
+}
+
+/// `file_list` (a cell of paths) and `labels` (numbers from 1) of a list file.
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Line>, String> {
+    let variables = mat5::read(bytes)?;
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        found.ok_or_else(|| format!("no variable {name}; expected file_list and labels"))
+    };
+    let (Value::Cell(files), Value::Numbers(labels)) =
+        (variable("file_list")?, variable("labels")?)
+    else {
+        return Err("expected file_list to be a cell array and labels to be numbers".to_owned());
+    };
+    if files.len() != labels.len() {
+        return Err(format!("{} files but {} labels", files.len(), labels.len()));
+    }
+    files
+        .iter()
+        .zip(labels)
+        .map(|(file, &label)| {
+            let Value::Text(image) = file else {
+                return Err("expected file_list to hold strings".to_owned());
+            };
+            let parts: Vec<Component<'_>> = Path::new(image).components().collect();
+            if !matches!(parts[..], [Component::Normal(_), Component::Normal(_)]) {
+                return Err(format!("\"{image}\", expected <wnid-name>/<image>.jpg"));
+            }
+            if label < 1.0 || label > f64::from(u16::MAX) || label.fract() != 0.0 {
+                return Err(format!("label {label} of {image}, expected a class from 1"));
+            }
+            Ok(Line { image: image.clone(), class_id: label as u32 })
+        })
+        .collect()
+}
