@@ -123,7 +123,7 @@ impl DataConfig {
         }
         let Preprocessing { crop_px, mean, std, .. } = &self.preprocessing;
         let crop_px = pixels("data.preprocessing.crop_px", *crop_px)?;
-        Ok(Transform::augmented(crop_px, mean.map(|v| v as f32), std.map(|v| v as f32))?)
+        Ok(Transform::augmented(crop_px, *mean, *std)?)
     }
 }
 
@@ -136,8 +136,8 @@ pub fn evaluation_transform(preprocessing: &Preprocessing) -> sib_core::Result<T
     Transform::evaluation(
         pixels("data.preprocessing.resize_px", *resize_px)?,
         pixels("data.preprocessing.crop_px", *crop_px)?,
-        mean.map(|v| v as f32),
-        std.map(|v| v as f32),
+        *mean,
+        *std,
     )
 }
 
