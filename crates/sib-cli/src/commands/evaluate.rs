@@ -142,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             split: dataset.split,
             classes: dataset.classes.len(),
             images_in_split,
-            missing: dataset.missing,
+            missing: dataset.missing.len(),
             images: dataset.records.len(),
         },
     };
