@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{doctor, import, predict, train};
+use crate::commands::{data, doctor, evaluate, explain, import, predict, table, train};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -20,8 +20,16 @@ enum Command {
     Train(train::Arguments),
     /// Print the most probable classes of images as CSV
     Predict(predict::Arguments),
+    /// Write heatmaps of images: raw maps, overlays, contact sheets, a manifest
+    Explain(explain::Arguments),
+    /// Measure a network and its heatmaps on a dataset
+    Evaluate(evaluate::Arguments),
+    /// Join evaluations into a table of the paper, baseline beside S-IB
+    Table(table::Arguments),
     /// Turn weights of other software into a checkpoint
     Import(import::Arguments),
+    /// Describe datasets, check that one is whole, export its images
+    Data(data::Arguments),
     /// Print versions, devices and where libtorch was found
     Doctor(doctor::Arguments),
 }
@@ -32,7 +40,11 @@ impl Cli {
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Evaluate(arguments) => evaluate::run(&arguments),
+            Command::Table(arguments) => table::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
+            Command::Data(arguments) => data::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }
     }

@@ -123,7 +123,7 @@ impl DataConfig {
         }
         let Preprocessing { crop_px, mean, std, .. } = &self.preprocessing;
         let crop_px = pixels("data.preprocessing.crop_px", *crop_px)?;
-        Ok(Transform::augmented(crop_px, mean.map(|v| v as f32), std.map(|v| v as f32))?)
+        Ok(Transform::augmented(crop_px, *mean, *std)?)
     }
 }
 
@@ -136,8 +136,8 @@ pub fn evaluation_transform(preprocessing: &Preprocessing) -> sib_core::Result<T
     Transform::evaluation(
         pixels("data.preprocessing.resize_px", *resize_px)?,
         pixels("data.preprocessing.crop_px", *crop_px)?,
-        mean.map(|v| v as f32),
-        std.map(|v| v as f32),
+        *mean,
+        *std,
     )
 }
 
@@ -244,8 +244,8 @@ fn merge(base: &mut Table, changes: Table) {
     }
 }
 
-/// Applies one `key=value`.
-fn assign(table: &mut Table, assignment: &str) -> Result<()> {
+/// Applies one `key=value`; the value is TOML, a bare word a string.
+pub(crate) fn assign(table: &mut Table, assignment: &str) -> Result<()> {
     let malformed = || usage(format!("--set {assignment}: expected key=value, as train.epochs=10"));
     let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
     let text = text.trim();

@@ -6,9 +6,12 @@ pub mod commands;
 pub mod config;
 pub mod environment;
 pub mod error;
+pub mod evaluation;
+pub mod folder_lock;
 pub mod images;
 pub mod progress;
 pub mod run_dir;
+pub mod tables;
 
 use std::process::ExitCode;
 

@@ -48,7 +48,18 @@ impl Progress {
 
     /// One more step done; `message` is only made where it will be shown.
     pub fn step(&mut self, message: impl FnOnce() -> String) {
-        self.bar.inc(1);
+        self.advance(1, message);
+    }
+
+    /// Steps a second since this process began.
+    pub fn rate(&self) -> f64 {
+        let done = self.bar.position().saturating_sub(self.skipped);
+        done as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// `steps` more done; `message` is only made where it will be shown.
+    pub fn advance(&mut self, steps: u64, message: impl FnOnce() -> String) {
+        self.bar.inc(steps);
         if !self.bar.is_hidden() {
             self.bar.set_message(message());
             return;
@@ -57,9 +68,7 @@ impl Progress {
         if due.elapsed() >= LINE_EVERY {
             self.last_line = Some(Instant::now());
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            let seconds = self.started.elapsed().as_secs_f64();
-            let rate = (done - self.skipped) as f64 / seconds;
-            let left = (total.saturating_sub(done)) as f64 / rate.max(1e-9);
+            let left = (total.saturating_sub(done)) as f64 / self.rate().max(1e-9);
             eprintln!("{} {done}/{total}, {} left  {}", self.label, duration(left), message());
         }
     }

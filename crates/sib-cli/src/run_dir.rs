@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
@@ -19,13 +19,13 @@ use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
 use crate::error::with_hint;
+use crate::folder_lock::FolderLock;
 
 /// A run's folder, held by this process alone.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// Keeps a second process out while it lives.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// One measured value.
@@ -89,15 +89,7 @@ impl RunDir {
     }
 
     fn hold(path: &Path) -> Result<Self> {
-        let lock_path = path.join(".lock");
-        let lock = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                bail!("{}: another process is training in this folder", path.display())
-            }
-            Err(TryLockError::Error(error)) => Err(Error::io("lock", &lock_path)(error).into()),
-        }
+        Ok(Self { path: path.to_owned(), _lock: FolderLock::hold(path)? })
     }
 
     /// The folder.
