@@ -1,1 +1,28 @@
-//! placeholder
+//! The command line of S-IB as a library; `main.rs` only calls [`run`].
+
+pub mod checkpoint;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod environment;
+pub mod error;
+pub mod evaluation;
+pub mod folder_lock;
+pub mod images;
+pub mod progress;
+pub mod run_dir;
+pub mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Parses the process's arguments and runs the command they name.
+///
+/// Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
+pub fn run() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(error::report(&error)),
+    }
+}

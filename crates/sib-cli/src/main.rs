@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! `sib-cli`: see `sib-cli --help`.
+
+fn main() -> std::process::ExitCode {
+    sib_cli::run()
+}

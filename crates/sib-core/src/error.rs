@@ -38,6 +38,14 @@ pub enum Error {
         /// What is wrong with it and what was expected.
         problem: String,
     },
+    /// A file of weights, or no such file at all, where a checkpoint of this project was expected.
+    #[error("{}: {problem}", path.display())]
+    NotACheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        problem: String,
+    },
     /// A setting or argument is out of its range. The command line exits with 2 on it.
     #[error("{key}: got {value}, expected {expected}")]
     Invalid {
@@ -111,6 +119,11 @@ impl Error {
                  was found"
                     .to_owned(),
             ),
+            Self::NotACheckpoint { path, .. } => Some(format!(
+                "weights of other software are imported with `sib-cli import {} --arch ARCH \
+                 --output CKPT`",
+                path.display()
+            )),
             _ => None,
         }
     }

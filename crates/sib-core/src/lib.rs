@@ -7,9 +7,12 @@
 pub mod backbone;
 pub mod checkpoint;
 pub mod data;
+pub mod device;
 mod error;
 pub mod information;
+mod native;
 pub mod objective;
+pub mod tensor;
 pub mod testing;
 pub mod train;
 

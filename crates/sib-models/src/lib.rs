@@ -1,1 +1,16 @@
-//! placeholder
+//! Backbones with torchvision's state-dict keys and initialisation, their weights in and out.
+//!
+//! A [`Model`] is one [`Arch`] with its variables; it hands out the
+//! [`Backbone`](sib_core::Backbone) that training, explainers and metrics work with.
+
+mod arch;
+mod densenet;
+mod import;
+mod layers;
+mod model;
+mod resnet;
+mod vit;
+
+pub use arch::Arch;
+pub use import::read_state_dict;
+pub use model::{LoadReport, Model, ModelOptions, Reshaped};

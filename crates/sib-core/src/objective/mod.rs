@@ -1,1 +1,236 @@
-//! placeholder
+//! The S-IB objective: cross-entropy plus the foreground and background terms on R = Jᵀp
+//! (eqs. 12, 16, 29 and 30 of the paper).
+
+mod background;
+mod foreground;
+mod mask;
+mod vjp;
+
+pub use background::{BackgroundConfig, Variance};
+pub use foreground::{HsicConfig, RowNormalise};
+pub use mask::{Mask, MaskConfig, MaskKind, soft_quantiles};
+pub use vjp::{Normalise, Scalar, VjpConfig, mean_norm};
+
+use serde::{Deserialize, Serialize};
+use tch::{Reduction, Tensor};
+
+use crate::{Backbone, Error, Mode, Result};
+
+/// How the two terms enter the total loss (decision F2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// `λ·L` for each term (eqs. 29 and 30).
+    #[default]
+    Linear,
+    /// `λ·(exp(L) − 1)`: equal to first order; the constant λ is left out, which would swallow the
+    /// digits of the rest in f32.
+    Exponential,
+}
+
+/// Who sets λ_bg and λ_fg during training (decision F4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// `lambda_bg` and `lambda_fg` as they are.
+    #[default]
+    Fixed,
+    /// Rescaled so that each term's gradient norm is a set share of cross-entropy's.
+    GradientShare,
+}
+
+/// The shares of [`Weights::GradientShare`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradientShare {
+    /// `‖λ_bg ∇L_bg‖ / ‖∇L_ce‖`, at least 0.
+    pub background: f64,
+    /// `‖λ_fg ∇L_fg‖ / ‖∇L_ce‖`, at least 0.
+    pub foreground: f64,
+    /// Steps between two measurements of the three norms, at least 1.
+    pub every_steps: u64,
+    /// Weight of the past in the exponential average of the measured ratios, in `[0, 1)`.
+    pub momentum: f64,
+}
+
+impl Default for GradientShare {
+    fn default() -> Self {
+        Self { background: 0.1, foreground: 0.1, every_steps: 20, momentum: 0.9 }
+    }
+}
+
+/// Settings of the objective and of when training applies it; the defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SibConfig {
+    /// Whether the two terms are trained on at all; otherwise cross-entropy alone.
+    pub enabled: bool,
+    /// λ_bg, weight of the background term; at least 0.
+    pub lambda_bg: f64,
+    /// λ_fg, weight of the foreground term; at least 0.
+    pub lambda_fg: f64,
+    /// How the terms enter the total.
+    pub form: Form,
+    /// Apply the terms on every k-th step, with k times the weight; at least 1 (decision F3).
+    pub every: u64,
+    /// First epoch, counted from 0, that the terms are applied in.
+    pub start_epoch: u64,
+    /// Who sets the two weights.
+    pub weights: Weights,
+    /// Settings of `weights = "gradient-share"`.
+    pub gradient_share: GradientShare,
+    /// How R is computed.
+    pub vjp: VjpConfig,
+    /// How the mask is made from R.
+    pub mask: MaskConfig,
+    /// How the foreground term is computed.
+    pub hsic: HsicConfig,
+    /// How the background term is computed.
+    pub background: BackgroundConfig,
+}
+
+impl Default for SibConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            lambda_bg: 1000.0,
+            lambda_fg: 0.01,
+            form: Form::Linear,
+            every: 1,
+            start_epoch: 0,
+            weights: Weights::Fixed,
+            gradient_share: GradientShare::default(),
+            vjp: VjpConfig::default(),
+            mask: MaskConfig::default(),
+            hsic: HsicConfig::default(),
+            background: BackgroundConfig::default(),
+        }
+    }
+}
+
+/// λ_bg and λ_fg as they stand at a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lambdas {
+    /// Weight of the background term.
+    pub background: f64,
+    /// Weight of the foreground term.
+    pub foreground: f64,
+}
+
+/// One batch's terms, each a scalar that can be differentiated with respect to the weights.
+#[derive(Debug)]
+pub struct Terms {
+    /// Logits `[B,K]` of the one forward pass that serves all terms.
+    pub logits: Tensor,
+    /// L_ce.
+    pub cross_entropy: Tensor,
+    /// L_fg = −HSIC(R ⊙ M, x ⊙ M).
+    pub foreground: Tensor,
+    /// L_bg, the variance of R ⊙ (1 − M).
+    pub background: Tensor,
+    /// R `[B,3,H,W]`.
+    pub vjp: Tensor,
+    /// M `[B,1,H,W]`.
+    pub mask: Tensor,
+}
+
+/// L_ce of `logits` `[B,K]` against the classes `labels` `[B]`, with `label_smoothing` in `[0, 1)`
+/// (0: none): the mean over the batch. (`Tensor::cross_entropy_for_logits` computes in f32.)
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> Tensor {
+    let class_weights = None::<&Tensor>;
+    logits.cross_entropy_loss(labels, class_weights, Reduction::Mean, -100, label_smoothing)
+}
+
+impl SibConfig {
+    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key.
+    pub fn validate(&self, prefix: &str) -> Result<()> {
+        let share = &self.gradient_share;
+        for (key, value) in [
+            ("lambda_bg", self.lambda_bg),
+            ("lambda_fg", self.lambda_fg),
+            ("gradient_share.background", share.background),
+            ("gradient_share.foreground", share.foreground),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 0"));
+            }
+        }
+        for (key, value) in
+            [("every", self.every), ("gradient_share.every_steps", share.every_steps)]
+        {
+            if value == 0 {
+                return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 1"));
+            }
+        }
+        if !(0.0..1.0).contains(&share.momentum) {
+            let key = format!("{prefix}.gradient_share.momentum");
+            return Err(Error::invalid(key, share.momentum, "a number in [0, 1)"));
+        }
+        if self.mask.kind == MaskKind::Hard {
+            let key = format!("{prefix}.mask.kind");
+            return Err(Error::invalid(key, "hard", "soft or max-norm: steps have no gradient"));
+        }
+        self.vjp.validate(&format!("{prefix}.vjp"))?;
+        self.mask.validate(&format!("{prefix}.mask"))?;
+        self.hsic.validate(&format!("{prefix}.hsic"))?;
+        self.background.validate(&format!("{prefix}.background"))
+    }
+
+    /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `cross_entropy` takes the
+    /// logits to L_ce.
+    ///
+    /// Batch normalisation runs in `mode`; training uses [`Mode::Train`], so that R is the
+    /// derivative of the network that is being trained (decision B3).
+    ///
+    /// # Errors
+    /// When the batch is too small for the HSIC estimator, or libtorch lacks a second derivative.
+    pub fn terms(
+        &self,
+        net: &dyn Backbone,
+        images: &Tensor,
+        mode: Mode,
+        cross_entropy: impl FnOnce(&Tensor) -> Tensor,
+    ) -> Result<Terms> {
+        let &[batch, 3, _, _] = &images.size()[..] else {
+            return Err(Error::shape("images", images, "[B,3,H,W]"));
+        };
+        if batch < self.hsic.estimator.min_batch() {
+            let expected = format!(
+                "at least {}: the foreground term compares the images of a batch",
+                self.hsic.estimator.min_batch()
+            );
+            return Err(Error::invalid("batch size", batch, expected));
+        }
+        let images = images.detach().set_requires_grad(true);
+        let logits = net.forward(&images, mode);
+        let vjp = self.vjp.vjp(&images, &logits, true)?; // [B,3,H,W]
+        let images = images.detach();
+        let Mask { mask, .. } = self.mask.apply(&vjp)?; // [B,1,H,W]
+        let foreground = -self.hsic.hsic(&(&vjp * &mask), &(images * &mask))?;
+        let background = self.background.variance(&(&vjp * (1.0 - &mask)));
+        let cross_entropy = cross_entropy(&logits);
+        Ok(Terms { logits, cross_entropy, foreground, background, vjp, mask })
+    }
+
+    /// The weights as configured.
+    pub fn lambdas(&self) -> Lambdas {
+        Lambdas { background: self.lambda_bg, foreground: self.lambda_fg }
+    }
+
+    /// `L_IB`: both terms in the form that is set, weighted (eq. 29): a scalar.
+    pub fn information_bottleneck(&self, terms: &Terms, lambdas: Lambdas) -> Tensor {
+        let enter = |term: &Tensor, lambda: f64| match self.form {
+            Form::Linear => term * lambda,
+            Form::Exponential => term.expm1() * lambda,
+        };
+        enter(&terms.background, lambdas.background) + enter(&terms.foreground, lambdas.foreground)
+    }
+
+    /// `L = L_ce + L_IB` with the configured weights (eq. 30): a scalar.
+    pub fn total(&self, terms: &Terms) -> Tensor {
+        &terms.cross_entropy + self.information_bottleneck(terms, self.lambdas())
+    }
+}

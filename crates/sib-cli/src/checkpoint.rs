@@ -1,0 +1,55 @@
+//! A trained network with all it needs to look at an image.
+
+use std::path::Path;
+
+use anyhow::Result;
+use sib_core::checkpoint::CheckpointMeta;
+use sib_core::data::Transform;
+use sib_models::Model;
+use tch::{Device, Kind, Tensor};
+
+use crate::config::evaluation_transform;
+
+/// A network, its classes and its preprocessing.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The network.
+    pub model: Model,
+    /// What the file says about itself.
+    pub meta: CheckpointMeta,
+    /// Image to input.
+    pub transform: Transform,
+    /// Where the network is.
+    pub device: Device,
+}
+
+impl Checkpoint {
+    /// Reads the file at `path` onto the device named `device`.
+    ///
+    /// # Errors
+    /// When the device cannot be had, or the file is no checkpoint.
+    pub fn open(path: &Path, device: &str) -> Result<Self> {
+        let device = sib_core::device::parse(device)?;
+        let (model, meta) = Model::from_checkpoint(path, device)?;
+        let transform = evaluation_transform(&meta.preprocessing)?;
+        let crop_px = meta.preprocessing.crop_px;
+        model.arch().check_image_size(crop_px, crop_px)?;
+        Ok(Self { model, meta, transform, device })
+    }
+
+    /// Name of a class; its number where the checkpoint names none.
+    pub fn class_name(&self, class: i64) -> String {
+        usize::try_from(class)
+            .ok()
+            .and_then(|index| self.meta.classes.get(index).cloned())
+            .unwrap_or_else(|| class.to_string())
+    }
+
+    /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`, on the CPU.
+    pub fn logits(&self, images: &Tensor) -> Tensor {
+        let images = images.to_device(self.device);
+        tch::no_grad(|| self.model.backbone().forward(&images, sib_core::Mode::Eval))
+            .to_kind(Kind::Float)
+            .to_device(Device::Cpu)
+    }
+}

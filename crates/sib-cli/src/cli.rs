@@ -1,0 +1,51 @@
+//! The commands and their arguments.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{data, doctor, evaluate, explain, import, predict, table, train};
+
+/// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
+/// and evaluate them.
+#[derive(Debug, Parser)]
+#[command(name = "sib-cli", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network, plainly or with S-IB
+    Train(train::Arguments),
+    /// Print the most probable classes of images as CSV
+    Predict(predict::Arguments),
+    /// Write heatmaps of images: raw maps, overlays, contact sheets, a manifest
+    Explain(explain::Arguments),
+    /// Measure a network and its heatmaps on a dataset
+    Evaluate(evaluate::Arguments),
+    /// Join evaluations into a table of the paper, baseline beside S-IB
+    Table(table::Arguments),
+    /// Turn weights of other software into a checkpoint
+    Import(import::Arguments),
+    /// Describe datasets, check that one is whole, export its images
+    Data(data::Arguments),
+    /// Print versions, devices and where libtorch was found
+    Doctor(doctor::Arguments),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(arguments) => train::run(&arguments),
+            Command::Predict(arguments) => predict::run(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Evaluate(arguments) => evaluate::run(&arguments),
+            Command::Table(arguments) => table::run(&arguments),
+            Command::Import(arguments) => import::run(&arguments),
+            Command::Data(arguments) => data::run(&arguments),
+            Command::Doctor(arguments) => doctor::run(&arguments),
+        }
+    }
+}

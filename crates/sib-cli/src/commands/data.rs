@@ -1,0 +1,171 @@
+//! `sib-cli data`: what datasets there are, whether one is whole, and its images as files.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use sib_core::data::check::{SplitReport, check};
+use sib_core::data::{self, DatasetName, Split};
+
+use crate::config::DataConfig;
+use crate::progress::Progress;
+
+/// Arguments of `data`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Describe the datasets: size, licence, where published, what to unpack
+    List,
+    /// Decode every image and mask of a dataset and report what is missing or broken
+    Check(Source),
+    /// Write the images of a split as PNG files
+    Export(Export),
+}
+
+/// Which dataset.
+#[derive(Debug, Args)]
+struct Source {
+    /// cifar100, imagenet, cub200, pets, dogs, folder or synthetic
+    #[arg(long, value_name = "NAME")]
+    data: DatasetName,
+    /// Folder of the unpacked archive; synthetic needs none
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Export {
+    #[command(flatten)]
+    source: Source,
+    /// train or test
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// At most this many images, evenly over the classes
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+impl Source {
+    fn config(&self) -> DataConfig {
+        DataConfig {
+            name: self.data,
+            root: self.root.clone(),
+            allow_missing: true,
+            ..DataConfig::default()
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.command {
+        Command::List => {
+            DatasetName::ALL.into_iter().for_each(list);
+            Ok(())
+        }
+        Command::Check(source) => check_all(source),
+        Command::Export(export) => write_images(export),
+    }
+}
+
+fn list(name: DatasetName) {
+    let it = name.description();
+    println!("{name}: {}", it.title);
+    let count = |n: Option<usize>| n.map_or("any number of".to_owned(), |n| n.to_string());
+    println!(
+        "  {} classes, {} training and {} test images, {}",
+        count(it.classes),
+        count(it.train_images),
+        count(it.test_images),
+        it.size
+    );
+    for (key, value) in [
+        ("annotations", it.annotations),
+        ("reference", it.reference),
+        ("licence", it.licence),
+        ("published", it.published),
+        ("unpack", it.unpack),
+        ("layout", it.layout),
+    ] {
+        println!("  {key:<12} {value}");
+    }
+    println!();
+}
+
+fn check_all(source: &Source) -> Result<()> {
+    let config = source.config();
+    let root = config.root()?;
+    let progress = Mutex::new(None);
+    let report = check(config.name, root, &config.options(), |_, total| {
+        let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        progress
+            .get_or_insert_with(|| Progress::new("check", total as u64, 0, "images"))
+            .step(String::new);
+    });
+    report.splits.iter().for_each(print_split);
+    for (split, reason) in &report.failed {
+        println!("{split}: {reason}");
+    }
+    if report.is_clean() {
+        return Ok(());
+    }
+    bail!(
+        "{}: the dataset is not whole, see above; expected {}",
+        root.display(),
+        config.name.description().layout
+    )
+}
+
+/// How many examples of one kind of trouble are printed.
+const EXAMPLES: usize = 10;
+
+fn print_split(split: &SplitReport) {
+    let published = split.published_images.map_or(String::new(), |n| format!(" of {n} published"));
+    println!(
+        "{}: {} images{published}, {} classes, {} with boxes, {} with a mask",
+        split.split,
+        split.images,
+        split.class_counts.len(),
+        split.with_boxes,
+        split.with_mask
+    );
+    for (class, count) in &split.class_counts {
+        println!("  {count:>7} {class}");
+    }
+    println!("  {} missing, {} with problems", split.missing.len(), split.problems.len());
+    for path in split.missing.iter().take(EXAMPLES) {
+        println!("  missing: {path}");
+    }
+    for problem in split.problems.iter().take(EXAMPLES) {
+        println!("  {}: {}", problem.id, problem.detail);
+    }
+}
+
+fn write_images(export: &Export) -> Result<()> {
+    let config = export.source.config();
+    let dataset = data::open(config.name, config.root()?, export.split, &config.options())?;
+    let dataset = match export.limit {
+        Some(n) => dataset.limit(n),
+        None => dataset,
+    };
+    std::fs::create_dir_all(&export.output)
+        .map_err(sib_core::Error::io("create", &export.output))?;
+    for record in &dataset.records {
+        let class = &dataset.classes[record.label];
+        let name = format!("{class}-{}.png", record.id.replace(['/', '\\'], "-"));
+        let path = export.output.join(name);
+        let image = record.source.load()?;
+        image.save(&path).with_context(|| format!("{}: cannot write", path.display()))?;
+    }
+    eprintln!("{}: {} images", export.output.display(), dataset.records.len());
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! `sib-cli explain`: heatmaps of images as raw maps, overlays, contact sheets and a manifest.
+
+mod sheets;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sib_core::data::transform::{LoadedImage, load_image};
+use sib_explain::render::{Colormap, Heatmap, Shading, Style, overlay};
+use sib_explain::{Explainer, Method, MethodOptions, TargetScores, target_scores};
+use tch::Tensor;
+
+use crate::checkpoint::Checkpoint;
+use crate::error::usage;
+use crate::images;
+use crate::progress::Progress;
+use sheets::Sheets;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Trained network
+    #[arg(long, value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// A second network: rows before (this one) and after, and the signed difference
+    #[arg(long, value_name = "CKPT")]
+    compare: Option<PathBuf>,
+    /// Images, or folders of images
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    image: Vec<PathBuf>,
+    /// Methods by name, or all: the paper's six and the S-IB map
+    #[arg(long, value_name = "all|NAME[,NAME]...", value_delimiter = ',', default_value = "all")]
+    method: Vec<String>,
+    /// Class to explain: predicted, or a class index
+    #[arg(long, default_value = "predicted")]
+    target: String,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Change an option of a method, as integrated-gradients.steps=100; repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    assignments: Vec<String>,
+    /// Images (or masked copies) of one forward pass [default: each method's own]
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    batch_size: Option<i64>,
+    /// turbo, viridis, inferno, magma, plasma, cividis, grey or red-blue
+    #[arg(long, default_value_t = Colormap::default())]
+    colormap: Colormap,
+    /// Opacity of the heatmap over the image, 0 to 1
+    #[arg(long, default_value_t = Style::default().alpha)]
+    alpha: f32,
+    /// Images a contact sheet; 0: no sheet
+    #[arg(long, default_value_t = 12)]
+    sheet_images: usize,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+/// Images that are in memory at a time.
+const CHUNK: usize = 16;
+
+/// Explains every image by every method. An image that cannot be read is reported and left out; the
+/// command then fails at its end.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let session = Session::prepare(arguments)?;
+    let images = images::expand(&arguments.image)?;
+    let stems = images::stems(&images);
+    let mut manifest = Manifest::create(&arguments.output)?;
+    let mut sheets = Sheets::new(&session, arguments.sheet_images);
+    let mut progress = Progress::new("explain", images.len() as u64, 0, "images");
+    let mut unreadable = 0;
+    for (paths, stems) in images.chunks(CHUNK).zip(stems.chunks(CHUNK)) {
+        let mut subjects = Vec::new();
+        for (path, stem) in paths.iter().zip(stems) {
+            match load_image(path, &session.checkpoint.transform) {
+                Ok(image) => subjects.push(Subject { path, stem, image }),
+                Err(error) => {
+                    progress.println(&format!("error: {error}"));
+                    unreadable += 1;
+                }
+            }
+        }
+        if !subjects.is_empty() {
+            session.explain(&subjects, &mut manifest, &mut sheets)?;
+        }
+        paths.iter().for_each(|_| progress.step(String::new));
+    }
+    sheets.finish()?;
+    manifest.csv.flush()?;
+    progress.finish();
+    match unreadable {
+        0 => Ok(()),
+        n => bail!("{n} of {} images could not be read", images.len()),
+    }
+}
+
+/// An image that is explained.
+struct Subject<'a> {
+    path: &'a Path,
+    stem: &'a str,
+    image: LoadedImage,
+}
+
+/// One network's heatmaps of a chunk of images, with what it says of them.
+struct Explained {
+    scores: TargetScores,
+    /// `[B,H,W]` and seconds an image, for each method.
+    heatmaps: Vec<(Tensor, f64)>,
+}
+
+/// All that is fixed before the first image.
+struct Session<'a> {
+    checkpoint: Checkpoint,
+    baseline: Option<Checkpoint>,
+    methods: Vec<(Method, Box<dyn Explainer>)>,
+    target: Option<i64>,
+    style: Style,
+    output: &'a Path,
+}
+
+impl<'a> Session<'a> {
+    fn prepare(arguments: &'a Arguments) -> Result<Self> {
+        let methods = if arguments.method == ["all"] {
+            Method::ALL.to_vec()
+        } else {
+            arguments.method.iter().map(|name| name.trim().parse()).collect::<Result<_, _>>()?
+        };
+        let mut options = MethodOptions { batch_size: arguments.batch_size, ..Default::default() };
+        for assignment in &arguments.assignments {
+            options.set(assignment)?;
+        }
+        let style = Style {
+            shading: Shading::Sequential(arguments.colormap),
+            alpha: arguments.alpha,
+            ..Style::default()
+        };
+        style.validate()?;
+        let build = |method: Method| Ok((method, method.build(&options)?));
+        let methods = methods.into_iter().map(build).collect::<Result<Vec<_>>>()?;
+
+        let checkpoint = Checkpoint::open(&arguments.checkpoint, &arguments.device)?;
+        let target = target_class(&arguments.target, &checkpoint)?;
+        let open = |path: &PathBuf| -> Result<Checkpoint> {
+            let baseline = Checkpoint::open(path, &arguments.device)?;
+            if baseline.meta.classes != checkpoint.meta.classes
+                || baseline.meta.preprocessing != checkpoint.meta.preprocessing
+            {
+                return Err(usage(format!(
+                    "--compare {}: its classes or preprocessing are not those of {}",
+                    path.display(),
+                    arguments.checkpoint.display()
+                )));
+            }
+            Ok(baseline)
+        };
+        let baseline = arguments.compare.as_ref().map(open).transpose()?;
+        std::fs::create_dir_all(&arguments.output)
+            .map_err(sib_core::Error::io("create", &arguments.output))?;
+        Ok(Self { checkpoint, baseline, methods, target, style, output: &arguments.output })
+    }
+
+    /// Heatmaps of `checkpoint` for `images` `[B,3,H,W]`, of the classes `targets` or the predicted.
+    fn heatmaps(
+        &self,
+        checkpoint: &Checkpoint,
+        images: &Tensor,
+        targets: Option<&Tensor>,
+    ) -> Result<Explained> {
+        let net = checkpoint.model.backbone();
+        let scores = target_scores(net, images, targets, CHUNK as i64)?;
+        let explain = |(method, explainer): &(Method, Box<dyn Explainer>)| {
+            let started = Instant::now();
+            let heatmaps = explainer
+                .explain(net, images, &scores.targets)
+                .with_context(|| method.to_string())?
+                .to_device(tch::Device::Cpu);
+            Ok((heatmaps, started.elapsed().as_secs_f64() / images.size()[0] as f64))
+        };
+        let heatmaps = self.methods.iter().map(explain).collect::<Result<_>>()?;
+        Ok(Explained { scores, heatmaps })
+    }
+
+    fn explain(
+        &self,
+        subjects: &[Subject<'_>],
+        manifest: &mut Manifest,
+        sheets: &mut Sheets<'_>,
+    ) -> Result<()> {
+        let inputs: Vec<&Tensor> = subjects.iter().map(|subject| &subject.image.input).collect();
+        let images = Tensor::stack(&inputs, 0).to_device(self.checkpoint.device);
+        let given = self.target.map(|class| {
+            Tensor::full([subjects.len() as i64], class, (tch::Kind::Int64, images.device()))
+        });
+        let ours = self.heatmaps(&self.checkpoint, &images, given.as_ref())?;
+        // The baseline is asked about the same class: a difference of two classes says nothing.
+        let theirs = match &self.baseline {
+            Some(baseline) => Some(self.heatmaps(baseline, &images, Some(&ours.scores.targets))?),
+            None => None,
+        };
+        for (index, subject) in subjects.iter().enumerate() {
+            let maps = self.write(index, subject, "", &ours, manifest)?;
+            match &theirs {
+                None => sheets.push(subject, &ours, index, maps)?,
+                Some(theirs) => {
+                    let before = self.write(index, subject, ".baseline", theirs, manifest)?;
+                    self.write_differences(subject, &before, &maps)?;
+                    sheets.push_pair(subject, (theirs, before), (&ours, maps), index)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Raw maps, overlays and manifest rows of one image; returns the maps.
+    fn write(
+        &self,
+        index: usize,
+        subject: &Subject<'_>,
+        suffix: &str,
+        explained: &Explained,
+        manifest: &mut Manifest,
+    ) -> Result<Vec<Heatmap>> {
+        let mut maps = Vec::new();
+        for ((method, _), (heatmaps, seconds)) in self.methods.iter().zip(&explained.heatmaps) {
+            let raw = heatmaps.get(index as i64).to_kind(tch::Kind::Float).contiguous();
+            let heatmap = Heatmap::new(&raw)
+                .with_context(|| format!("{}: {method}", subject.path.display()))?;
+            let file = |ending: &str| {
+                self.output.join(format!("{}.{method}{suffix}.{ending}", subject.stem))
+            };
+            let npy = file("npy");
+            raw.write_npy(&npy).with_context(|| format!("{}: cannot write", npy.display()))?;
+            self.save(&self.overlay(subject, &heatmap, &self.style), &file("png"))?;
+            if heatmap.is_flat() {
+                eprintln!("{}: the {method}{suffix} map is flat", subject.path.display());
+            }
+            manifest.push(subject, *method, suffix, index, explained, &heatmap, *seconds, self)?;
+            maps.push(heatmap);
+        }
+        Ok(maps)
+    }
+
+    fn write_differences(
+        &self,
+        subject: &Subject<'_>,
+        before: &[Heatmap],
+        after: &[Heatmap],
+    ) -> Result<()> {
+        for (((method, _), before), after) in self.methods.iter().zip(before).zip(after) {
+            let difference = after.difference(before)?;
+            let path = self.output.join(format!("{}.{method}.difference.png", subject.stem));
+            self.save(&self.overlay(subject, &difference, &self.signed()), &path)?;
+        }
+        Ok(())
+    }
+
+    fn signed(&self) -> Style {
+        Style { shading: Shading::Signed, ..self.style }
+    }
+
+    fn overlay(&self, subject: &Subject<'_>, map: &Heatmap, style: &Style) -> image::RgbImage {
+        overlay(&subject.image.original, map, &subject.image.plan.source_rect(), style)
+    }
+
+    fn save(&self, picture: &image::RgbImage, path: &Path) -> Result<()> {
+        picture.save(path).with_context(|| format!("{}: cannot write", path.display()))
+    }
+}
+
+/// `predicted` or a class index of the network.
+fn target_class(text: &str, checkpoint: &Checkpoint) -> Result<Option<i64>> {
+    if text == "predicted" {
+        return Ok(None);
+    }
+    let classes = checkpoint.model.num_classes();
+    match text.parse() {
+        Ok(class) if (0..classes).contains(&class) => Ok(Some(class)),
+        _ => Err(usage(format!(
+            "--target: got {text}, expected predicted or a class index from 0 to {}",
+            classes - 1
+        ))),
+    }
+}
+
+/// `manifest.csv`.
+struct Manifest {
+    csv: csv::Writer<std::fs::File>,
+}
+
+impl Manifest {
+    fn create(folder: &Path) -> Result<Self> {
+        let path = folder.join("manifest.csv");
+        let file = std::fs::File::create(&path).map_err(sib_core::Error::io("create", &path))?;
+        let mut csv = csv::Writer::from_writer(file);
+        csv.write_record([
+            "image",
+            "method",
+            "checkpoint",
+            "target_index",
+            "target_name",
+            "probability",
+            "min",
+            "max",
+            "flat",
+            "seconds",
+        ])?;
+        Ok(Self { csv })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one for each column's origin")]
+    fn push(
+        &mut self,
+        subject: &Subject<'_>,
+        method: Method,
+        suffix: &str,
+        index: usize,
+        explained: &Explained,
+        heatmap: &Heatmap,
+        seconds: f64,
+        session: &Session<'_>,
+    ) -> Result<()> {
+        let class = explained.scores.targets.int64_value(&[index as i64]);
+        let (min, max) = heatmap.range();
+        self.csv.serialize((
+            subject.path.display().to_string(),
+            method.name(),
+            if suffix.is_empty() { "checkpoint" } else { "baseline" },
+            class,
+            session.checkpoint.class_name(class),
+            explained.scores.probabilities.double_value(&[index as i64]) as f32,
+            min,
+            max,
+            heatmap.is_flat(),
+            (seconds * 1e4).round() / 1e4,
+        ))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! `sib-cli table`: a table of the paper from evaluations.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sib_core::checkpoint::write_atomic;
+
+use crate::tables::{self, Number, evaluations};
+
+/// Arguments of `table`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Which of the paper's tables: 4
+    #[arg(value_parser = parse_number)]
+    number: Number,
+    /// Folder with evaluations, at any depth
+    #[arg(long, value_name = "DIR")]
+    runs: PathBuf,
+    /// Table as tidy CSV, one row a cell
+    #[arg(long, value_name = "FILE.csv")]
+    output: PathBuf,
+    /// Table in the paper's layout
+    #[arg(long, value_name = "FILE.md")]
+    markdown: Option<PathBuf>,
+}
+
+fn parse_number(text: &str) -> Result<Number, String> {
+    match text {
+        "4" => Ok(Number::Four),
+        _ => Err("expected 4".to_owned()),
+    }
+}
+
+/// Writes the table and prints it as Markdown.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let found = evaluations::find(&arguments.runs)?;
+    for folder in &found.unfinished {
+        eprintln!("warning: {}: not finished, left out", folder.display());
+    }
+    if found.evaluations.is_empty() {
+        bail!("{}: no finished evaluation here", arguments.runs.display());
+    }
+    let table = tables::build(arguments.number, &found.evaluations)
+        .with_context(|| arguments.runs.display().to_string())?;
+    let markdown = table.to_markdown();
+    write(&arguments.output, &table.to_csv()?)?;
+    if let Some(path) = &arguments.markdown {
+        write(path, markdown.as_bytes())?;
+    }
+    print!("{markdown}");
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(sib_core::Error::io("create", folder))?;
+    }
+    Ok(write_atomic(path, |file| file.write_all(content))?)
+}

@@ -1,0 +1,332 @@
+//! The configuration of a training run: TOML files that may extend one another, then `--set`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sib_core::checkpoint::Preprocessing;
+use sib_core::data::{DataOptions, DatasetName, SyntheticOptions, Transform};
+use sib_core::objective::SibConfig;
+use sib_core::train::TrainConfig;
+use sib_models::{Arch, ModelOptions};
+use toml::{Table, Value};
+
+use crate::error::usage;
+
+/// Everything that determines a run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Another configuration that this one changes, relative to this file. Resolved and dropped
+    /// when the file is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extend: Option<PathBuf>,
+    /// The network.
+    pub model: ModelConfig,
+    /// The images.
+    pub data: DataConfig,
+    /// Training.
+    pub train: TrainConfig,
+    /// The S-IB terms; absent for plain training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sib: Option<SibConfig>,
+}
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Architecture.
+    pub arch: Arch,
+    /// Initial weights: a checkpoint or any file that `sib-cli import` reads; unset: torchvision's
+    /// random initialisation. The head is replaced where the number of classes differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Dropout, where the architecture has any.
+    pub options: ModelOptions,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { arch: Arch::ResNet18, weights: None, options: ModelOptions::default() }
+    }
+}
+
+/// The images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Dataset.
+    pub name: DatasetName,
+    /// Folder of the unpacked archive; `synthetic` needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Go on without images that the split files name and that are not there.
+    pub allow_missing: bool,
+    /// Resize, crop and normalisation.
+    pub preprocessing: Preprocessing,
+    /// Random resized crop and flip in training (the paper: ImageNet only).
+    pub augment: bool,
+    /// At most this many training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_train: Option<usize>,
+    /// At most this many test images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_test: Option<usize>,
+    /// Settings of `synthetic`.
+    pub synthetic: SyntheticOptions,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            name: DatasetName::Synthetic,
+            root: None,
+            allow_missing: false,
+            preprocessing: Preprocessing::default(),
+            augment: false,
+            limit_train: None,
+            limit_test: None,
+            synthetic: SyntheticOptions::default(),
+        }
+    }
+}
+
+impl DataConfig {
+    /// How the dataset is opened.
+    pub fn options(&self) -> DataOptions {
+        DataOptions { allow_missing: self.allow_missing, synthetic: self.synthetic.clone() }
+    }
+
+    /// The dataset's folder; empty for `synthetic`.
+    ///
+    /// # Errors
+    /// When `data.root` is not set and the dataset is not built in.
+    pub fn root(&self) -> Result<&Path> {
+        match &self.root {
+            Some(root) => Ok(root),
+            None if self.name == DatasetName::Synthetic => Ok(Path::new("")),
+            None => Err(usage(format!(
+                "data.root: not set, expected the folder of the unpacked {} archive",
+                self.name
+            ))),
+        }
+    }
+
+    /// The transform of training images.
+    ///
+    /// # Errors
+    /// When `preprocessing` is out of range.
+    pub fn train_transform(&self) -> Result<Transform> {
+        if !self.augment {
+            return Ok(evaluation_transform(&self.preprocessing)?);
+        }
+        let Preprocessing { crop_px, mean, std, .. } = &self.preprocessing;
+        let crop_px = pixels("data.preprocessing.crop_px", *crop_px)?;
+        Ok(Transform::augmented(crop_px, *mean, *std)?)
+    }
+}
+
+/// The transform of test images and of `explain` and `predict`.
+///
+/// # Errors
+/// When a size or standard deviation is out of range.
+pub fn evaluation_transform(preprocessing: &Preprocessing) -> sib_core::Result<Transform> {
+    let Preprocessing { resize_px, crop_px, mean, std } = preprocessing;
+    Transform::evaluation(
+        pixels("data.preprocessing.resize_px", *resize_px)?,
+        pixels("data.preprocessing.crop_px", *crop_px)?,
+        *mean,
+        *std,
+    )
+}
+
+fn pixels(key: &str, value: i64) -> sib_core::Result<u32> {
+    u32::try_from(value).map_err(|_| sib_core::Error::invalid(key, value, "a number of pixels"))
+}
+
+impl Config {
+    /// Reads the file at `path`, resolves what it extends, applies `assignments` (`key=value`,
+    /// values in TOML, bare words are strings) and checks every setting.
+    ///
+    /// # Errors
+    /// One message naming the file, key or value; unknown keys are errors.
+    pub fn load(path: &Path, assignments: &[String]) -> Result<Self> {
+        let mut table = read_extended(path, 0)?;
+        for assignment in assignments {
+            assign(&mut table, assignment)?;
+        }
+        let named_by = |error: toml::de::Error| {
+            usage(format!("{}, with --set: {}", path.display(), error.message()))
+        };
+        let sets_lambda_fg = table
+            .get("sib")
+            .and_then(Value::as_table)
+            .is_some_and(|sib| sib.contains_key("lambda_fg"));
+        let mut config: Self = table.try_into().map_err(named_by)?;
+        if let Some(sib) = &mut config.sib
+            && !sets_lambda_fg
+        {
+            sib.lambda_fg = paper_lambda_fg(config.model.arch, config.data.name);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML that [`Self::load`] reads back unchanged.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).context("cannot write the configuration as TOML")
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.train.validate("train")?;
+        self.data.root()?;
+        self.data.train_transform()?;
+        evaluation_transform(&self.data.preprocessing)?;
+        let crop_px = self.data.preprocessing.crop_px;
+        self.model.arch.check_image_size(crop_px, crop_px)?;
+        if let Some(sib) = self.sib.as_ref().filter(|sib| sib.enabled) {
+            sib.validate("sib")?;
+            let least = sib.hsic.estimator.min_batch();
+            if (self.train.batch_size as i64) < least {
+                return Err(usage(format!(
+                    "train.batch_size: got {}, expected at least {least} with S-IB: its \
+                     foreground term compares the images of a batch",
+                    self.train.batch_size
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// λ_fg of the paper: 0.01, but 1e-5 for ViT-B/32 on Pets, Dogs and ImageNet (decision F1).
+fn paper_lambda_fg(arch: Arch, data: DatasetName) -> f64 {
+    match (arch, data) {
+        (Arch::VitB32, DatasetName::Pets | DatasetName::Dogs | DatasetName::ImageNet) => 1e-5,
+        _ => SibConfig::default().lambda_fg,
+    }
+}
+
+/// The file's table on top of the one that it extends.
+fn read_extended(path: &Path, depth: usize) -> Result<Table> {
+    if depth > 8 {
+        return Err(usage(format!("{}: extends itself, or too deeply", path.display())));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(sib_core::Error::io("read", path))
+        .map_err(|error| usage(error.to_string()))?;
+    // Checked here, file by file: only the text still has lines to point at.
+    let checked: Config = toml::from_str(&text)
+        .map_err(|error| usage(format!("{}: {}", path.display(), error.to_string().trim_end())))?;
+    let mut table: Table = toml::from_str(&text)?;
+    table.remove("extend");
+    match checked.extend {
+        None => Ok(table),
+        Some(base) => {
+            let base = path.parent().unwrap_or(Path::new("")).join(base);
+            let mut merged = read_extended(&base, depth + 1)?;
+            merge(&mut merged, table);
+            Ok(merged)
+        }
+    }
+}
+
+/// Puts `changes` over `base`, table by table.
+fn merge(base: &mut Table, changes: Table) {
+    for (key, value) in changes {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(changes)) => merge(base, changes),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Applies one `key=value`; the value is TOML, a bare word a string.
+pub(crate) fn assign(table: &mut Table, assignment: &str) -> Result<()> {
+    let malformed = || usage(format!("--set {assignment}: expected key=value, as train.epochs=10"));
+    let (key, text) = assignment.split_once('=').ok_or_else(malformed)?;
+    let text = text.trim();
+    let parsed = toml::from_str::<Table>(&format!("value = {text}"));
+    let value = match parsed.ok().and_then(|mut table| table.remove("value")) {
+        Some(value) => value,
+        None => Value::String(text.to_owned()),
+    };
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(malformed)?;
+    let mut here = table;
+    for part in parts {
+        here = here
+            .entry(part)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| usage(format!("--set {assignment}: {part} is not a table")))?;
+    }
+    here.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(files: &[(&str, &str)], assignments: &[&str]) -> Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let assignments: Vec<String> = assignments.iter().map(ToString::to_string).collect();
+        Config::load(&folder.path().join(files[0].0), &assignments)
+    }
+
+    #[test]
+    fn a_file_changes_what_it_extends_and_set_changes_both() {
+        let config = load(
+            &[
+                ("sib.toml", "extend = 'base.toml'\n[sib]\nevery = 2\n"),
+                (
+                    "base.toml",
+                    "[train]\nepochs = 7\nbatch_size = 8\n[train.optimizer]\nlearning_rate = 1.0\n",
+                ),
+            ],
+            &["train.batch_size=4", "sib.vjp.scalar=logits"],
+        )
+        .unwrap();
+        assert_eq!((config.train.epochs, config.train.batch_size), (7, 4));
+        assert_eq!(config.train.optimizer.learning_rate, 1.0);
+        let sib = config.sib.unwrap();
+        assert_eq!((sib.every, sib.vjp.scalar), (2, sib_core::objective::Scalar::Logits));
+    }
+
+    #[test]
+    fn the_resolved_configuration_reads_back_unchanged() {
+        let config = load(&[("a.toml", "[sib]\n[data]\nlimit_test = 5\n")], &[]).unwrap();
+        let again = load(&[("b.toml", &config.to_toml().unwrap())], &[]).unwrap();
+        assert_eq!(config, again);
+    }
+
+    #[test]
+    fn the_papers_exception_for_vit_is_a_default_only() {
+        let vit = "[model]\narch = 'vit_b_32'\n[data]\nname = 'pets'\nroot = '.'\n[sib]\n";
+        assert_eq!(load(&[("a.toml", vit)], &[]).unwrap().sib.unwrap().lambda_fg, 1e-5);
+        let set = load(&[("a.toml", vit)], &["sib.lambda_fg=0.5"]).unwrap();
+        assert_eq!(set.sib.unwrap().lambda_fg, 0.5);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = load(&[("a.toml", "[train]\nepoch = 7\n")], &[]).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("unknown field `epoch`"), "{error}");
+        let error = load(&[("a.toml", "")], &["train.epoch=7"]).unwrap_err().to_string();
+        assert!(error.contains("--set") && error.contains("unknown field `epoch`"), "{error}");
+    }
+
+    #[test]
+    fn one_image_a_batch_is_refused_with_s_ib_only() {
+        assert!(load(&[("a.toml", "[train]\nbatch_size = 1\n")], &[]).is_ok());
+        let error = load(&[("a.toml", "[train]\nbatch_size = 1\n[sib]\n")], &[]).unwrap_err();
+        assert!(error.to_string().starts_with("train.batch_size: got 1, expected at least 2"));
+    }
+}

@@ -1,0 +1,56 @@
+//! Errors of the command line: which exit code, and how they are printed.
+
+use std::fmt;
+
+/// A mistake in arguments or configuration: exit code 2.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// What the user can do about an error; printed as `hint: ...`.
+#[derive(Debug)]
+struct Hint(String);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An error in arguments or configuration, for exit code 2.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Usage(message.into()))
+}
+
+/// The error with a line on what to do about it.
+pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
+    error.context(Hint(hint.into()))
+}
+
+/// Prints `error: ...` and, where there is one, `hint: ...` to stderr; returns the exit code.
+pub fn report(error: &anyhow::Error) -> u8 {
+    let core = error.chain().find_map(|cause| cause.downcast_ref::<sib_core::Error>());
+    let hint = error.downcast_ref::<Hint>();
+    let mut messages: Vec<String> = Vec::new();
+    for cause in error.chain().skip(usize::from(hint.is_some())) {
+        // A message that already ends in its source's is not repeated.
+        let message = cause.to_string();
+        if !messages.last().is_some_and(|last| last.ends_with(&message)) {
+            messages.push(message);
+        }
+    }
+    eprintln!("error: {}", messages.join(": "));
+    if let Some(hint) = hint.map(|hint| hint.0.clone()).or_else(|| core?.hint()) {
+        eprintln!("hint: {hint}");
+    }
+    let invalid =
+        matches!(core, Some(sib_core::Error::Invalid { .. } | sib_core::Error::Device { .. }));
+    if invalid || error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
+}

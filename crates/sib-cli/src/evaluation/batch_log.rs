@@ -1,0 +1,188 @@
+//! A CSV file that grows batch by batch and survives being killed at any byte.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sib_core::Error;
+
+/// A row that knows which batch it belongs to.
+pub trait Batched: Serialize + DeserializeOwned {
+    /// Number of the batch, from 0.
+    fn batch(&self) -> usize;
+}
+
+/// Appends the rows of one batch at a time, in the order of the batches.
+#[derive(Debug)]
+pub struct BatchLog<R> {
+    path: PathBuf,
+    file: File,
+    /// Rows of all batches so far.
+    rows: Vec<R>,
+    /// End of each batch: bytes of the file, rows.
+    ends: Vec<(u64, usize)>,
+}
+
+impl<R: Batched> BatchLog<R> {
+    /// Opens the file at `path`, or makes it, and finds the batches from 0 on that are whole:
+    /// `is_whole` judges the rows of one batch. What follows them is kept until
+    /// [`Self::truncate`].
+    ///
+    /// # Errors
+    /// When the file cannot be read or made.
+    pub fn open(path: &Path, is_whole: impl Fn(usize, &[R]) -> bool) -> Result<Self> {
+        let mut bytes = match fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            other => other.map_err(Error::io("read", path))?,
+        };
+        // A last line without its end may look whole and lack digits.
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
+        let (mut rows, row_ends) = parse::<R>(&bytes);
+        let mut ends: Vec<(u64, usize)> = Vec::new();
+        let mut first = 0;
+        for batch in rows.chunk_by(|a, b| a.batch() == b.batch()) {
+            if batch[0].batch() != ends.len() || !is_whole(ends.len(), batch) {
+                break;
+            }
+            first += batch.len();
+            ends.push((row_ends[first - 1], first));
+        }
+        rows.truncate(first);
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(Error::io("write", path))?;
+        Ok(Self { path: path.to_owned(), file, rows, ends })
+    }
+
+    /// Number of whole batches.
+    pub fn batches(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Rows of all whole batches.
+    pub fn rows(&self) -> &[R] {
+        &self.rows
+    }
+
+    /// Cuts the file after its first `batches` batches.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn truncate(&mut self, batches: usize) -> Result<()> {
+        self.ends.truncate(batches);
+        let (bytes, rows) = self.ends.last().copied().unwrap_or_default();
+        self.rows.truncate(rows);
+        Ok(self.file.set_len(bytes).map_err(Error::io("write", &self.path))?)
+    }
+
+    /// Appends the rows of the next batch and hands them to the disk.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn append(&mut self, batch: Vec<R>) -> Result<()> {
+        let start = self.ends.last().map_or(0, |end| end.0);
+        let mut writer = csv::WriterBuilder::new().has_headers(start == 0).from_writer(Vec::new());
+        for row in &batch {
+            writer.serialize(row).with_context(|| format!("{}: bad row", self.path.display()))?;
+        }
+        let bytes = writer
+            .into_inner()
+            .map_err(|error| Error::io("write", &self.path)(error.into_error()))?;
+        self.file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_data())
+            .map_err(Error::io("write", &self.path))?;
+        self.rows.extend(batch);
+        self.ends.push((start + bytes.len() as u64, self.rows.len()));
+        Ok(())
+    }
+}
+
+/// The rows of a CSV file up to the first that is damaged, and the byte after each.
+fn parse<R: Batched>(bytes: &[u8]) -> (Vec<R>, Vec<u64>) {
+    let (mut rows, mut ends) = (Vec::new(), Vec::new());
+    let mut reader = csv::Reader::from_reader(bytes);
+    let Ok(headers) = reader.byte_headers().cloned() else { return (rows, ends) };
+    let mut record = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut record).unwrap_or(false) {
+        let Ok(row) = record.deserialize(Some(&headers)) else { break };
+        rows.push(row);
+        ends.push(reader.position().byte());
+    }
+    (rows, ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Row {
+        batch: usize,
+        image: String,
+        value: Option<f64>,
+    }
+
+    impl Batched for Row {
+        fn batch(&self) -> usize {
+            self.batch
+        }
+    }
+
+    fn batch(batch: usize) -> Vec<Row> {
+        (0..2)
+            .map(|i| Row {
+                batch,
+                image: format!("a, \"{batch}\"\n{i}"),
+                value: (i == 0).then_some(1.0 / (3 + batch) as f64),
+            })
+            .collect()
+    }
+
+    fn open(path: &Path) -> BatchLog<Row> {
+        BatchLog::open(path, |_, rows| rows.len() == 2).unwrap()
+    }
+
+    #[test]
+    fn cut_at_any_byte_it_goes_on_to_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let mut log = open(&path);
+        (0..3).for_each(|i| log.append(batch(i)).unwrap());
+        let whole = fs::read(&path).unwrap();
+        let all: Vec<Row> = (0..3).flat_map(batch).collect();
+        for length in 0..whole.len() {
+            for damage in [&b""[..], b"\xff,\n", b"9,x"] {
+                fs::write(&path, [&whole[..length], damage].concat()).unwrap();
+                let mut log = open(&path);
+                assert_eq!(log.rows(), &all[..2 * log.batches()]);
+                log.truncate(log.batches()).unwrap();
+                (log.batches()..3).for_each(|i| log.append(batch(i)).unwrap());
+                assert_eq!(fs::read(&path).unwrap(), whole, "cut at {length}");
+                assert_eq!(log.rows(), all);
+            }
+        }
+    }
+
+    #[test]
+    fn batches_beyond_those_of_another_log_are_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let mut log = open(&path);
+        log.append(batch(0)).unwrap();
+        let one = fs::read(&path).unwrap();
+        log.append(batch(1)).unwrap();
+        log.truncate(1).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), one);
+        log.truncate(0).unwrap();
+        log.append(batch(0)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), one);
+    }
+}

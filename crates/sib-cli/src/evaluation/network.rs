@@ -1,0 +1,115 @@
+//! Which network an evaluation is of, as far as its checkpoint says.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sib_core::Error;
+use sib_core::checkpoint::CheckpointMeta;
+
+/// How a network was trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Training {
+    /// With cross-entropy alone, or not by this program.
+    #[serde(rename = "baseline")]
+    Baseline,
+    /// With the S-IB terms.
+    #[serde(rename = "s-ib")]
+    SIb,
+}
+
+impl Training {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::SIb => "s-ib",
+        }
+    }
+}
+
+impl fmt::Display for Training {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A network and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// The checkpoint file, as it was named.
+    pub checkpoint: PathBuf,
+    /// Architecture.
+    pub arch: String,
+    /// How it was trained.
+    pub training: Training,
+    /// Seed of its training; none where the checkpoint does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_seed: Option<u64>,
+    /// Updates made when it was saved; none where the checkpoint does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+}
+
+/// The parts of a training configuration that an evaluation reads. Other keys may come and go with
+/// the versions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StoredConfig {
+    sib: Option<StoredSib>,
+    train: StoredTrain,
+    /// Its `[data]` table.
+    pub data: toml::Table,
+}
+
+#[derive(Debug, Deserialize)]
+struct StoredSib {
+    enabled: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct StoredTrain {
+    seed: Option<u64>,
+}
+
+impl StoredConfig {
+    /// The training configuration in the checkpoint at `path`; empty where there is none.
+    ///
+    /// # Errors
+    /// When it is not TOML or a key has another type.
+    pub fn of(meta: &CheckpointMeta, path: &Path) -> Result<Self> {
+        toml::from_str(&meta.config)
+            .with_context(|| format!("{}: its training configuration is damaged", path.display()))
+    }
+}
+
+impl Network {
+    /// What the checkpoint at `path` says.
+    pub fn of(meta: &CheckpointMeta, config: &StoredConfig, path: &Path) -> Self {
+        let trained_with_sib = config.sib.as_ref().is_some_and(|sib| sib.enabled);
+        Self {
+            checkpoint: path.to_owned(),
+            arch: meta.arch.clone(),
+            training: if trained_with_sib { Training::SIb } else { Training::Baseline },
+            train_seed: config.train.seed,
+            steps: meta.extra.get("steps").and_then(|steps| steps.parse().ok()),
+        }
+    }
+}
+
+/// SHA-256 of a file, as `sha256sum` prints it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut digest))
+        .map_err(Error::io("read", path))?;
+    Ok(format!("{:x}", digest.finalize()))
+}

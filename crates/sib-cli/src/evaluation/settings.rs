@@ -1,0 +1,174 @@
+//! What an evaluation was asked to do: everything that its numbers depend on.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sib_core::Error;
+use sib_core::data::{DatasetName, GroundTruth, Split, SyntheticOptions};
+use sib_explain::{Method, MethodOptions};
+use sib_metrics::Threshold;
+use toml::{Table, Value};
+
+use crate::error::{usage, with_hint};
+
+/// A group of metrics that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Suite {
+    /// Top-1 and top-5.
+    Accuracy,
+    /// Heatmaps against masks and boxes of the object.
+    Localization,
+}
+
+impl Suite {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 2] = [Self::Accuracy, Self::Localization];
+
+    /// The name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Localization => "localization",
+        }
+    }
+
+    /// Whether it scores heatmaps.
+    pub fn needs_heatmaps(self) -> bool {
+        matches!(self, Self::Localization)
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Suite {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|suite| suite.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            Error::invalid("suite", format!("\"{name}\""), format!("one of {known}"))
+        })
+    }
+}
+
+/// Which class a heatmap explains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// The one that the network predicts.
+    #[default]
+    Predicted,
+    /// The image's label.
+    Label,
+}
+
+/// Everything that the numbers of an evaluation depend on. Two runs of the same settings give the
+/// same bytes; an interrupted one is continued with the same settings only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Version of this program.
+    pub version: String,
+    /// SHA-256 of the checkpoint file.
+    pub checkpoint_sha256: String,
+    /// Dataset.
+    pub data: DatasetName,
+    /// Folder of the unpacked archive; none for `synthetic`.
+    pub root: Option<PathBuf>,
+    /// Part of the dataset.
+    pub split: Split,
+    /// Go on without images that the split files name and that are not there.
+    pub allow_missing: bool,
+    /// At most this many images: the first of the order that `seed` draws.
+    pub limit: Option<usize>,
+    /// Seed of the order in which the images are visited.
+    pub seed: u64,
+    /// Images that go through the network together.
+    pub batch_size: usize,
+    /// Device of the network.
+    pub device: String,
+    /// What is measured.
+    pub suites: Vec<Suite>,
+    /// Explainers whose heatmaps are scored.
+    pub methods: Vec<Method>,
+    /// Which class the heatmaps explain.
+    pub target: Target,
+    /// Annotation that is the ground truth of localization.
+    pub ground_truth: GroundTruth,
+    /// Rule that makes a binary prediction of a heatmap.
+    pub threshold: Threshold,
+    /// How far from the object the highest pixel still counts as a hit.
+    pub pointing_tolerance_px: f64,
+    /// Settings of the explainers.
+    pub method_options: MethodOptions,
+    /// Settings of `synthetic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synthetic: Option<SyntheticOptions>,
+}
+
+impl Settings {
+    /// Whether the suite is measured.
+    pub fn has(&self, suite: Suite) -> bool {
+        self.suites.contains(&suite)
+    }
+
+    /// Checks that an evaluation that was begun with `self` can go on with `now`.
+    ///
+    /// # Errors
+    /// Names the first setting that differs and both its values.
+    pub fn expect_same(&self, now: &Self) -> Result<()> {
+        if self == now {
+            return Ok(());
+        }
+        let table = |settings| Table::try_from(settings).context("cannot compare the settings");
+        let (before, now) = (table(self)?, table(now)?);
+        let Some((key, before, now)) = first_difference("", &before, &now) else { return Ok(()) };
+        let error =
+            usage(format!("{key}: the evaluation was begun with {before}, now it is {now}"));
+        Err(with_hint(error, "give the same settings to go on, or another --output"))
+    }
+}
+
+/// Dotted key and both values of the first entry that is not the same in both tables.
+fn first_difference(prefix: &str, a: &Table, b: &Table) -> Option<(String, String, String)> {
+    let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
+    for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+        let path = format!("{prefix}{key}");
+        match (a.get(key), b.get(key)) {
+            (Some(Value::Table(a)), Some(Value::Table(b))) => {
+                if let Some(found) = first_difference(&format!("{path}."), a, b) {
+                    return Some(found);
+                }
+            }
+            (a, b) if a == b => {}
+            (a, b) => return Some((path, shown(a), shown(b))),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_named_with_its_path() {
+        let table = |text: &str| toml::from_str::<Table>(text).unwrap();
+        let a = table("seed = 1\n[method_options.cam]\nlayer = 'x'\n");
+        assert_eq!(first_difference("", &a, &a), None);
+        let (key, before, now) =
+            first_difference("", &a, &table("seed = 1\n[method_options.cam]\n")).unwrap();
+        assert_eq!((key.as_str(), now.as_str()), ("method_options.cam.layer", "not set"));
+        assert!(before.contains('x'));
+        let (key, ..) = first_difference("", &table(""), &table("limit = 3")).unwrap();
+        assert_eq!(key, "limit");
+    }
+}

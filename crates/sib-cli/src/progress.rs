@@ -1,0 +1,105 @@
+//! Progress on stderr: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a line is printed where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+/// Progress of a known number of steps.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    label: String,
+    started: Instant,
+    last_line: Option<Instant>,
+    /// Steps that an earlier process had done.
+    skipped: u64,
+}
+
+impl Progress {
+    /// `total` steps called `unit`, of which `done` are already done.
+    pub fn new(label: &str, total: u64, done: u64, unit: &str) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4))
+        } else {
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
+        };
+        let template =
+            format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{eta}} left  {{msg}}");
+        bar.set_style(
+            ProgressStyle::with_template(&template)
+                .expect("a valid template")
+                .progress_chars("=> "),
+        );
+        bar.set_prefix(label.to_owned());
+        bar.set_position(done);
+        bar.reset_eta();
+        Self {
+            bar,
+            label: label.to_owned(),
+            started: Instant::now(),
+            last_line: None,
+            skipped: done,
+        }
+    }
+
+    /// One more step done; `message` is only made where it will be shown.
+    pub fn step(&mut self, message: impl FnOnce() -> String) {
+        self.advance(1, message);
+    }
+
+    /// Steps a second since this process began.
+    pub fn rate(&self) -> f64 {
+        let done = self.bar.position().saturating_sub(self.skipped);
+        done as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// `steps` more done; `message` is only made where it will be shown.
+    pub fn advance(&mut self, steps: u64, message: impl FnOnce() -> String) {
+        self.bar.inc(steps);
+        if !self.bar.is_hidden() {
+            self.bar.set_message(message());
+            return;
+        }
+        let due = self.last_line.unwrap_or(self.started);
+        if due.elapsed() >= LINE_EVERY {
+            self.last_line = Some(Instant::now());
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            let left = (total.saturating_sub(done)) as f64 / self.rate().max(1e-9);
+            eprintln!("{} {done}/{total}, {} left  {}", self.label, duration(left), message());
+        }
+    }
+
+    /// A line that stays.
+    pub fn println(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Seconds as `1h 02m`, `3m 20s` or `12s`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!([12.4, 200.0, 3720.0].map(duration), ["12s", "3m 20s", "1h 02m"]);
+    }
+}

@@ -1,0 +1,125 @@
+//! One cell of a table: a metric with and without S-IB, over seeds.
+
+use std::collections::BTreeMap;
+
+use sib_metrics::Summary;
+
+use super::student_t::two_sided_p;
+use crate::evaluation::network::Training;
+
+/// Values of one metric by seed of the training, for both trainings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cell {
+    baseline: BTreeMap<Option<u64>, f64>,
+    s_ib: BTreeMap<Option<u64>, f64>,
+}
+
+/// What a cell comes to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CellSummary {
+    /// Mean over the seeds, of the baseline.
+    pub baseline: Option<f64>,
+    /// Mean over the seeds, with S-IB.
+    pub s_ib: Option<f64>,
+    /// Mean of S-IB − baseline over the seeds that both have.
+    pub difference: Option<f64>,
+    /// Seeds that both have.
+    pub n_seeds: usize,
+    /// Standard error of the difference; none of fewer than two seeds.
+    pub standard_error: Option<f64>,
+    /// Two-sided p-value of the paired t-test; none of fewer than two seeds, or where all
+    /// differences are equal.
+    pub p_value: Option<f64>,
+}
+
+impl Cell {
+    /// Sets the value of one training and seed; returns the former one, where there was one.
+    pub fn set(&mut self, training: Training, seed: Option<u64>, value: f64) -> Option<f64> {
+        match training {
+            Training::Baseline => self.baseline.insert(seed, value),
+            Training::SIb => self.s_ib.insert(seed, value),
+        }
+    }
+
+    /// Means and the paired difference. Where some seeds have both trainings, only these count, so
+    /// that the means differ by the difference.
+    pub fn summary(&self) -> CellSummary {
+        let pairs: Vec<(f64, f64)> = self
+            .baseline
+            .iter()
+            .filter_map(|(seed, &baseline)| Some((baseline, *self.s_ib.get(seed)?)))
+            .collect();
+        if pairs.is_empty() {
+            let mean = |values: &BTreeMap<_, f64>| values.values().copied().collect::<Summary>();
+            return CellSummary {
+                baseline: mean(&self.baseline).mean(),
+                s_ib: mean(&self.s_ib).mean(),
+                ..CellSummary::default()
+            };
+        }
+        let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).collect::<Summary>();
+        let difference = mean(|(baseline, s_ib)| s_ib - baseline);
+        let standard_error = difference.standard_error();
+        let p_value = difference.mean().zip(standard_error.filter(|&error| error > 0.0));
+        CellSummary {
+            baseline: mean(|pair| pair.0).mean(),
+            s_ib: mean(|pair| pair.1).mean(),
+            difference: difference.mean(),
+            n_seeds: pairs.len(),
+            standard_error,
+            p_value: p_value
+                .map(|(mean, error)| two_sided_p(mean / error, (pairs.len() - 1) as f64)),
+        }
+    }
+
+    /// Why a side or the difference is missing; `None` where nothing is.
+    pub fn note(&self) -> Option<&'static str> {
+        match (self.baseline.is_empty(), self.s_ib.is_empty()) {
+            (true, true) => Some("not evaluated"),
+            (true, false) => Some("no baseline evaluated"),
+            (false, true) => Some("no S-IB network evaluated"),
+            (false, false) if self.summary().n_seeds == 0 => {
+                Some("baseline and S-IB were trained with different seeds")
+            }
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(baseline: &[(u64, f64)], s_ib: &[(u64, f64)]) -> Cell {
+        let mut cell = Cell::default();
+        for (training, values) in [(Training::Baseline, baseline), (Training::SIb, s_ib)] {
+            for &(seed, value) in values {
+                assert_eq!(cell.set(training, Some(seed), value), None);
+            }
+        }
+        cell
+    }
+
+    #[test]
+    fn the_paired_t_test_of_three_seeds() {
+        let cell = cell(&[(1, 10.0), (2, 12.0), (3, 11.0)], &[(1, 11.0), (2, 14.0), (3, 14.0)]);
+        let summary = cell.summary();
+        // Differences 1, 2, 3: mean 2, error 1/√3, t = 2√3 with 2 degrees of freedom, of which
+        // p = 1 − t/√(2 + t²).
+        assert_eq!((summary.n_seeds, summary.difference), (3, Some(2.0)));
+        assert!((summary.standard_error.unwrap() - 3f64.sqrt().recip()).abs() < 1e-14);
+        let p = 1.0 - 12f64.sqrt() / 14f64.sqrt();
+        assert!((summary.p_value.unwrap() - p).abs() < 1e-12);
+        assert_eq!(cell.note(), None);
+    }
+
+    #[test]
+    fn only_seeds_of_both_count_where_there_are_any() {
+        let summary = cell(&[(1, 10.0), (2, 50.0)], &[(1, 11.0), (3, 90.0)]).summary();
+        assert_eq!((summary.baseline, summary.s_ib), (Some(10.0), Some(11.0)));
+        assert_eq!((summary.n_seeds, summary.p_value), (1, None));
+        let apart = cell(&[(1, 10.0)], &[(2, 11.0)]);
+        assert_eq!((apart.summary().s_ib, apart.summary().difference), (Some(11.0), None));
+        assert!(apart.note().unwrap().contains("different seeds"));
+    }
+}

@@ -1,0 +1,46 @@
+//! Devices by the names of the command line, and what libtorch there is.
+
+use std::path::PathBuf;
+
+use tch::{Cuda, Device};
+
+use crate::{Error, Result, native};
+
+/// The device called `cpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// [`Error::Invalid`] for another name, [`Error::Device`] where CUDA cannot be had, with the reason.
+pub fn parse(name: &str) -> Result<Device> {
+    let index = match name.split_once(':') {
+        _ if name == "cpu" => return Ok(Device::Cpu),
+        _ if name == "cuda" => Some(0),
+        Some(("cuda", index)) => index.parse().ok(),
+        _ => None,
+    };
+    let Some(index) = index else {
+        return Err(Error::invalid("device", format!("\"{name}\""), "cpu, cuda or cuda:N"));
+    };
+    let unavailable = |reason| Error::Device { requested: name.to_owned(), reason };
+    let found = cuda_devices().map_err(unavailable)?;
+    if index >= found {
+        return Err(unavailable(format!("{found} CUDA device(s) found, counted from 0")));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Number of CUDA devices, at least 1.
+///
+/// # Errors
+/// Why there is none.
+pub fn cuda_devices() -> std::result::Result<usize, String> {
+    native::load_cuda()?;
+    match Cuda::device_count() {
+        count if count > 0 && Cuda::is_available() => Ok(count as usize),
+        _ => Err("libtorch's CUDA part is loaded, but finds no usable GPU or driver".to_owned()),
+    }
+}
+
+/// The folder of the libtorch that is running.
+pub fn libtorch_folder() -> Option<PathBuf> {
+    native::libtorch_folder()
+}

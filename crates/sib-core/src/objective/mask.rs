@@ -1,0 +1,262 @@
+//! The differentiable mask head M = g(R) that splits an image into foreground and background
+//! (section 3.3 of the paper; constants: decision C1).
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::{Error, Result, tensor::rows};
+
+/// Which function g maps R to the mask (decision C2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskKind {
+    /// Soft quantiles and sigmoids: the training mask.
+    #[default]
+    Soft,
+    /// The same with steps in place of the sigmoids; no gradient, for evaluation only.
+    Hard,
+    /// `sigmoid(slope·(s − mean s))` with `s = |R| / max |R|` per image.
+    MaxNorm,
+}
+
+/// Settings of the mask head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaskConfig {
+    /// Which function of R the mask is.
+    pub kind: MaskKind,
+    /// Temperature T of the soft quantile, in ranks; above 0.
+    pub temperature: f64,
+    /// Slope of the sigmoids; above 0.
+    pub slope: f64,
+    /// Side of the density window in pixels, odd. Unset: the nearest odd integer to 31·H/224, at
+    /// least 3.
+    pub window_px: Option<i64>,
+    /// Share of the pixels below the foreground cut, in `(0, 1)`: 0.8 makes the top 20 % foreground.
+    pub quantile: f64,
+    /// Hold the mask constant when the losses are differentiated.
+    pub detach: bool,
+}
+
+impl Default for MaskConfig {
+    fn default() -> Self {
+        Self {
+            kind: MaskKind::Soft,
+            temperature: 0.1,
+            slope: 10.0,
+            window_px: None,
+            quantile: 0.8,
+            detach: false,
+        }
+    }
+}
+
+/// What the mask head makes of a batch of R.
+#[derive(Debug)]
+pub struct Mask {
+    /// Density map d `[B,1,H,W]` in `[0, 1]`: the local share of pixels with strong R.
+    pub density: Tensor,
+    /// M `[B,1,H,W]` in `(0, 1)`; above 0.5 on the foreground.
+    pub mask: Tensor,
+}
+
+/// The robust range that R's magnitude is scaled by: its 5 % and 95 % quantiles.
+const RANGE: (f64, f64) = (0.05, 0.95);
+
+impl MaskConfig {
+    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key.
+    pub fn validate(&self, prefix: &str) -> Result<()> {
+        let refuse = |key: &str, value: f64, expected: &str| {
+            Err(Error::invalid(format!("{prefix}.{key}"), value, expected))
+        };
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return refuse("temperature", self.temperature, "a number above 0");
+        }
+        if !(self.slope > 0.0 && self.slope.is_finite()) {
+            return refuse("slope", self.slope, "a number above 0");
+        }
+        if !(self.quantile > 0.0 && self.quantile < 1.0) {
+            return refuse("quantile", self.quantile, "a number between 0 and 1");
+        }
+        match self.window_px {
+            Some(px) if px < 3 || px % 2 == 0 => {
+                refuse("window_px", px as f64, "an odd number of at least 3")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Side of the density window in pixels at image height `height_px`.
+    pub fn window(&self, height_px: i64) -> i64 {
+        self.window_px.unwrap_or_else(|| {
+            let scaled = 31.0 * height_px as f64 / 224.0;
+            (2 * ((scaled - 1.0) / 2.0).round() as i64 + 1).max(3)
+        })
+    }
+
+    /// Density and mask of R `[B,C,H,W]`, each image by itself.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when R is not four-dimensional.
+    pub fn apply(&self, r: &Tensor) -> Result<Mask> {
+        let &[b, _, h, w] = &r.size()[..] else {
+            return Err(Error::shape("R", r, "[B,C,H,W]"));
+        };
+        let r = if self.detach { r.detach() } else { r.shallow_clone() };
+        let g = rows(&r.mean_dim([1i64].as_slice(), true, None::<Kind>).abs()); // [B,HW]
+        let shape = [b, 1, h, w];
+        let Mask { density, mask } = match self.kind {
+            MaskKind::Soft => self.soft(&g, shape),
+            MaskKind::Hard => self.hard(&g, shape),
+            MaskKind::MaxNorm => {
+                let max = g.amax([-1i64].as_slice(), true);
+                let s = &g / max.clamp_min(f64::from(f32::MIN_POSITIVE));
+                let mean = s.mean_dim([-1i64].as_slice(), true, None::<Kind>);
+                Mask { mask: ((&s - mean) * self.slope).sigmoid(), density: s }
+            }
+        };
+        Ok(Mask { density: density.view(shape), mask: mask.view(shape) })
+    }
+
+    /// Magnitude → strong pixels → density → mask, all differentiable. `g` is `[B,HW]`, and so are
+    /// the results.
+    fn soft(&self, g: &Tensor, shape: [i64; 4]) -> Mask {
+        // A soft quantile is a weighted mean of order statistics, so it commutes with the
+        // increasing affine map to the robust range: one sort gives all three quantiles.
+        let [low, high, strong] =
+            soft_quantiles(g, [RANGE.0, RANGE.1, self.quantile], self.temperature);
+        let range = high - low + 1e-8;
+        let strong = ((g - strong) / range * self.slope).sigmoid();
+        let density = self.density(&strong, shape);
+        let [cut] = soft_quantiles(&density, [self.quantile], self.temperature);
+        Mask { mask: ((&density - cut) * self.slope).sigmoid(), density }
+    }
+
+    /// The same with steps: strong pixels lie above the quantile of the magnitude, the foreground
+    /// at or above that of the density, which has few values and therefore ties.
+    fn hard(&self, g: &Tensor, shape: [i64; 4]) -> Mask {
+        let strong = g.gt_tensor(&linear_quantile(g, self.quantile)).to_kind(g.kind());
+        let density = self.density(&strong, shape);
+        let cut = linear_quantile(&density, self.quantile);
+        Mask { mask: density.ge_tensor(&cut).to_kind(g.kind()), density }
+    }
+
+    /// Share of strong pixels in the window around each pixel, zeros beyond the border: `[B,HW]`.
+    fn density(&self, strong: &Tensor, shape: [i64; 4]) -> Tensor {
+        let window = self.window(shape[2]);
+        strong
+            .view(shape)
+            .avg_pool2d(window, 1, window / 2, false, true, None::<i64>)
+            .flatten(1, -1)
+    }
+}
+
+/// Soft quantiles of each row of `values` `[B,n]`: `Σ w_i v_(i)` over the order statistics, with
+/// `w = softmax(−|i − q(n−1)|/T)`; each result is `[B,1]`.
+///
+/// Only the order statistics within `40·T` ranks of `q(n−1)` are gathered: the weight of the rest
+/// is below `e^-40`, 4e-18.
+pub fn soft_quantiles<const N: usize>(
+    values: &Tensor,
+    quantiles: [f64; N],
+    temperature: f64,
+) -> [Tensor; N] {
+    let n = *values.size().last().expect("rows");
+    // Only the permutation comes from the sort: the derivative is that of the few gathered values.
+    let (_, order) = values.detach().sort(-1, false);
+    let half_width = (40.0 * temperature).ceil();
+    quantiles.map(|q| {
+        let centre = q * (n - 1) as f64;
+        let first = (centre.floor() - half_width).max(0.0) as i64;
+        let last = ((centre.ceil() + half_width) as i64).min(n - 1);
+        let ranks = Tensor::arange_start(first, last + 1, (Kind::Double, values.device()));
+        let weights = ((ranks - centre).abs() / -temperature).softmax(-1, None::<Kind>);
+        let nearest = values.gather(-1, &order.narrow(-1, first, last - first + 1), false);
+        (nearest * weights.to_kind(values.kind())).sum_dim_intlist(
+            [-1i64].as_slice(),
+            true,
+            None::<Kind>,
+        )
+    })
+}
+
+/// Quantile of each row of `values` `[B,n]`, interpolated linearly between ranks: `[B,1]`.
+fn linear_quantile(values: &Tensor, q: f64) -> Tensor {
+    let (sorted, _) = values.sort(-1, false);
+    let rank = q * (values.size()[1] - 1) as f64;
+    let below = sorted.narrow(-1, rank.floor() as i64, 1);
+    let above = sorted.narrow(-1, rank.ceil() as i64, 1);
+    &below + (above - &below) * rank.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{formula_tensor, relative_difference};
+
+    /// The definition: a softmax over all n order statistics.
+    fn full_soft_quantile(values: &Tensor, q: f64, temperature: f64) -> Tensor {
+        let (sorted, _) = values.sort(-1, false);
+        let n = values.size()[1];
+        let ranks = Tensor::arange(n, (Kind::Double, values.device()));
+        let weights = ((ranks - q * (n - 1) as f64).abs() / -temperature).softmax(-1, None::<Kind>);
+        (sorted * weights).sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>)
+    }
+
+    #[test]
+    fn the_window_of_order_statistics_equals_the_full_softmax() {
+        for n in [2, 7, 50, 4096] {
+            let values = formula_tensor("values", &[3, n]);
+            for q in [0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0] {
+                for temperature in [0.05, 0.1, 1.0] {
+                    let [windowed] = soft_quantiles(&values, [q], temperature);
+                    let full = full_soft_quantile(&values, q, temperature);
+                    let difference = (windowed - full).abs().max().double_value(&[]);
+                    assert!(difference < 1e-12, "n {n}, q {q}, T {temperature}: {difference}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_scales_with_the_image() {
+        let window = |h| MaskConfig::default().window(h);
+        assert_eq!([224, 128, 96, 64, 32, 8].map(window), [31, 17, 13, 9, 5, 3]);
+    }
+
+    #[test]
+    fn the_foreground_is_the_top_fifth_of_the_density() {
+        // Not so the hard mask: its density has few values, and ties at the cut count in.
+        let r = formula_tensor("r", &[4, 3, 64, 64]);
+        let mask = MaskConfig::default().apply(&r).unwrap().mask;
+        let foreground = mask.gt(0.5).to_kind(Kind::Double);
+        let shares = foreground.mean_dim([1i64, 2, 3].as_slice(), false, None::<Kind>);
+        for image in 0..4 {
+            let share = shares.double_value(&[image]);
+            assert!((share - 0.2).abs() < 0.01, "{share}");
+        }
+    }
+
+    #[test]
+    fn a_detached_mask_passes_no_gradient() {
+        let r = formula_tensor("r", &[1, 3, 16, 16]).set_requires_grad(true);
+        let config = MaskConfig { detach: true, ..MaskConfig::default() };
+        assert!(!config.apply(&r).unwrap().mask.requires_grad());
+        assert!(MaskConfig::default().apply(&r).unwrap().mask.requires_grad());
+    }
+
+    proptest! {
+        #[test]
+        fn scaling_r_leaves_the_mask_where_it_is(scale in 0.1f64..1e3) {
+            // The robust range makes the mask scale-free but for its guard of 1e-8.
+            let r = formula_tensor("r", &[2, 3, 24, 24]);
+            let mask = |r: &Tensor| MaskConfig::default().apply(r).unwrap().mask;
+            prop_assert!(relative_difference(&mask(&(&r * scale)), &mask(&r)) < 1e-4);
+        }
+    }
+}

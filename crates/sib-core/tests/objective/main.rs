@@ -1,0 +1,5 @@
+//! The objective against reference values, finite differences and the directional oracle.
+
+mod derivatives;
+mod golden;
+mod nets;

@@ -1,0 +1,153 @@
+//! The flow shared by all class-activation maps: tap, weigh, sum, rectify, upsample.
+
+use std::cell::OnceCell;
+use std::fmt::Debug;
+
+use sib_core::{Backbone, Error, Mode, Probe, Result};
+use tch::{Kind, Tensor};
+
+use crate::explainer::{Explainer, in_chunks};
+use crate::target::{gradient, target_logits};
+
+/// All that tells one class-activation map from another.
+pub trait ChannelWeights: Debug + Send {
+    /// Weights of the channels of `ctx.activation`: `[B,C,1,1]`, or `[B,C,h,w]` where they vary
+    /// with the position.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    fn weights(&self, ctx: &CamContext) -> Result<Tensor>;
+}
+
+/// What a [`ChannelWeights`] may look at.
+#[derive(Debug)]
+pub struct CamContext<'a> {
+    /// The network.
+    pub model: &'a dyn Backbone,
+    /// Normalised images `[B,3,H,W]`.
+    pub images: &'a Tensor,
+    /// Class indices, i64 `[B]`.
+    pub targets: &'a Tensor,
+    /// The tapped feature map `[B,C,h,w]`, without a graph.
+    pub activation: Tensor,
+    leaf: Tensor,
+    logit_sum: Tensor,
+    gradient: OnceCell<Tensor>,
+}
+
+impl CamContext<'_> {
+    /// `∂z_c/∂A` `[B,C,h,w]`, computed when first asked for.
+    ///
+    /// # Errors
+    /// What libtorch refuses.
+    pub fn gradient(&self) -> Result<&Tensor> {
+        if let Some(known) = self.gradient.get() {
+            return Ok(known);
+        }
+        let computed = gradient(std::slice::from_ref(&self.logit_sum), &self.leaf)?;
+        Ok(self.gradient.get_or_init(|| computed.unwrap_or_else(|| self.leaf.zeros_like())))
+    }
+}
+
+/// `ReLU(Σ_k w_k A_k)`, upsampled to the input (bilinear, pixel centres aligned).
+#[derive(Debug, Clone)]
+pub struct Cam<W> {
+    /// How channels are weighed.
+    pub weights: W,
+    /// The tap that is read; the network's own choice where `None`.
+    pub layer: Option<String>,
+    /// Whether the activation passes a ReLU before it is weighed, while the gradient stays that of
+    /// the tap. With DenseNet's `features.norm5` this is what hooks see on the CPU, where the
+    /// in-place ReLU that follows overwrites the hooked tensor.
+    pub rectify_activation: bool,
+    /// Images in one forward pass.
+    pub batch_size: i64,
+}
+
+impl<W: ChannelWeights> Cam<W> {
+    /// The map `[B,h,w]` at the tap's own resolution.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`], and [`Error::Invalid`] for a tap that the network has not.
+    pub fn coarse(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+    ) -> Result<Tensor> {
+        in_chunks(self.batch_size, images, targets, |images, targets| {
+            self.map(model, images, targets)
+        })
+    }
+
+    fn map(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let ctx = self.context(model, images, targets)?;
+        let weights = self.weights.weights(&ctx)?;
+        Ok((weights * &ctx.activation).sum_dim_intlist(1, false, None::<Kind>).relu())
+    }
+
+    fn context<'a>(
+        &self,
+        model: &'a dyn Backbone,
+        images: &'a Tensor,
+        targets: &'a Tensor,
+    ) -> Result<CamContext<'a>> {
+        tch::with_grad(|| {
+            let layer = self.layer.as_deref().unwrap_or_else(|| model.cam_layer());
+            let mut tap = Tap { layer, leaf: None, seen: Vec::new() };
+            let logits = model.forward_probed(images, Mode::Eval, &mut tap);
+            let Some(leaf) = tap.leaf else {
+                let expected = format!("a tap of the network: {}", tap.seen.join(", "));
+                return Err(Error::invalid("cam.layer", layer, expected));
+            };
+            if leaf.dim() != 4 {
+                return Err(Error::shape("the tapped feature map", &leaf, "[B,C,h,w]"));
+            }
+            let activation = leaf.detach();
+            let activation = if self.rectify_activation { activation.relu() } else { activation };
+            let logit_sum = target_logits(&logits, targets)?.sum(None::<Kind>);
+            Ok(CamContext {
+                model,
+                images,
+                targets,
+                activation,
+                leaf,
+                logit_sum,
+                gradient: OnceCell::new(),
+            })
+        })
+    }
+}
+
+impl<W: ChannelWeights> Explainer for Cam<W> {
+    fn explain(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        in_chunks(self.batch_size, images, targets, |images, targets| {
+            let size = [images.size()[2], images.size()[3]];
+            Ok(upsample(&self.map(model, images, targets)?.unsqueeze(1), size).squeeze_dim(1))
+        })
+    }
+}
+
+/// `[B,C,h,w]` to `[B,C,H,W]`, bilinear with `align_corners = false`.
+pub(crate) fn upsample(maps: &Tensor, size: [i64; 2]) -> Tensor {
+    maps.upsample_bilinear2d(size, false, None, None)
+}
+
+/// Makes the named feature map a leaf: what lies before it is not differentiated, nor kept.
+struct Tap<'a> {
+    layer: &'a str,
+    leaf: Option<Tensor>,
+    seen: Vec<String>,
+}
+
+impl Probe for Tap<'_> {
+    fn tap(&mut self, layer: &str, x: Tensor) -> Tensor {
+        self.seen.push(layer.to_owned());
+        if layer != self.layer || self.leaf.is_some() {
+            return x;
+        }
+        let leaf = x.detach().set_requires_grad(true);
+        self.leaf = Some(leaf.shallow_clone());
+        leaf
+    }
+}

@@ -1,0 +1,16 @@
+//! GradCAM.
+
+use sib_core::Result;
+use tch::{Kind, Tensor};
+
+use crate::cam::{CamContext, ChannelWeights};
+
+/// `w_k` = spatial mean of `∂z_c/∂A_k` (Selvaraju et al. 2017, arXiv:1610.02391, eq. 1).
+#[derive(Debug, Clone)]
+pub struct GradCam;
+
+impl ChannelWeights for GradCam {
+    fn weights(&self, ctx: &CamContext) -> Result<Tensor> {
+        Ok(ctx.gradient()?.mean_dim([2, 3].as_slice(), true, None::<Kind>))
+    }
+}

@@ -1,0 +1,127 @@
+//! Integrated gradients.
+
+use sib_core::{Backbone, Error, Result};
+use tch::{Kind, Tensor};
+
+use crate::explainer::{ChannelReduction, InputAttribution};
+use crate::quadrature::QuadratureRule;
+use crate::target::{logit_gradient, target_scores};
+
+/// The image that stands for the absence of information, in normalised space.
+#[derive(Debug)]
+pub enum Baseline {
+    /// The same value everywhere; 0 is the mean colour of the data.
+    Constant(f64),
+    /// One value for each channel.
+    PerChannel(Vec<f64>),
+    /// An image `[3,H,W]`, the same for all inputs.
+    Image(Tensor),
+}
+
+/// `(x − x')·∫₀¹ ∂z/∂x (x' + α(x − x')) dα` (Sundararajan et al. 2017, arXiv:1703.01365, eq. 1).
+/// Heatmap: sum of the magnitudes over the channels.
+#[derive(Debug)]
+pub struct IntegratedGradients {
+    /// Nodes of the quadrature.
+    pub steps: usize,
+    /// The quadrature.
+    pub rule: QuadratureRule,
+    /// `x'`.
+    pub baseline: Baseline,
+    /// Points of the paths in one forward pass.
+    pub batch_size: i64,
+}
+
+/// An attribution, and how far it is from complete.
+#[derive(Debug)]
+pub struct CompleteAttribution {
+    /// Signed attribution `[B,3,H,W]`.
+    pub attribution: Tensor,
+    /// `z_c(x) − z_c(x')` `[B]`: what the attribution of each image should sum to.
+    pub logit_difference: Tensor,
+    /// Sum of the attribution less [`Self::logit_difference`], `[B]`: the quadrature's error.
+    pub completeness_error: Tensor,
+}
+
+impl IntegratedGradients {
+    /// The signed attribution with its completeness error.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`](crate::Explainer::explain).
+    pub fn with_completeness(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+    ) -> Result<CompleteAttribution> {
+        let attribution = self.signed(model, images, targets)?;
+        let baselines = self.baseline_of(images)?.expand_as(images);
+        let logits = |x: &Tensor| {
+            target_scores(model, x, Some(targets), self.batch_size).map(|scores| scores.logits)
+        };
+        let logit_difference = logits(images)? - logits(&baselines)?;
+        let total = attribution.sum_dim_intlist([1, 2, 3].as_slice(), false, None::<Kind>);
+        let completeness_error = total - &logit_difference;
+        Ok(CompleteAttribution { attribution, logit_difference, completeness_error })
+    }
+
+    /// The baseline in a shape that broadcasts with `images` `[B,C,H,W]`.
+    fn baseline_of(&self, images: &Tensor) -> Result<Tensor> {
+        let options = (images.kind(), images.device());
+        let channels = images.size()[1];
+        match &self.baseline {
+            Baseline::Constant(value) => Ok(Tensor::full([1, 1, 1], *value, options)),
+            Baseline::PerChannel(values) if values.len() as i64 == channels => {
+                Ok(Tensor::from_slice(values).to(options.1).to_kind(options.0).reshape([-1, 1, 1]))
+            }
+            Baseline::PerChannel(values) => Err(Error::invalid(
+                "integrated-gradients.baseline",
+                format!("{} values", values.len()),
+                format!("one value, or one for each of the {channels} channels"),
+            )),
+            Baseline::Image(image) if image.size() == images.size()[1..] => {
+                Ok(image.to(options.1).to_kind(options.0))
+            }
+            Baseline::Image(image) => {
+                let expected = format!("the shape of one image, {:?}", &images.size()[1..]);
+                Err(Error::shape("the baseline of integrated gradients", image, expected))
+            }
+        }
+    }
+}
+
+impl InputAttribution for IntegratedGradients {
+    fn batch_size(&self) -> i64 {
+        self.batch_size
+    }
+
+    fn reduction(&self) -> ChannelReduction {
+        ChannelReduction::SumAbs
+    }
+
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let count = images.size()[0];
+        let baseline = self.baseline_of(images)?;
+        let difference = images - &baseline;
+        let nodes = self.rule.nodes(self.steps)?;
+        let column = |values: Vec<f64>| {
+            Tensor::from_slice(&values)
+                .to(images.device())
+                .to_kind(images.kind())
+                .reshape([-1, 1, 1, 1, 1])
+        };
+        let mut integral = images.zeros_like();
+        for nodes in nodes.chunks((self.batch_size / count).max(1) as usize) {
+            let steps = nodes.len() as i64;
+            let (alphas, weights): (Vec<_>, Vec<_>) = nodes.iter().copied().unzip();
+            let points = &baseline + column(alphas) * &difference; // [steps, B, C, H, W]
+            let gradients = logit_gradient(model, &points.flatten(0, 1), &targets.repeat(steps))?;
+            integral += (gradients.reshape_as(&points) * column(weights)).sum_dim_intlist(
+                0,
+                false,
+                None::<Kind>,
+            );
+        }
+        Ok(difference * integral)
+    }
+}

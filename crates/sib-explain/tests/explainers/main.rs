@@ -1,0 +1,7 @@
+//! The explainers against closed forms, against themselves and against other implementations.
+
+mod closed_form;
+mod methods;
+mod parity;
+mod properties;
+mod toys;

@@ -1,0 +1,158 @@
+//! What holds for every method, whatever the images.
+
+use proptest::prelude::*;
+use sib_core::Error;
+use sib_core::testing::{formula_tensor, relative_difference, test_device};
+use sib_explain::{Method, MethodOptions};
+use tch::{Kind, Tensor};
+
+use crate::toys::{CONVOLUTIONAL, Toy, images};
+
+fn methods() -> impl Iterator<Item = Method> {
+    Method::ALL.into_iter().chain(Method::EXTRA)
+}
+
+fn options(batch_size: i64) -> MethodOptions {
+    let mut options = MethodOptions { batch_size: Some(batch_size), ..Default::default() };
+    options.set("smooth-grad.samples=2").unwrap();
+    options.set("integrated-gradients.steps=7").unwrap();
+    options
+}
+
+#[test]
+fn batched_equals_looped_whatever_the_chunks() {
+    let x = images(5, 8).to(test_device());
+    let targets = Tensor::from_slice(&[0i64, 4, 2, 2, 1]);
+    for method in methods() {
+        let explain = |batch_size, x: &Tensor, targets: &Tensor| {
+            let explainer = method.build(&options(batch_size)).unwrap();
+            explainer.explain(&CONVOLUTIONAL, x, targets).unwrap()
+        };
+        let batched = explain(64, &x, &targets);
+        assert_eq!(batched.size(), [5, 8, 8], "{method}");
+        assert!(batched.min().double_value(&[]) >= 0.0, "{method}");
+        assert!(!batched.requires_grad(), "{method}");
+        let looped: Vec<_> =
+            (0..5).map(|i| explain(64, &x.narrow(0, i, 1), &targets.narrow(0, i, 1))).collect();
+        let difference = relative_difference(&Tensor::cat(&looped, 0), &batched);
+        // f64; only the order of sums differs.
+        assert!(difference < 1e-10, "{method}: {difference}");
+        let chunked = relative_difference(&explain(2, &x, &targets), &batched);
+        assert!(chunked < 1e-10, "{method} in chunks: {chunked}");
+    }
+}
+
+#[test]
+fn f32_agrees_with_f64_and_keeps_its_kind() {
+    let x = images(2, 8);
+    let targets = Tensor::from_slice(&[3i64, 1]);
+    for method in methods() {
+        let explainer = method.build(&options(8)).unwrap();
+        let double = explainer.explain(&CONVOLUTIONAL, &x, &targets).unwrap();
+        let single = explainer.explain(&CONVOLUTIONAL, &x.to_kind(Kind::Float), &targets).unwrap();
+        assert_eq!(single.kind(), Kind::Float, "{method}");
+        let difference = relative_difference(&single, &double);
+        // 24 bits through a dozen operations; no ReLU of these inputs is that close to its kink.
+        assert!(difference < 1e-5, "{method}: {difference}");
+    }
+}
+
+#[test]
+fn an_explanation_needs_no_ambient_gradient_mode_and_leaves_none() {
+    let x = images(1, 8);
+    let targets = Tensor::from_slice(&[3i64]);
+    for method in methods() {
+        let explainer = method.build(&options(8)).unwrap();
+        let expected = explainer.explain(&CONVOLUTIONAL, &x, &targets).unwrap();
+        let found = tch::no_grad(|| explainer.explain(&CONVOLUTIONAL, &x, &targets).unwrap());
+        assert!(relative_difference(&found, &expected) < 1e-12, "{method}");
+        let leaf = Tensor::ones([1], (Kind::Float, x.device())).set_requires_grad(true);
+        assert!((leaf * 2.0).requires_grad(), "{method}");
+        assert!(!x.requires_grad(), "{method}");
+    }
+}
+
+#[test]
+fn bad_inputs_are_named() {
+    let x = images(2, 8);
+    let targets = Tensor::from_slice(&[3i64, 1]);
+    let empty = Tensor::zeros([0, 3, 8, 8], (Kind::Float, x.device()));
+    for method in methods() {
+        let explainer = method.build(&options(8)).unwrap();
+        let explain = |x: &Tensor, targets: &Tensor| explainer.explain(&CONVOLUTIONAL, x, targets);
+        for (x, targets) in [
+            (x.get(0), targets.shallow_clone()),
+            (x.to_kind(Kind::Uint8), targets.shallow_clone()),
+            (empty.shallow_clone(), targets.narrow(0, 0, 0)),
+            (x.shallow_clone(), targets.narrow(0, 0, 1)),
+            (x.shallow_clone(), targets.to_kind(Kind::Float)),
+        ] {
+            let error = explain(&x, &targets).unwrap_err();
+            assert!(matches!(error, Error::Shape { .. }), "{method}: {error}");
+        }
+        for outside in [-1i64, 5] {
+            let error = explain(&x, &Tensor::from_slice(&[0, outside])).unwrap_err();
+            let expected = format!("target: got {outside}, expected a class index from 0 to 4");
+            assert_eq!(error.to_string(), expected, "{method}");
+        }
+        let _ =
+            method.build(&options(0)).unwrap().explain(&CONVOLUTIONAL, &x, &targets).unwrap_err();
+    }
+}
+
+#[test]
+fn overflow_is_an_error_and_never_a_nan_map() {
+    const OVERFLOWING: Toy = Toy(|x, probe| {
+        let rectified = probe.relu(x);
+        let a = probe.tap("features", rectified);
+        a.mean_dim([2, 3].as_slice(), false, None::<Kind>) / 0.0
+    });
+    let x = images(2, 8);
+    let targets = Tensor::from_slice(&[0i64, 1]);
+    for method in [Method::Saliency, Method::IntegratedGradients, Method::GradCam] {
+        let error = method.build(&options(8)).unwrap().explain(&OVERFLOWING, &x, &targets);
+        let message = error.unwrap_err().to_string();
+        assert_eq!(message, "the heatmap of image 1 of 2 is not finite", "{method}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Guided gradients on a network of positive weights have nothing to cut but dead units.
+    #[test]
+    fn guided_backprop_of_a_positive_network_is_its_gradient(name in "[a-z]{8}", size in 3i64..7) {
+        const POSITIVE: Toy = Toy(|x, probe| {
+            let kernel = formula_tensor("positive", &[4, 3, 3, 3]).abs();
+            let a = x.conv2d::<Tensor>(&kernel, None, &[1, 1], &[1, 1], &[1, 1], 1);
+            probe.relu(&a).mean_dim([2, 3].as_slice(), false, None::<Kind>)
+        });
+        let x = formula_tensor(&name, &[2, 3, size, size]);
+        let targets = Tensor::from_slice(&[0i64, 3]);
+        let explain = |method: Method| {
+            let explainer = method.build(&MethodOptions::default()).unwrap();
+            explainer.explain(&POSITIVE, &x, &targets).unwrap()
+        };
+        let (guided, plain) = (explain(Method::GuidedBackprop), explain(Method::Saliency));
+        prop_assert!(relative_difference(&guided, &plain) < 1e-12);
+    }
+
+    /// Σ IG = z(x) − z(x') for a polynomial of the degree the rule is exact for.
+    #[test]
+    fn integrated_gradients_of_a_cubic_are_complete_with_two_nodes(name in "[a-z]{8}") {
+        const CUBIC: Toy = Toy(|x, _| {
+            x.pow_tensor_scalar(3).sum_dim_intlist([1, 2, 3].as_slice(), false, None::<Kind>)
+                .unsqueeze(1)
+        });
+        let x = formula_tensor(&name, &[2, 3, 4, 4]);
+        let explainer = sib_explain::IntegratedGradients {
+            steps: 2,
+            rule: sib_explain::QuadratureRule::GaussLegendre,
+            baseline: sib_explain::Baseline::Constant(0.3),
+            batch_size: 3,
+        };
+        let targets = Tensor::from_slice(&[0i64, 0]);
+        let complete = explainer.with_completeness(&CUBIC, &x, &targets).unwrap();
+        prop_assert!(complete.completeness_error.abs().max().double_value(&[]) < 1e-12);
+    }
+}

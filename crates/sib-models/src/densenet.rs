@@ -1,0 +1,154 @@
+//! DenseNet-121 (Huang et al. 2017, doi:10.1109/CVPR.2017.243), as torchvision builds it.
+
+use sib_core::{Backbone, Mode, Probe};
+use tch::Tensor;
+use tch::nn::Path;
+
+use crate::layers::{BatchNorm2d, Conv2d, Init, Linear, dropout};
+
+/// Taps in the order of the forward pass.
+pub(crate) const TAPS: &[&str] = &[
+    "features.pool0",
+    "features.denseblock1",
+    "features.denseblock2",
+    "features.denseblock3",
+    "features.denseblock4",
+    "features.norm5",
+    "features.relu5",
+];
+
+/// Dense layers in each block.
+const DEPTHS: [usize; 4] = [6, 12, 24, 16];
+/// Channels that each dense layer adds.
+const GROWTH: i64 = 32;
+/// Channels between the two convolutions of a dense layer.
+const BOTTLENECK: i64 = 4 * GROWTH;
+/// Channels of the stem.
+const STEM: i64 = 64;
+
+/// Normalisation, ReLU and convolution, in this order.
+#[derive(Debug)]
+struct NormReluConv {
+    norm: BatchNorm2d,
+    conv: Conv2d,
+}
+
+impl NormReluConv {
+    /// `suffix` tells apart several of them under one path.
+    fn new(path: &Path, suffix: &str, in_channels: i64, out_channels: i64, kernel: i64) -> Self {
+        Self {
+            norm: BatchNorm2d::new(&(path / format!("norm{suffix}")), in_channels),
+            conv: conv_layer(
+                &(path / format!("conv{suffix}")),
+                in_channels,
+                out_channels,
+                kernel,
+                1,
+            ),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        self.conv.forward(&probe.relu(&self.norm.forward(x, mode)))
+    }
+}
+
+/// Adds [`GROWTH`] channels to its input.
+#[derive(Debug)]
+struct DenseLayer {
+    reduce: NormReluConv,
+    grow: NormReluConv,
+}
+
+impl DenseLayer {
+    fn new(path: &Path, in_channels: i64) -> Self {
+        Self {
+            reduce: NormReluConv::new(path, "1", in_channels, BOTTLENECK, 1),
+            grow: NormReluConv::new(path, "2", BOTTLENECK, GROWTH, 3),
+        }
+    }
+}
+
+/// DenseNet-121.
+#[derive(Debug)]
+pub(crate) struct DenseNet {
+    conv0: Conv2d,
+    norm0: BatchNorm2d,
+    blocks: [Vec<DenseLayer>; 4],
+    /// Between the blocks: halves the channels and the size.
+    transitions: [NormReluConv; 3],
+    norm5: BatchNorm2d,
+    classifier: Linear,
+    dropout: f64,
+}
+
+impl DenseNet {
+    pub(crate) fn new(path: &Path, num_classes: i64, dropout: f64) -> Self {
+        let features = path / "features";
+        let conv0 = conv_layer(&(&features / "conv0"), 3, STEM, 7, 2);
+        let norm0 = BatchNorm2d::new(&(&features / "norm0"), STEM);
+        // Channels that enter each block, and those that leave it.
+        let mut channels = [(STEM, 0); 4];
+        for (i, depth) in DEPTHS.into_iter().enumerate() {
+            if i > 0 {
+                channels[i].0 = channels[i - 1].1 / 2;
+            }
+            channels[i].1 = channels[i].0 + depth as i64 * GROWTH;
+        }
+        let blocks = [0, 1, 2, 3].map(|i| {
+            let path = &features / format!("denseblock{}", i + 1);
+            let layer = |j| {
+                let path = &path / format!("denselayer{}", j + 1);
+                DenseLayer::new(&path, channels[i].0 + j as i64 * GROWTH)
+            };
+            (0..DEPTHS[i]).map(layer).collect()
+        });
+        let transitions = [0, 1, 2].map(|i| {
+            let path = &features / format!("transition{}", i + 1);
+            NormReluConv::new(&path, "", channels[i].1, channels[i].1 / 2, 1)
+        });
+        let norm5 = BatchNorm2d::new(&(&features / "norm5"), channels[3].1);
+        let classifier = path / "classifier";
+        let classifier =
+            Linear::new(&classifier, channels[3].1, num_classes, Init::Default, Init::Zeros);
+        Self { conv0, norm0, blocks, transitions, norm5, classifier, dropout }
+    }
+}
+
+impl Backbone for DenseNet {
+    fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let x = probe.relu(&self.norm0.forward(&self.conv0.forward(images), mode));
+        let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
+        for (i, block) in self.blocks.iter().enumerate() {
+            if i > 0 {
+                x = self.transitions[i - 1]
+                    .forward(&x, mode, probe)
+                    .avg_pool2d(2, 2, 0, false, true, None);
+            }
+            for layer in block {
+                let y = layer.reduce.forward(&x, mode, probe);
+                let y = layer.grow.forward(&y, mode, probe);
+                x = Tensor::cat(&[x, dropout(y, self.dropout, mode)], 1);
+            }
+            x = probe.tap(TAPS[1 + i], x);
+        }
+        let x = probe.tap(TAPS[5], self.norm5.forward(&x, mode)); // [B,1024,H/32,W/32]
+        let x = probe.relu(&x);
+        let x = probe.tap(TAPS[6], x);
+        self.classifier.forward(&x.mean_dim([2_i64, 3].as_slice(), false, None))
+    }
+
+    fn cam_layer(&self) -> &'static str {
+        "features.relu5"
+    }
+}
+
+fn conv_layer(
+    path: &Path,
+    in_channels: i64,
+    out_channels: i64,
+    kernel: i64,
+    stride: i64,
+) -> Conv2d {
+    Conv2d::new(path, in_channels, out_channels, kernel, stride, Init::KaimingFanIn)
+}

@@ -1,0 +1,182 @@
+//! The layers that the networks share, with PyTorch's parameter names, layouts and default
+//! initialisation. All of them can be differentiated twice.
+
+use sib_core::Mode;
+use tch::nn::Path;
+use tch::{Device, Kind, Tensor};
+
+/// How a variable is drawn, from libtorch's global generator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Init {
+    /// All zero.
+    Zeros,
+    /// Normal with the given standard deviation.
+    Normal(f64),
+    /// PyTorch's default for weights and biases: uniform with variance `1 / (3·fan_in)`.
+    Default,
+    /// Normal with variance `2 / fan_in` (He et al. 2015, doi:10.1109/ICCV.2015.123).
+    KaimingFanIn,
+    /// Normal with variance `2 / fan_out`.
+    KaimingFanOut,
+    /// Uniform with variance `2 / (fan_in + fan_out)` (Glorot & Bengio 2010).
+    Xavier,
+}
+
+impl Init {
+    /// A new f32 tensor for a layer of the given fans.
+    pub(crate) fn draw(
+        self,
+        shape: &[i64],
+        (fan_in, fan_out): (i64, i64),
+        device: Device,
+    ) -> Tensor {
+        let (fan_in, fan_out) = (fan_in as f64, fan_out as f64);
+        let mut empty = Tensor::empty(shape, (Kind::Float, device));
+        let mut uniform = |variance: f64| {
+            let bound = (3.0 * variance).sqrt();
+            empty.uniform_(-bound, bound)
+        };
+        match self {
+            Self::Default => uniform(1.0 / (3.0 * fan_in)),
+            Self::Xavier => uniform(2.0 / (fan_in + fan_out)),
+            Self::Zeros => empty.zero_(),
+            Self::Normal(std) => empty.normal_(0.0, std),
+            Self::KaimingFanIn => empty.normal_(0.0, (2.0 / fan_in).sqrt()),
+            Self::KaimingFanOut => empty.normal_(0.0, (2.0 / fan_out).sqrt()),
+        }
+    }
+}
+
+/// Convolution with a square kernel and no bias.
+#[derive(Debug)]
+pub(crate) struct Conv2d {
+    weight: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv2d {
+    /// `kernel` is the side in pixels; the padding keeps the size at stride 1.
+    pub(crate) fn new(
+        path: &Path,
+        in_channels: i64,
+        out_channels: i64,
+        kernel: i64,
+        stride: i64,
+        init: Init,
+    ) -> Self {
+        let fans = (in_channels * kernel * kernel, out_channels * kernel * kernel);
+        let shape = [out_channels, in_channels, kernel, kernel];
+        let weight = init.draw(&shape, fans, path.device());
+        Self { weight: path.add("weight", weight, true), stride, padding: kernel / 2 }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        x.conv2d(&self.weight, None::<Tensor>, self.stride, self.padding, 1, 1)
+    }
+}
+
+/// Batch normalisation over `[B,H,W]` (Ioffe & Szegedy 2015, arXiv:1502.03167).
+///
+/// In train mode the running statistics move by [`Self::MOMENTUM`] towards the batch's mean and
+/// unbiased variance, once per forward pass.
+#[derive(Debug)]
+pub(crate) struct BatchNorm2d {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    num_batches_tracked: Tensor,
+}
+
+impl BatchNorm2d {
+    const MOMENTUM: f64 = 0.1;
+    const EPS: f64 = 1e-5;
+
+    pub(crate) fn new(path: &Path, channels: i64) -> Self {
+        let float = (Kind::Float, path.device());
+        Self {
+            weight: path.add("weight", Tensor::ones(channels, float), true),
+            bias: path.add("bias", Tensor::zeros(channels, float), true),
+            running_mean: path.add("running_mean", Tensor::zeros(channels, float), false),
+            running_var: path.add("running_var", Tensor::ones(channels, float), false),
+            num_batches_tracked: path.add(
+                "num_batches_tracked",
+                Tensor::zeros([0; 0], (Kind::Int64, path.device())),
+                false,
+            ),
+        }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let train = mode == Mode::Train;
+        if train {
+            // The count only matters to other software: the momentum here is fixed.
+            let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
+        }
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            train,
+            Self::MOMENTUM,
+            Self::EPS,
+            true,
+        )
+    }
+}
+
+/// `x W^T + b`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(crate) fn new(
+        path: &Path,
+        in_features: i64,
+        out_features: i64,
+        weight: Init,
+        bias: Init,
+    ) -> Self {
+        let fans = (in_features, out_features);
+        let weight = weight.draw(&[out_features, in_features], fans, path.device());
+        let bias = bias.draw(&[out_features], fans, path.device());
+        Self { weight: path.add("weight", weight, true), bias: path.add("bias", bias, true) }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// Layer normalisation over the last dimension (Ba et al. 2016, arXiv:1607.06450).
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(path: &Path, features: i64, eps: f64) -> Self {
+        let float = (Kind::Float, path.device());
+        Self {
+            weight: path.add("weight", Tensor::ones(features, float), true),
+            bias: path.add("bias", Tensor::zeros(features, float), true),
+            eps,
+        }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+/// Dropout with the given probability of zero (Srivastava et al. 2014), in train mode only.
+pub(crate) fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
+    if probability > 0.0 && mode == Mode::Train { x.dropout(probability, true) } else { x }
+}

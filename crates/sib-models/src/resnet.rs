@@ -1,0 +1,164 @@
+//! ResNet-18 and ResNet-50 (He et al. 2016, doi:10.1109/CVPR.2016.90), the latter with the stride
+//! on the 3×3 convolution (known as v1.5), as torchvision builds them.
+
+use sib_core::{Backbone, Mode, Probe};
+use tch::Tensor;
+use tch::nn::Path;
+
+use crate::layers::{BatchNorm2d, Conv2d, Init, Linear};
+
+/// Taps in the order of the forward pass.
+pub(crate) const TAPS: &[&str] = &["maxpool", "layer1", "layer2", "layer3", "layer4"];
+
+/// The two kinds of residual block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Block {
+    /// Two 3×3 convolutions.
+    Basic,
+    /// 1×1, 3×3, 1×1, the last one four times as wide.
+    Bottleneck,
+}
+
+impl Block {
+    /// Output channels per channel of width.
+    fn expansion(self) -> i64 {
+        match self {
+            Self::Basic => 1,
+            Self::Bottleneck => 4,
+        }
+    }
+
+    /// Kernel side, stride and output channels of each convolution.
+    fn convolutions(self, width: i64, stride: i64) -> Vec<(i64, i64, i64)> {
+        match self {
+            Self::Basic => vec![(3, stride, width), (3, 1, width)],
+            Self::Bottleneck => vec![(1, 1, width), (3, stride, width), (1, 1, 4 * width)],
+        }
+    }
+}
+
+/// A convolution and the normalisation of its output.
+#[derive(Debug)]
+struct ConvNorm {
+    conv: Conv2d,
+    norm: BatchNorm2d,
+}
+
+impl ConvNorm {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        self.norm.forward(&self.conv.forward(x), mode)
+    }
+}
+
+/// `relu(F(x) + shortcut(x))`.
+#[derive(Debug)]
+struct Residual {
+    branch: Vec<ConvNorm>,
+    /// A 1×1 convolution where the shape changes, otherwise the identity.
+    shortcut: Option<ConvNorm>,
+}
+
+impl Residual {
+    fn new(path: &Path, block: Block, in_channels: i64, width: i64, stride: i64) -> Self {
+        let mut channels = in_channels;
+        let branch = block
+            .convolutions(width, stride)
+            .into_iter()
+            .zip(1..)
+            .map(|((kernel, stride, out_channels), i)| {
+                let (conv, norm) = (path / format!("conv{i}"), path / format!("bn{i}"));
+                let layer = ConvNorm {
+                    conv: conv_layer(&conv, channels, out_channels, kernel, stride),
+                    norm: BatchNorm2d::new(&norm, out_channels),
+                };
+                channels = out_channels;
+                layer
+            })
+            .collect();
+        let shortcut = (stride != 1 || in_channels != channels).then(|| {
+            let path = path / "downsample";
+            ConvNorm {
+                conv: conv_layer(&(&path / 0), in_channels, channels, 1, stride),
+                norm: BatchNorm2d::new(&(&path / 1), channels),
+            }
+        });
+        Self { branch, shortcut }
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let mut y = x.shallow_clone();
+        for (i, layer) in self.branch.iter().enumerate() {
+            if i > 0 {
+                y = probe.relu(&y);
+            }
+            y = layer.forward(&y, mode);
+        }
+        let y = match &self.shortcut {
+            Some(shortcut) => y + shortcut.forward(x, mode),
+            None => y + x,
+        };
+        probe.relu(&y)
+    }
+}
+
+/// A residual network of four stages.
+#[derive(Debug)]
+pub(crate) struct ResNet {
+    stem: ConvNorm,
+    stages: [Vec<Residual>; 4],
+    fc: Linear,
+}
+
+impl ResNet {
+    /// `depths` is the number of blocks in each stage.
+    pub(crate) fn new(path: &Path, block: Block, depths: [usize; 4], num_classes: i64) -> Self {
+        let stem = ConvNorm {
+            conv: conv_layer(&(path / "conv1"), 3, 64, 7, 2),
+            norm: BatchNorm2d::new(&(path / "bn1"), 64),
+        };
+        let mut channels = 64;
+        let stages = [0, 1, 2, 3].map(|stage| {
+            let path = path / format!("layer{}", stage + 1);
+            let width = 64 << stage;
+            (0..depths[stage])
+                .map(|i| {
+                    let stride = if i == 0 && stage > 0 { 2 } else { 1 };
+                    let residual = Residual::new(&(&path / i), block, channels, width, stride);
+                    channels = width * block.expansion();
+                    residual
+                })
+                .collect()
+        });
+        let fc = Linear::new(&(path / "fc"), channels, num_classes, Init::Default, Init::Default);
+        Self { stem, stages, fc }
+    }
+}
+
+impl Backbone for ResNet {
+    fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let x = probe.relu(&self.stem.forward(images, mode)); // [B,64,H/2,W/2]
+        let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
+        for (stage, name) in self.stages.iter().zip(&TAPS[1..]) {
+            for residual in stage {
+                x = residual.forward(&x, mode, probe);
+            }
+            x = probe.tap(name, x);
+        }
+        let features = x.mean_dim([2_i64, 3].as_slice(), false, None); // [B,512] or [B,2048]
+        self.fc.forward(&features)
+    }
+
+    fn cam_layer(&self) -> &'static str {
+        "layer4"
+    }
+}
+
+fn conv_layer(
+    path: &Path,
+    in_channels: i64,
+    out_channels: i64,
+    kernel: i64,
+    stride: i64,
+) -> Conv2d {
+    Conv2d::new(path, in_channels, out_channels, kernel, stride, Init::KaimingFanOut)
+}

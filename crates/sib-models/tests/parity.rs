@@ -1,0 +1,195 @@
+//! Agreement with torchvision: state dicts, logits and running statistics of all four networks.
+//! `scripts/golden/models.py` writes the reference values.
+
+use std::collections::BTreeMap;
+
+use sib_core::Mode;
+use sib_core::objective::{SibConfig, Terms, cross_entropy};
+use sib_core::testing::{
+    fill_by_formula, formula_tensor, golden_path, relative_difference, test_device,
+};
+use sib_models::{Arch, Model, ModelOptions};
+use tch::{Kind, Tensor};
+
+/// Same graph, same kernels, same libtorch as the reference: only the order of sums may differ.
+const F64_TOLERANCE: f64 = 1e-11;
+/// The bound that the networks are held to in single precision.
+const F32_TOLERANCE: f64 = 1e-4;
+
+const NUM_CLASSES: i64 = 10;
+
+fn golden(arch: Arch) -> BTreeMap<String, Tensor> {
+    let path = golden_path(&format!("models_{arch}.safetensors"));
+    let (tensors, _) = sib_core::checkpoint::read_tensors(&path).expect("golden file");
+    tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(test_device()))).collect()
+}
+
+fn model_by_formula(arch: Arch, kind: Kind) -> Model {
+    let mut model = Model::new(arch, NUM_CLASSES, test_device(), &ModelOptions::default()).unwrap();
+    if kind == Kind::Double {
+        model.variables_mut().double();
+    }
+    fill_by_formula(model.variables_mut());
+    model
+}
+
+fn images(seed: &Tensor, batch: i64, height: i64, width: i64, kind: Kind) -> Tensor {
+    let name = format!("models.images.{}.{height}x{width}", seed.int64_value(&[]));
+    formula_tensor(&name, &[batch, 3, height, width]).to_kind(kind).to_device(test_device())
+}
+
+/// Norm and dot product with the formula's tensor of that name, of each tensor: `[n,2]`.
+fn digests<'a>(tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>) -> Tensor {
+    let rows: Vec<_> = tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            let value = tensor.detach().to_kind(Kind::Double);
+            let formula = formula_tensor(name, &value.size()).to_device(value.device());
+            Tensor::stack(&[value.norm(), (value * formula).sum(Kind::Double)], 0)
+        })
+        .collect();
+    Tensor::stack(&rows, 0)
+}
+
+/// The largest relative difference of two sets of digests, each row in units of its norm.
+fn digest_difference(ours: &Tensor, reference: &Tensor) -> f64 {
+    let norm = reference.select(1, 0).clamp_min(f64::MIN_POSITIVE).unsqueeze(1);
+    ((ours - reference) / norm).abs().max().double_value(&[])
+}
+
+#[test]
+fn state_dicts_are_torchvision_s() {
+    for arch in Arch::ALL {
+        let model = Model::new(arch, 1000, test_device(), &ModelOptions::default()).unwrap();
+        let ours: String = model
+            .state_dict()
+            .iter()
+            .map(|(name, tensor)| {
+                let kind = match tensor.kind() {
+                    Kind::Float => "float32",
+                    Kind::Int64 => "int64",
+                    other => panic!("{name}: {other:?}"),
+                };
+                let shape: Vec<_> = tensor.size().iter().map(i64::to_string).collect();
+                format!("{name} {kind} {}", shape.join("x")).trim_end().to_owned() + "\n"
+            })
+            .collect();
+        let path = golden_path(&format!("models_{arch}_keys.txt"));
+        let reference = std::fs::read_to_string(path).expect("golden file");
+        assert_eq!(ours, reference, "{arch}");
+    }
+}
+
+#[test]
+fn eval_logits_are_torchvision_s() {
+    for arch in Arch::ALL {
+        let golden = golden(arch);
+        for (kind, tolerance) in [(Kind::Double, F64_TOLERANCE), (Kind::Float, F32_TOLERANCE)] {
+            let model = model_by_formula(arch, kind);
+            let mut sizes = 0;
+            for (name, reference) in &golden {
+                let Some((height, width)) =
+                    name.strip_prefix("eval.").and_then(|size| size.split_once('x'))
+                else {
+                    continue;
+                };
+                let (height, width) = (height.parse().unwrap(), width.parse().unwrap());
+                arch.check_image_size(height, width).unwrap();
+                let images = images(&golden["seed"], 2, height, width, kind);
+                let logits = tch::no_grad(|| model.backbone().forward(&images, Mode::Eval));
+                let difference = relative_difference(&logits, reference);
+                assert!(difference < tolerance, "{arch} {kind:?} {name}: {difference:e}");
+                sizes += 1;
+            }
+            assert!(sizes >= 2, "{arch}");
+        }
+    }
+}
+
+#[test]
+fn train_mode_logits_and_running_statistics_are_torchvision_s() {
+    for arch in Arch::ALL {
+        let golden = golden(arch);
+        let model = model_by_formula(arch, Kind::Double);
+        let images = images(&golden["seed"], 4, 64, 64, Kind::Double);
+        let logits = tch::no_grad(|| model.backbone().forward(&images, Mode::Train));
+        let difference = relative_difference(&logits, &golden["f64.logits"]);
+        assert!(difference < F64_TOLERANCE, "{arch}: {difference:e}");
+
+        let parameters = model.parameters();
+        let mut buffers = model.state_dict();
+        buffers.retain(|name, _| !parameters.contains_key(name));
+        assert_eq!(!buffers.is_empty(), arch.has_batch_norm());
+        if arch.has_batch_norm() {
+            let difference = digest_difference(&digests(&buffers), &golden["f64.buffers"]);
+            assert!(difference < F64_TOLERANCE, "{arch}: {difference:e}");
+        }
+    }
+}
+
+/// How far a gradient may be from the reference, in units of its norm. ReLUs, batch statistics of 16
+/// values and two backward passes amplify round-off: the gradients of PyTorch in f32 show by how
+/// much, 1e7 for the convolutional networks and 1e2 for ViT.
+const F64_GRADIENT_TOLERANCE: f64 = 1e-7;
+const F32_GRADIENT_TOLERANCE: f64 = 1e-3;
+
+/// The objective's terms on the reference batch, and the gradient of each of them and of their
+/// weighted sum with respect to every parameter.
+fn assert_objective_is_the_reference_s(arch: Arch, kind: Kind) {
+    let golden = golden(arch);
+    let (prefix, tolerance, gradient_tolerance) = match kind {
+        Kind::Double => ("f64", F64_TOLERANCE, F64_GRADIENT_TOLERANCE),
+        _ => ("f32", F32_TOLERANCE, F32_GRADIENT_TOLERANCE),
+    };
+    let model = model_by_formula(arch, kind);
+    let images = images(&golden["seed"], 4, 64, 64, kind);
+    let labels = Tensor::arange(4, (Kind::Int64, test_device()));
+    let config = SibConfig::default();
+    let terms: Terms = config
+        .terms(model.backbone(), &images, Mode::Train, |z| cross_entropy(z, &labels, 0.0))
+        .unwrap();
+    let total = config.total(&terms);
+    for (name, tensor) in [("vjp", &terms.vjp), ("mask", &terms.mask)] {
+        let reference = golden[&format!("{prefix}.{name}")].unsqueeze(0);
+        let difference = digest_difference(&digests([(&name.to_owned(), tensor)]), &reference);
+        assert!(difference < tolerance, "{arch} {kind:?} {name}: {difference:e}");
+    }
+
+    let parameters = model.parameters();
+    for (name, term) in [
+        ("cross_entropy", &terms.cross_entropy),
+        ("foreground", &terms.foreground),
+        ("background", &terms.background),
+        ("total", &total),
+    ] {
+        let difference = relative_difference(term, &golden[&format!("{prefix}.{name}")]);
+        assert!(difference < tolerance, "{arch} {kind:?} {name}: {difference:e}");
+
+        let wanted: Vec<_> = parameters.values().collect();
+        let gradients = Tensor::f_run_backward(&[term], &wanted, true, false).unwrap();
+        let ours = digests(parameters.keys().zip(&gradients));
+        let gradient = digest_difference(&ours, &golden[&format!("{prefix}.grad.{name}")]);
+        assert!(gradient < gradient_tolerance, "{arch} {kind:?} {name}: gradient {gradient:e}");
+    }
+}
+
+#[test]
+fn resnet18_objective_and_gradients_are_pytorch_s() {
+    assert_objective_is_the_reference_s(Arch::ResNet18, Kind::Double);
+}
+
+#[test]
+fn resnet50_objective_and_gradients_are_pytorch_s() {
+    assert_objective_is_the_reference_s(Arch::ResNet50, Kind::Double);
+}
+
+#[test]
+fn densenet121_objective_and_gradients_are_pytorch_s() {
+    assert_objective_is_the_reference_s(Arch::DenseNet121, Kind::Double);
+}
+
+#[test]
+fn vit_b_32_objective_and_gradients_are_pytorch_s() {
+    assert_objective_is_the_reference_s(Arch::VitB32, Kind::Double);
+    assert_objective_is_the_reference_s(Arch::VitB32, Kind::Float);
+}
