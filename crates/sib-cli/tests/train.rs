@@ -79,7 +79,10 @@ fn read(path: &Path) -> Vec<u8> {
 #[test]
 fn the_log_holds_every_term_of_every_step() {
     let place = Workplace::new();
-    assert_success(&place.train("run", &["train.epochs=1", "train.log_gradient_norms=2"]));
+    assert_success(&place.train(
+        "run",
+        &["train.epochs=1", "train.log_gradient_norms=2", "train.log_information=true"],
+    ));
     let log = String::from_utf8(read(&place.path("run/metrics.csv"))).unwrap();
     for name in [
         "loss",
@@ -99,6 +102,8 @@ fn the_log_holds_every_term_of_every_step() {
         assert!(values.iter().all(|value| value.is_finite()), "{name}: {values:?}");
     }
     assert_eq!(log.matches("gradient_norm_background").count(), 3);
+    // Two regions of the image, two of R, three measures.
+    assert_eq!(log.matches(",test,").count(), 2 + 2 * 2 * 3);
     for file in ["config.toml", "environment.toml", "status.toml", "checkpoints/best.safetensors"] {
         assert!(place.path("run").join(file).is_file(), "{file}");
     }

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sib_core::checkpoint::{CheckpointMeta, read_checkpoint, read_tensors, write_tensors};
 use sib_core::data::{self, Loader, LoaderOptions, Split};
+use sib_core::information::RegionInformation;
+use sib_core::objective::SibConfig;
 use sib_core::train::Trainer;
 use sib_core::{Mode, device};
 use sib_metrics::accuracy::top_k_hits;
@@ -169,6 +171,12 @@ impl<'c> Session<'c> {
                     accuracy.top1_pct,
                     accuracy.top5_pct
                 ));
+                if config.train.log_information {
+                    let sib = config.sib.clone().unwrap_or_default();
+                    for (name, value) in information(model, test, *device, &sib)? {
+                        log.push(trainer.steps(), epoch, "test", &name, value)?;
+                    }
+                }
                 if best_top1.is_none_or(|best| accuracy.top1_pct > best) {
                     best_top1 = Some(accuracy.top1_pct);
                     model.save(&run.checkpoint("best.safetensors"), &self.meta(&trainer)?)?;
@@ -262,6 +270,41 @@ const STATE_KEY: &str = "state";
 /// Name of the trainer's state that belongs to the checkpoint at `last`, where there is one.
 fn state_file_of(last: &Path) -> Option<String> {
     sib_core::checkpoint::read_meta(last).ok()?.extra.remove(STATE_KEY)
+}
+
+/// Information between the regions of image and R, by all three measures: means over the full
+/// batches of the split (all measures depend on the batch size).
+fn information(
+    model: &Model,
+    test: &Loader,
+    device: Device,
+    sib: &SibConfig,
+) -> Result<Vec<(String, f64)>> {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    let mut batches = 0.0;
+    let size = test.options().batch_size;
+    for batch in test.epoch(0, 0) {
+        let batch = batch?.to(device);
+        if batch.len() < size && batches > 0.0 {
+            break;
+        }
+        let images = batch.images.set_requires_grad(true);
+        let logits = model.backbone().forward(&images, Mode::Eval);
+        let r = sib.vjp.vjp(&images, &logits, false)?;
+        let mask = sib.mask.apply(&r)?.mask;
+        let measured = RegionInformation::measure(&images.detach(), &r, &mask)?;
+        for (measure, pairs) in
+            [("hsic", measured.hsic), ("cka", measured.cka), ("renyi_bits", measured.renyi_bits)]
+        {
+            for (x, row) in ["fg", "bg"].into_iter().zip(pairs) {
+                for (r, value) in ["fg", "bg"].into_iter().zip(row) {
+                    *sums.entry(format!("{measure}_x_{x}_r_{r}")).or_default() += value;
+                }
+            }
+        }
+        batches += 1.0;
+    }
+    Ok(sums.into_iter().map(|(name, sum)| (name, sum / batches)).collect())
 }
 
 /// Four significant digits, at any magnitude.

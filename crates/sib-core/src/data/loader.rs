@@ -171,6 +171,11 @@ impl Loader {
         &self.shared.dataset
     }
 
+    /// How it makes batches.
+    pub fn options(&self) -> &LoaderOptions {
+        &self.shared.options
+    }
+
     /// Batches of a whole epoch.
     pub fn batches_per_epoch(&self) -> usize {
         let LoaderOptions { batch_size, drop_last, .. } = self.shared.options;

@@ -38,6 +38,9 @@ pub struct TrainConfig {
     pub log_every_steps: u64,
     /// Log the gradient norm of each term every k-th step (three more backward passes); 0: never.
     pub log_gradient_norms: u64,
+    /// With each evaluation, log the information between regions of image and R on the test split
+    /// (Fig. 1a of the paper); costs one backward pass a batch.
+    pub log_information: bool,
     /// Evaluate top-1 and top-5 on the test split every k-th epoch and after the last; at least 1.
     pub evaluate_every_epochs: u64,
     /// Save `last` this often within an epoch too, in minutes; it is saved after every epoch anyway.
@@ -56,6 +59,7 @@ impl Default for TrainConfig {
             schedule: ScheduleConfig::default(),
             log_every_steps: 1,
             log_gradient_norms: 0,
+            log_information: false,
             evaluate_every_epochs: 1,
             checkpoint_every_minutes: 10.0,
         }
