@@ -27,6 +27,12 @@ pub enum Arch {
     VitB32,
 }
 
+/// What this crate asks of a network besides [`Backbone`].
+pub(crate) trait Network: Backbone {
+    /// A copy in the form that [`Model::inference_form`](crate::Model::inference_form) describes.
+    fn inference_form(&self) -> Box<dyn Backbone>;
+}
+
 impl Arch {
     /// All architectures.
     pub const ALL: [Self; 4] = [Self::ResNet18, Self::ResNet50, Self::DenseNet121, Self::VitB32];
@@ -118,7 +124,7 @@ impl Arch {
         path: &nn::Path,
         num_classes: i64,
         options: &ModelOptions,
-    ) -> Result<Box<dyn Backbone>> {
+    ) -> Result<Box<dyn Network>> {
         options.check(self)?;
         Ok(match self {
             Self::ResNet18 => Box::new(ResNet::new(path, Block::Basic, [2, 2, 2, 2], num_classes)),

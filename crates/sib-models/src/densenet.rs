@@ -4,6 +4,8 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
+use crate::arch::Network;
+use crate::conv_norm::ConvNorm;
 use crate::layers::{BatchNorm2d, Conv2d, Init, Linear, dropout};
 
 /// Taps in the order of the forward pass.
@@ -26,57 +28,70 @@ const BOTTLENECK: i64 = 4 * GROWTH;
 /// Channels of the stem.
 const STEM: i64 = 64;
 
-/// Normalisation, ReLU and convolution, in this order.
-#[derive(Debug)]
-struct NormReluConv {
-    norm: BatchNorm2d,
-    conv: Conv2d,
-}
-
-impl NormReluConv {
-    /// `suffix` tells apart several of them under one path.
-    fn new(path: &Path, suffix: &str, in_channels: i64, out_channels: i64, kernel: i64) -> Self {
-        Self {
-            norm: BatchNorm2d::new(&(path / format!("norm{suffix}")), in_channels),
-            conv: conv_layer(
-                &(path / format!("conv{suffix}")),
-                in_channels,
-                out_channels,
-                kernel,
-                1,
-            ),
-        }
-    }
-
-    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        self.conv.forward(&probe.relu(&self.norm.forward(x, mode)))
-    }
-}
-
-/// Adds [`GROWTH`] channels to its input.
+/// Adds [`GROWTH`] channels to its input: norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution.
 #[derive(Debug)]
 struct DenseLayer {
-    reduce: NormReluConv,
-    grow: NormReluConv,
+    norm1: BatchNorm2d,
+    reduce: ConvNorm,
+    conv2: Conv2d,
 }
 
 impl DenseLayer {
     fn new(path: &Path, in_channels: i64) -> Self {
+        let conv1 = conv_layer(&(path / "conv1"), in_channels, BOTTLENECK, 1, 1);
         Self {
-            reduce: NormReluConv::new(path, "1", in_channels, BOTTLENECK, 1),
-            grow: NormReluConv::new(path, "2", BOTTLENECK, GROWTH, 3),
+            norm1: BatchNorm2d::new(&(path / "norm1"), in_channels),
+            reduce: ConvNorm::new(conv1, &(path / "norm2")),
+            conv2: conv_layer(&(path / "conv2"), BOTTLENECK, GROWTH, 3, 1),
         }
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let y = probe.relu(&self.norm1.forward(x, mode));
+        let y = probe.relu(&self.reduce.forward(&y, mode));
+        self.conv2.forward(&y)
+    }
+
+    fn folded(&self) -> Self {
+        Self {
+            norm1: self.norm1.frozen(),
+            reduce: self.reduce.folded(),
+            conv2: self.conv2.frozen(),
+        }
+    }
+}
+
+/// Between the blocks: halves the channels and the size.
+#[derive(Debug)]
+struct Transition {
+    norm: BatchNorm2d,
+    conv: Conv2d,
+}
+
+impl Transition {
+    fn new(path: &Path, in_channels: i64) -> Self {
+        Self {
+            norm: BatchNorm2d::new(&(path / "norm"), in_channels),
+            conv: conv_layer(&(path / "conv"), in_channels, in_channels / 2, 1, 1),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let y = self.conv.forward(&probe.relu(&self.norm.forward(x, mode)));
+        y.avg_pool2d(2, 2, 0, false, true, None)
+    }
+
+    fn frozen(&self) -> Self {
+        Self { norm: self.norm.frozen(), conv: self.conv.frozen() }
     }
 }
 
 /// DenseNet-121.
 #[derive(Debug)]
 pub(crate) struct DenseNet {
-    conv0: Conv2d,
-    norm0: BatchNorm2d,
+    stem: ConvNorm,
     blocks: [Vec<DenseLayer>; 4],
-    /// Between the blocks: halves the channels and the size.
-    transitions: [NormReluConv; 3],
+    transitions: [Transition; 3],
     norm5: BatchNorm2d,
     classifier: Linear,
     dropout: f64,
@@ -86,7 +101,7 @@ impl DenseNet {
     pub(crate) fn new(path: &Path, num_classes: i64, dropout: f64) -> Self {
         let features = path / "features";
         let conv0 = conv_layer(&(&features / "conv0"), 3, STEM, 7, 2);
-        let norm0 = BatchNorm2d::new(&(&features / "norm0"), STEM);
+        let stem = ConvNorm::new(conv0, &(&features / "norm0"));
         // Channels that enter each block, and those that leave it.
         let mut channels = [(STEM, 0); 4];
         for (i, depth) in DEPTHS.into_iter().enumerate() {
@@ -105,29 +120,26 @@ impl DenseNet {
         });
         let transitions = [0, 1, 2].map(|i| {
             let path = &features / format!("transition{}", i + 1);
-            NormReluConv::new(&path, "", channels[i].1, channels[i].1 / 2, 1)
+            Transition::new(&path, channels[i].1)
         });
         let norm5 = BatchNorm2d::new(&(&features / "norm5"), channels[3].1);
         let classifier = path / "classifier";
         let classifier =
             Linear::new(&classifier, channels[3].1, num_classes, Init::Default, Init::Zeros);
-        Self { conv0, norm0, blocks, transitions, norm5, classifier, dropout }
+        Self { stem, blocks, transitions, norm5, classifier, dropout }
     }
 }
 
 impl Backbone for DenseNet {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let x = probe.relu(&self.norm0.forward(&self.conv0.forward(images), mode));
+        let x = probe.relu(&self.stem.forward(images, mode));
         let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
         for (i, block) in self.blocks.iter().enumerate() {
             if i > 0 {
-                x = self.transitions[i - 1]
-                    .forward(&x, mode, probe)
-                    .avg_pool2d(2, 2, 0, false, true, None);
+                x = self.transitions[i - 1].forward(&x, mode, probe);
             }
             for layer in block {
-                let y = layer.reduce.forward(&x, mode, probe);
-                let y = layer.grow.forward(&y, mode, probe);
+                let y = layer.forward(&x, mode, probe);
                 x = Tensor::cat(&[x, dropout(y, self.dropout, mode)], 1);
             }
             x = probe.tap(TAPS[1 + i], x);
@@ -140,6 +152,20 @@ impl Backbone for DenseNet {
 
     fn cam_layer(&self) -> &'static str {
         "features.relu5"
+    }
+}
+
+impl Network for DenseNet {
+    fn inference_form(&self) -> Box<dyn Backbone> {
+        let blocks = self.blocks.each_ref();
+        Box::new(Self {
+            stem: self.stem.folded(),
+            blocks: blocks.map(|block| block.iter().map(DenseLayer::folded).collect()),
+            transitions: self.transitions.each_ref().map(Transition::frozen),
+            norm5: self.norm5.frozen(),
+            classifier: self.classifier.frozen(),
+            dropout: self.dropout,
+        })
     }
 }
 

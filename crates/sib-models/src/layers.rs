@@ -47,10 +47,11 @@ impl Init {
     }
 }
 
-/// Convolution with a square kernel and no bias.
+/// Convolution with a square kernel. The networks' own have no bias.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
     weight: Tensor,
+    bias: Option<Tensor>,
     stride: i64,
     padding: i64,
 }
@@ -68,11 +69,33 @@ impl Conv2d {
         let fans = (in_channels * kernel * kernel, out_channels * kernel * kernel);
         let shape = [out_channels, in_channels, kernel, kernel];
         let weight = init.draw(&shape, fans, path.device());
-        Self { weight: path.add("weight", weight, true), stride, padding: kernel / 2 }
+        let weight = path.add("weight", weight, true);
+        Self { weight, bias: None, stride, padding: kernel / 2 }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, None::<Tensor>, self.stride, self.padding, 1, 1)
+        x.conv2d(&self.weight, self.bias.as_ref(), self.stride, self.padding, 1, 1)
+    }
+
+    pub(crate) fn out_channels(&self) -> i64 {
+        self.weight.size()[0]
+    }
+
+    /// Kernels `[out, in, side, side]`, without gradient.
+    pub(crate) fn weight(&self) -> Tensor {
+        self.weight.detach()
+    }
+
+    /// The same geometry with other kernels, whose channels come last in memory: libtorch's fastest
+    /// layout on CPUs and GPUs, which the layer's output then takes on.
+    pub(crate) fn with(&self, weight: &Tensor, bias: Option<Tensor>) -> Self {
+        let weight = weight.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        Self { weight, bias, ..*self }
+    }
+
+    /// A copy that does not follow training.
+    pub(crate) fn frozen(&self) -> Self {
+        self.with(&self.weight().copy(), self.bias.as_ref().map(frozen))
     }
 }
 
@@ -125,6 +148,27 @@ impl BatchNorm2d {
             true,
         )
     }
+
+    /// Scale and shift of each channel in eval mode, f64 `[C]`.
+    pub(crate) fn eval_affine(&self) -> (Tensor, Tensor) {
+        let [weight, bias, mean, var] =
+            [&self.weight, &self.bias, &self.running_mean, &self.running_var]
+                .map(|tensor| tensor.detach().to_kind(Kind::Double));
+        let scale = weight / (var + Self::EPS).sqrt();
+        let shift = bias - &scale * mean;
+        (scale, shift)
+    }
+
+    /// A copy that does not follow training.
+    pub(crate) fn frozen(&self) -> Self {
+        Self {
+            weight: frozen(&self.weight),
+            bias: frozen(&self.bias),
+            running_mean: frozen(&self.running_mean),
+            running_var: frozen(&self.running_var),
+            num_batches_tracked: frozen(&self.num_batches_tracked),
+        }
+    }
 }
 
 /// `x W^T + b`.
@@ -151,6 +195,11 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
     }
+
+    /// A copy that does not follow training.
+    pub(crate) fn frozen(&self) -> Self {
+        Self { weight: frozen(&self.weight), bias: frozen(&self.bias) }
+    }
 }
 
 /// Layer normalisation over the last dimension (Ba et al. 2016, arXiv:1607.06450).
@@ -174,6 +223,16 @@ impl LayerNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
     }
+
+    /// A copy that does not follow training.
+    pub(crate) fn frozen(&self) -> Self {
+        Self { weight: frozen(&self.weight), bias: frozen(&self.bias), eps: self.eps }
+    }
+}
+
+/// A copy of a variable, without gradient.
+pub(crate) fn frozen(variable: &Tensor) -> Tensor {
+    variable.detach().copy()
 }
 
 /// Dropout with the given probability of zero (Srivastava et al. 2014), in train mode only.

@@ -4,8 +4,10 @@
 //! [`Backbone`](sib_core::Backbone) that training, explainers and metrics work with.
 
 mod arch;
+mod conv_norm;
 mod densenet;
 mod import;
+mod inference;
 mod layers;
 mod model;
 mod resnet;

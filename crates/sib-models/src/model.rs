@@ -10,6 +10,7 @@ use sib_core::{Backbone, Error, Result};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::Arch;
+use crate::arch::Network;
 
 /// Options of the networks that do not change their state dict; active in train mode only.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ pub struct Model {
     arch: Arch,
     num_classes: i64,
     variables: nn::VarStore,
-    backbone: Box<dyn Backbone>,
+    pub(crate) network: Box<dyn Network>,
 }
 
 impl Model {
@@ -70,8 +71,8 @@ impl Model {
             return Err(Error::invalid("number of classes", num_classes, "at least 1"));
         }
         let variables = nn::VarStore::new(device);
-        let backbone = arch.build(&variables.root(), num_classes, options)?;
-        Ok(Self { arch, num_classes, variables, backbone })
+        let network = arch.build(&variables.root(), num_classes, options)?;
+        Ok(Self { arch, num_classes, variables, network })
     }
 
     /// The network of a checkpoint, every variable from the file.
@@ -103,7 +104,7 @@ impl Model {
 
     /// The network itself.
     pub fn backbone(&self) -> &dyn Backbone {
-        self.backbone.as_ref()
+        self.network.as_ref()
     }
 
     /// Its architecture.

@@ -5,7 +5,9 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::layers::{BatchNorm2d, Conv2d, Init, Linear};
+use crate::arch::Network;
+use crate::conv_norm::ConvNorm;
+use crate::layers::{Conv2d, Init, Linear};
 
 /// Taps in the order of the forward pass.
 pub(crate) const TAPS: &[&str] = &["maxpool", "layer1", "layer2", "layer3", "layer4"];
@@ -37,19 +39,6 @@ impl Block {
     }
 }
 
-/// A convolution and the normalisation of its output.
-#[derive(Debug)]
-struct ConvNorm {
-    conv: Conv2d,
-    norm: BatchNorm2d,
-}
-
-impl ConvNorm {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.norm.forward(&self.conv.forward(x), mode)
-    }
-}
-
 /// `relu(F(x) + shortcut(x))`.
 #[derive(Debug)]
 struct Residual {
@@ -67,20 +56,16 @@ impl Residual {
             .zip(1..)
             .map(|((kernel, stride, out_channels), i)| {
                 let (conv, norm) = (path / format!("conv{i}"), path / format!("bn{i}"));
-                let layer = ConvNorm {
-                    conv: conv_layer(&conv, channels, out_channels, kernel, stride),
-                    norm: BatchNorm2d::new(&norm, out_channels),
-                };
+                let conv = conv_layer(&conv, channels, out_channels, kernel, stride);
+                let layer = ConvNorm::new(conv, &norm);
                 channels = out_channels;
                 layer
             })
             .collect();
         let shortcut = (stride != 1 || in_channels != channels).then(|| {
             let path = path / "downsample";
-            ConvNorm {
-                conv: conv_layer(&(&path / 0), in_channels, channels, 1, stride),
-                norm: BatchNorm2d::new(&(&path / 1), channels),
-            }
+            let conv = conv_layer(&(&path / 0), in_channels, channels, 1, stride);
+            ConvNorm::new(conv, &(&path / 1))
         });
         Self { branch, shortcut }
     }
@@ -99,6 +84,13 @@ impl Residual {
         };
         probe.relu(&y)
     }
+
+    fn folded(&self) -> Self {
+        Self {
+            branch: self.branch.iter().map(ConvNorm::folded).collect(),
+            shortcut: self.shortcut.as_ref().map(ConvNorm::folded),
+        }
+    }
 }
 
 /// A residual network of four stages.
@@ -112,10 +104,8 @@ pub(crate) struct ResNet {
 impl ResNet {
     /// `depths` is the number of blocks in each stage.
     pub(crate) fn new(path: &Path, block: Block, depths: [usize; 4], num_classes: i64) -> Self {
-        let stem = ConvNorm {
-            conv: conv_layer(&(path / "conv1"), 3, 64, 7, 2),
-            norm: BatchNorm2d::new(&(path / "bn1"), 64),
-        };
+        let conv1 = conv_layer(&(path / "conv1"), 3, 64, 7, 2);
+        let stem = ConvNorm::new(conv1, &(path / "bn1"));
         let mut channels = 64;
         let stages = [0, 1, 2, 3].map(|stage| {
             let path = path / format!("layer{}", stage + 1);
@@ -150,6 +140,19 @@ impl Backbone for ResNet {
 
     fn cam_layer(&self) -> &'static str {
         "layer4"
+    }
+}
+
+impl Network for ResNet {
+    fn inference_form(&self) -> Box<dyn Backbone> {
+        Box::new(Self {
+            stem: self.stem.folded(),
+            stages: self
+                .stages
+                .each_ref()
+                .map(|stage| stage.iter().map(Residual::folded).collect()),
+            fc: self.fc.frozen(),
+        })
     }
 }
 

@@ -8,7 +8,8 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::layers::{Init, LayerNorm, Linear, dropout};
+use crate::arch::Network;
+use crate::layers::{Init, LayerNorm, Linear, dropout, frozen};
 use crate::model::ModelOptions;
 
 /// Taps in the order of the forward pass: what enters each block's attention.
@@ -72,6 +73,15 @@ impl Attention {
         let mixed = weights.matmul(&v).transpose(1, 2).reshape([batch, tokens, WIDTH]);
         self.out_proj.forward(&mixed)
     }
+
+    fn frozen(&self) -> Self {
+        Self {
+            in_proj_weight: frozen(&self.in_proj_weight),
+            in_proj_bias: frozen(&self.in_proj_bias),
+            out_proj: self.out_proj.frozen(),
+            dropout: self.dropout,
+        }
+    }
 }
 
 /// A pre-normalised transformer block.
@@ -106,6 +116,16 @@ impl EncoderBlock {
         let y = self.mlp[0].forward(&self.ln_2.forward(&x)).gelu("none");
         let y = self.mlp[1].forward(&dropout(y, self.dropout, mode));
         x + dropout(y, self.dropout, mode)
+    }
+
+    fn frozen(&self) -> Self {
+        Self {
+            ln_1: self.ln_1.frozen(),
+            attention: self.attention.frozen(),
+            ln_2: self.ln_2.frozen(),
+            mlp: self.mlp.each_ref().map(Linear::frozen),
+            dropout: self.dropout,
+        }
     }
 }
 
@@ -179,6 +199,22 @@ impl Backbone for VisionTransformer {
 
     fn cam_layer(&self) -> &'static str {
         TAPS[TAPS.len() - 1]
+    }
+}
+
+impl Network for VisionTransformer {
+    /// Layer normalisation depends on its input: there is nothing to fold.
+    fn inference_form(&self) -> Box<dyn Backbone> {
+        Box::new(Self {
+            patch_weight: frozen(&self.patch_weight),
+            patch_bias: frozen(&self.patch_bias),
+            class_token: frozen(&self.class_token),
+            pos_embedding: frozen(&self.pos_embedding),
+            blocks: self.blocks.iter().map(EncoderBlock::frozen).collect(),
+            ln: self.ln.frozen(),
+            head: self.head.frozen(),
+            dropout: self.dropout,
+        })
     }
 }
 

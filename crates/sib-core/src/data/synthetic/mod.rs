@@ -73,8 +73,8 @@ impl Default for SyntheticOptions {
             test_images: 1000,
             rho: 0.7,
             test_rho: 0.1,
-            object_frac: [0.4, 0.75],
-            object_contrast: 0.6,
+            object_frac: [0.5, 0.85],
+            object_contrast: 0.8,
             background_contrast: 0.5,
             noise: 0.04,
         }

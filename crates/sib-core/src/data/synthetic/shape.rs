@@ -49,7 +49,7 @@ fn star(x: f32, y: f32, points: u32, outer: f32, inner: f32) -> f32 {
     let (bx, by) = (inner * half.cos(), inner * half.sin());
     let (ex, ey) = (bx - ax, by - ay);
     // Positive on the outer side of the edge from the point to the corner.
-    (ex * (ay - py) - ey * (ax - px)) / -ex.hypot(ey)
+    (ex * (ay - py) - ey * (ax - px)) / ex.hypot(ey)
 }
 
 /// Two discs and the part of a turned square below them.

@@ -61,7 +61,8 @@ fn masks_are_exact() {
     // options: where two contrasts of the object change a pixel, the object covers it.
     let options =
         |object_contrast| SyntheticOptions { object_contrast, noise: 0.0, ..Default::default() };
-    let (a, b) = (split(Split::Train, options(0.1)), split(Split::Train, options(1.0)));
+    let a_options = options(0.1);
+    let (a, b) = (split(Split::Train, a_options.clone()), split(Split::Train, options(1.0)));
     for index in 0..CLASSES {
         let (image_a, image_b) =
             (a.records[index].source.load().unwrap(), b.records[index].source.load().unwrap());
@@ -98,6 +99,9 @@ fn masks_are_exact() {
             "class {index}: {changed_inside} of {foreground}"
         );
         let bbox = a.records[index].boxes[0];
+        // No shape reaches further from its centre than 1.1 radii.
+        let most = 1.1 * 64.0 * a_options.object_frac[1] + 1.0;
+        assert!(bbox.x1 - bbox.x0 <= most && bbox.y1 - bbox.y0 <= most, "class {index}: {bbox:?}");
         let mut inside_box = vec![false; 64 * 64];
         bbox.fill(&mut inside_box, 64);
         assert!(mask.iter().zip(inside_box).all(|(&value, inside)| value == 0 || inside));

@@ -1,0 +1,47 @@
+//! A convolution with batch normalisation behind it, which is one affine map in eval mode.
+
+use sib_core::Mode;
+use tch::nn::Path;
+use tch::{Kind, Tensor};
+
+use crate::layers::{BatchNorm2d, Conv2d};
+
+/// A convolution and the normalisation of its output.
+#[derive(Debug)]
+pub(crate) struct ConvNorm {
+    conv: Conv2d,
+    /// `None` once it is folded into the convolution.
+    norm: Option<BatchNorm2d>,
+}
+
+impl ConvNorm {
+    /// The normalisation's variables lie under `norm`.
+    pub(crate) fn new(conv: Conv2d, norm: &Path) -> Self {
+        let norm = BatchNorm2d::new(norm, conv.out_channels());
+        Self { conv, norm: Some(norm) }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let y = self.conv.forward(x);
+        match &self.norm {
+            Some(norm) => norm.forward(&y, mode),
+            None => y,
+        }
+    }
+
+    /// The same map in eval mode as a single convolution: with `a = γ / sqrt(σ² + ε)`, kernels `a·W`
+    /// and bias `β − a·μ`. Computed in f64 and rounded once.
+    pub(crate) fn folded(&self) -> Self {
+        let conv = match &self.norm {
+            None => self.conv.frozen(),
+            Some(norm) => {
+                let (scale, shift) = norm.eval_affine();
+                let weight = self.conv.weight();
+                let folded = weight.to_kind(Kind::Double) * scale.reshape([-1, 1, 1, 1]);
+                let bias = shift.to_kind(weight.kind());
+                self.conv.with(&folded.to_kind(weight.kind()), Some(bias))
+            }
+        };
+        Self { conv, norm: None }
+    }
+}

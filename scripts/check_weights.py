@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Takes torchvision's four networks through `sib-cli import` and back, at full size.
+
+    scripts/check_weights.py [--sib-cli target/release/sib-cli] [--arch ARCH ...]
+
+For each architecture a randomly initialised state dict is written as PyTorch writes it (zip and
+older container, flat and nested as by DataParallel, and with timm's names where timm is installed),
+imported, loaded into torchvision's model with `strict=True` and compared bit by bit; then
+`sib-cli predict` must give torchvision's logits for an image within 1e-4 of their range.
+"""
+
+import argparse
+import csv
+import io
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file
+
+ARCHS = ["resnet18", "resnet50", "densenet121", "vit_b_32"]
+TIMM = {"vit_b_32": "vit_base_patch32_224"}
+CLASSES = 37
+SIZE_PX = 224
+
+
+def new_network(arch: str) -> torch.nn.Module:
+    torch.manual_seed(1)
+    model = getattr(torchvision.models, arch)(weights=None, num_classes=CLASSES).eval()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0)
+            elif name.endswith("num_batches_tracked"):
+                tensor.fill_(17)
+            elif tensor.ndim == 1 or name.startswith("heads.head"):
+                tensor.add_(0.02 * torch.randn_like(tensor))
+    return model
+
+
+def timm_names(arch: str, model: torch.nn.Module) -> dict | None:
+    """The state dict under timm's names: of a timm model whose logits are this one's."""
+    try:
+        import timm
+    except ImportError:
+        return None
+    twin = timm.create_model(TIMM.get(arch, arch), pretrained=False, num_classes=CLASSES).eval()
+    # Both libraries register their modules in the same order, but for the tokens at the start.
+    ours = model.state_dict()
+    order = sorted(ours, key=lambda key: (key != "class_token", key != "encoder.pos_embedding"))
+    names = list(twin.state_dict())
+    assert len(order) == len(names)
+    state = {}
+    for name, key in zip(names, order if arch in TIMM else ours):
+        assert twin.state_dict()[name].shape == ours[key].shape, (name, key)
+        state[name] = ours[key]
+    twin.load_state_dict(state)
+    x = torch.randn(2, 3, SIZE_PX, SIZE_PX)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(x), model(x), rtol=1e-4, atol=1e-4)
+    return state
+
+
+def forms(arch: str, model: torch.nn.Module):
+    state = model.state_dict()
+    nested = {"epoch": 1, "state_dict": {f"module.{key}": value for key, value in state.items()}}
+    yield "zip", state, {}
+    yield "legacy", state, {"_use_new_zipfile_serialization": False}
+    yield "nested", nested, {}
+    named = timm_names(arch, model)
+    if named is None:
+        print(f"{arch}: timm is not installed: its names are skipped")
+    else:
+        yield "timm", {"model": named}, {}
+
+
+def check(arch: str, sib_cli: pathlib.Path, folder: pathlib.Path) -> None:
+    model = new_network(arch)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+    image = folder / "image.png"
+    Image.fromarray(pixels).save(image)
+    x = (torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 - 0.5) / 0.5
+    with torch.no_grad():
+        logits = model(x)[0]
+
+    for form, value, options in forms(arch, model):
+        weights, checkpoint = folder / "weights.pth", folder / "checkpoint.safetensors"
+        torch.save(value, weights, **options)
+        subprocess.run(
+            [sib_cli, "import", weights, "--arch", arch, "--output", checkpoint,
+             "--resize-px", str(SIZE_PX), "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        back = getattr(torchvision.models, arch)(weights=None, num_classes=CLASSES)
+        back.load_state_dict(load_file(checkpoint), strict=True)
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, back.state_dict()[name]), (arch, form, name)
+
+        out = subprocess.run(
+            [sib_cli, "predict", "--checkpoint", checkpoint, "--image", image],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        rows = list(csv.DictReader(io.StringIO(out.stdout)))
+        order = logits.argsort(descending=True)
+        assert [int(row["class index"]) for row in rows] == order[: len(rows)].tolist(), (arch, form)
+        ours = torch.tensor([float(row["logit"]) for row in rows])
+        difference = (ours - logits[order[: len(rows)]]).abs().max() / logits.abs().max()
+        assert difference < 1e-4, (arch, form, difference)
+        print(f"{arch} {form}: {len(model.state_dict())} tensors equal, logits {difference:.1e}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    root = pathlib.Path(__file__).resolve().parents[1]
+    parser.add_argument("--sib-cli", type=pathlib.Path, default=root / "target/release/sib-cli")
+    parser.add_argument("--arch", nargs="*", choices=ARCHS, default=ARCHS)
+    arguments = parser.parse_args()
+    for arch in arguments.arch:
+        with tempfile.TemporaryDirectory() as folder:
+            check(arch, arguments.sib_cli, pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main()
