@@ -46,6 +46,18 @@ pub enum Error {
         /// What it is instead.
         problem: String,
     },
+    /// The lists of a dataset name images that are not there.
+    #[error("{}: {missing} of {total} images are not there, such as {first}", list.display())]
+    MissingImages {
+        /// The list.
+        list: PathBuf,
+        /// How many of its images are not there.
+        missing: usize,
+        /// How many it names.
+        total: usize,
+        /// One of them, by its path from the dataset's root.
+        first: String,
+    },
     /// A setting or argument is out of its range. The command line exits with 2 on it.
     #[error("{key}: got {value}, expected {expected}")]
     Invalid {
@@ -97,6 +109,12 @@ impl Error {
         Self::Malformed { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
+    /// An [`Error::MissingImages`] of the `total` images in `list`.
+    pub(crate) fn missing_images(list: PathBuf, missing: &[String], total: usize) -> Self {
+        let first = missing.first().cloned().unwrap_or_default();
+        Self::MissingImages { list, missing: missing.len(), total, first }
+    }
+
     /// An [`Error::Invalid`].
     pub fn invalid(
         key: impl Into<String>,
@@ -124,6 +142,9 @@ impl Error {
                  --output CKPT`",
                 path.display()
             )),
+            Self::MissingImages { .. } => {
+                Some("data.allow_missing = true goes on without them".to_owned())
+            }
             _ => None,
         }
     }

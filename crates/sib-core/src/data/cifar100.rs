@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use image::{Rgb, RgbImage};
 
-use super::{Dataset, DatasetName, Record, Source, Split, read_text, require_layout};
+use super::layout::{read_text, require_layout};
+use super::{Dataset, DatasetName, Record, Source, Split};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "train.bin, test.bin, fine_label_names.txt";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{file_name, list};
+use super::layout::{file_name, list};
 use crate::Result;
 
 /// The names of the sub-folders of all of `folders` that exist, sorted: the classes of all splits

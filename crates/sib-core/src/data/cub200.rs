@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use std::path::{Component, Path};
 use std::str::{FromStr, SplitWhitespace};
 
-use super::{
-    BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, missing_images,
-    read_text, require_layout,
-};
+use super::layout::{read_text, require_layout};
+use super::{BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "images.txt, image_class_labels.txt, train_test_split.txt, \
@@ -83,7 +81,7 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         }
     }
     if !missing.is_empty() && !allow_missing {
-        return Err(missing_images(&root.join("images.txt"), &missing, total));
+        return Err(Error::missing_images(root.join("images.txt"), &missing, total));
     }
     let mut dataset = Dataset {
         name: DatasetName::Cub200,

@@ -19,6 +19,7 @@ pub enum Orientation {
 
 /// Decodes a JPEG or PNG file to 8-bit RGB.
 ///
+/// CMYK and YCCK become RGB as in Pillow, Adobe's inverted values included.
 /// Greyscale and palettes are expanded, 16-bit values scaled, alpha dropped (what is stored under
 /// it shows, as with Pillow's `convert("RGB")`).
 ///
@@ -53,6 +54,9 @@ pub fn grey(path: &Path) -> Result<GrayImage> {
 
 fn read(path: &Path, orientation: Orientation) -> Result<DynamicImage> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    if is_cut_short(&bytes) {
+        return Err(Error::malformed(path, "unreadable image: a JPEG that ends early"));
+    }
     let unreadable = |source| Error::Image { path: path.to_owned(), source };
     let mut decoder = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
@@ -65,4 +69,33 @@ fn read(path: &Path, orientation: Orientation) -> Result<DynamicImage> {
         decoded.apply_orientation(stored);
     }
     Ok(decoded)
+}
+
+/// Whether a JPEG has no end marker after the start of its pixels: half a download, which the
+/// decoder would fill up with grey.
+fn is_cut_short(bytes: &[u8]) -> bool {
+    const START_OF_IMAGE: u8 = 0xd8;
+    const END_OF_IMAGE: u8 = 0xd9;
+    const START_OF_SCAN: u8 = 0xda;
+    let Some(mut rest) = bytes.strip_prefix(&[0xff, START_OF_IMAGE]) else { return false };
+    // Segments of a marker and a length, up to the pixels. Thumbnails lie within such segments, so
+    // their end markers are not mistaken for the image's.
+    loop {
+        match *rest {
+            [0xff, START_OF_SCAN, ref pixels @ ..] => {
+                return !pixels.array_windows().any(|pair| *pair == [0xff, END_OF_IMAGE]);
+            }
+            // Markers may be preceded by filling bytes.
+            [0xff, 0xff, ..] => rest = &rest[1..],
+            [0xff, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                match rest.get(2 + length..) {
+                    Some(next) => rest = next,
+                    None => return true,
+                }
+            }
+            // No JPEG that we know; the decoder has the last word.
+            _ => return false,
+        }
+    }
 }

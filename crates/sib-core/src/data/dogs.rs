@@ -6,8 +6,9 @@ use std::path::{Component, Path};
 
 use rayon::prelude::*;
 
+use super::layout::require_layout;
 use super::mat5::{self, Value};
-use super::{Dataset, DatasetName, Record, Source, Split, missing_images, require_layout, voc};
+use super::{Dataset, DatasetName, Record, Source, Split, voc};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "Images/<wnid-name>/*.jpg, Annotation/<wnid-name>/<image>, \
@@ -52,7 +53,7 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         there || !allow_missing
     });
     if !missing.is_empty() && !allow_missing {
-        return Err(missing_images(&path(split), &missing, total));
+        return Err(Error::missing_images(path(split), &missing, total));
     }
     let names: BTreeMap<u32, String> =
         lines.iter().map(|(_, line)| (line.class_id, line.breed().to_owned())).collect();

@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::decode::Orientation;
+use super::layout::{file_name, require_layout};
 use super::{
     BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, class_folders,
-    file_name, require_layout,
 };
 use crate::{Error, Result};
 

@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{
-    Dataset, DatasetName, Record, Source, Split, class_folders, file_name, list, require_layout,
-    voc,
-};
+use super::layout::{file_name, list, require_layout};
+use super::{Dataset, DatasetName, Record, Source, Split, class_folders, voc};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "train/<wnid>/*.JPEG, val/<wnid>/*.JPEG (sorted into folders), \

@@ -98,7 +98,7 @@ pub fn soft_targets(labels: &Tensor, classes: i64, smoothing: f64) -> Result<Ten
 /// A draw of Beta(alpha, alpha), by Jöhnk's rejection (1964): for U, V uniform and
 /// X = U^(1/alpha), Y = V^(1/alpha), X/(X+Y) given X + Y <= 1. In logarithms, which do not
 /// underflow for a small alpha.
-fn symmetric_beta(alpha: f64, rng: &mut impl Rng) -> f64 {
+pub(super) fn symmetric_beta(alpha: f64, rng: &mut impl Rng) -> f64 {
     if alpha >= 1.0 {
         return symmetric_beta_from_gamma(alpha, rng);
     }

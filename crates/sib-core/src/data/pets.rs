@@ -5,10 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{
-    Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, missing_images, read_text,
-    require_layout, voc,
-};
+use super::layout::{read_text, require_layout};
+use super::{Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, voc};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "images/*.jpg, annotations/{trainval.txt,test.txt}, \
@@ -47,7 +45,7 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         there || !allow_missing
     });
     if !missing.is_empty() && !allow_missing {
-        return Err(missing_images(&file(split), &missing, total));
+        return Err(Error::missing_images(file(split), &missing, total));
     }
     let names: BTreeMap<usize, String> =
         lines.iter().map(|(_, line)| (line.class_id, breed(&line.image).to_owned())).collect();

@@ -9,6 +9,7 @@ use super::decode::{self, Orientation};
 use super::plan::{Plan, Step};
 use super::random::{Use, stream};
 use super::trivial_augment;
+use crate::checkpoint::Preprocessing;
 use crate::{Error, Result};
 
 /// One operation of a [`Transform`]; random ones draw when an image's [`Plan`] is made.
@@ -79,6 +80,19 @@ impl Transform {
             Operation::CenterCrop { side_px: crop_px },
         ];
         Self { operations, mean, std }.checked()
+    }
+
+    /// The evaluation transform of a network.
+    ///
+    /// # Errors
+    /// As [`Transform::evaluation`].
+    pub fn matching(preprocessing: &Preprocessing) -> Result<Self> {
+        let &Preprocessing { resize_px, crop_px, mean, std } = preprocessing;
+        let pixels = |key: &str, value: i64| {
+            u32::try_from(value)
+                .map_err(|_| Error::invalid(key, value, "a number of pixels from 1 to 2^32"))
+        };
+        Self::evaluation(pixels("resize_px", resize_px)?, pixels("crop_px", crop_px)?, mean, std)
     }
 
     /// Random resized crop (area 8 to 100 %, aspect 3/4 to 4/3) and flip, normalise: the usual

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{BBox, read_text};
+use super::BBox;
+use super::layout::read_text;
 use crate::{Error, Result};
 
 /// The part of an annotation file that is read.

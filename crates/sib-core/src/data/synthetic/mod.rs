@@ -14,6 +14,7 @@ mod texture;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use scene::Scene;
@@ -134,6 +135,7 @@ pub(crate) fn open(split: Split, options: &SyntheticOptions) -> Result<Dataset> 
         Split::Test => options.test_images,
     };
     let records = (0..images)
+        .into_par_iter()
         .map(|index| {
             let scene = Arc::new(Scene::new(Arc::clone(&options), split, index));
             Record {

@@ -148,6 +148,25 @@ fn decodes_as_pillow() {
     assert_eq!(upright, image::imageops::rotate90(&stored));
 }
 
+/// Pillow refuses each of these as well.
+#[test]
+fn jpegs_cut_short_are_refused() {
+    let golden = golden("data_decode.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.jpg");
+    for name in ["jpeg-rgb", "jpeg-progressive", "jpeg-exif"] {
+        let whole = bytes(&golden[&format!("{name}.bytes")]);
+        for end in [whole.len() - 2, whole.len() * 2 / 3, 30, 2] {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            let error = decode::rgb(&path, Orientation::AsStored).unwrap_err().to_string();
+            assert!(error.contains("cut.jpg: unreadable image"), "{name} {end}: {error}");
+        }
+        // Bytes after the end are no harm.
+        std::fs::write(&path, [&whole[..], b"trailing"].concat()).unwrap();
+        assert!(decode::rgb(&path, Orientation::AsStored).is_ok());
+    }
+}
+
 #[test]
 fn colour_operations_equal_pillows() {
     let golden = golden("data_colour.safetensors");

@@ -3,6 +3,7 @@ mod geometry;
 mod golden;
 mod layouts;
 mod loader;
+mod mix;
 mod shared;
 mod synthetic;
 

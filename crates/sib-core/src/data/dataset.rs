@@ -1,0 +1,175 @@
+//! A split of a dataset as plain data.
+
+use std::path::Path;
+
+use rand::seq::SliceRandom;
+
+use super::random::{Use, stream};
+use super::{BBox, DatasetName, GroundTruth, MaskSource, Source, Split};
+use crate::{Error, Result};
+
+/// One labelled image and what is known of where its object is.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Unique within the dataset and stable between machines: a relative path or a running number.
+    pub id: String,
+    /// Where the pixels come from.
+    pub source: Source,
+    /// Index into [`Dataset::classes`].
+    pub label: usize,
+    /// Boxes around the object(s), in pixels of the image as stored. Empty where none are known.
+    pub boxes: Vec<BBox>,
+    /// Segmentation of the object, at the size of the image as stored.
+    pub mask: Option<MaskSource>,
+}
+
+/// A split of a dataset: data, with nothing decoded yet.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// Which dataset.
+    pub name: DatasetName,
+    /// Which split of it.
+    pub split: Split,
+    /// Class names; the same for both splits.
+    pub classes: Vec<String>,
+    /// The images.
+    pub records: Vec<Record>,
+    /// Images that the split's lists name and that are not there, by their paths from the root.
+    /// Empty unless [`DataOptions::allow_missing`].
+    pub missing: Vec<String>,
+}
+
+impl Dataset {
+    /// Number of images of each class, in the order of [`Dataset::classes`].
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for record in &self.records {
+            counts[record.label] += 1;
+        }
+        counts
+    }
+
+    /// Keeps at most `n` records: of every class the same share, evenly spaced over the class.
+    #[must_use]
+    pub fn limit(mut self, n: usize) -> Self {
+        let len = self.records.len();
+        if n < len {
+            let mut by_class: Vec<usize> = (0..len).collect();
+            by_class.sort_by_key(|&index| self.records[index].label);
+            let mut kept = vec![false; len];
+            for i in 0..n {
+                kept[by_class[i * len / n]] = true;
+            }
+            let mut kept = kept.into_iter();
+            self.records.retain(|_| kept.next().unwrap_or_default());
+        }
+        self
+    }
+
+    /// Takes a share of every class out, chosen by `seed`: the second of the two datasets is a
+    /// validation set that training has not seen.
+    ///
+    /// # Errors
+    /// Where `frac` is not between 0 and 1, or nothing would be left on one of the sides.
+    pub fn hold_out(mut self, frac: f64, seed: u64) -> Result<(Self, Self)> {
+        if !(frac > 0.0 && frac < 1.0) {
+            return Err(Error::invalid("hold-out fraction", frac, "more than 0 and less than 1"));
+        }
+        let mut by_class = vec![Vec::new(); self.classes.len()];
+        for (index, record) in self.records.iter().enumerate() {
+            by_class[record.label].push(index);
+        }
+        let mut held = vec![false; self.records.len()];
+        for (class, mut members) in by_class.into_iter().enumerate() {
+            members.shuffle(&mut stream(Use::HoldOut, seed, class as u64, 0));
+            let count = (members.len() as f64 * frac).round() as usize;
+            for &index in &members[..count.min(members.len().saturating_sub(1))] {
+                held[index] = true;
+            }
+        }
+        let mut other = Self {
+            name: self.name,
+            split: self.split,
+            classes: self.classes.clone(),
+            records: Vec::new(),
+            missing: Vec::new(),
+        };
+        for (record, held) in std::mem::take(&mut self.records).into_iter().zip(held) {
+            if held { &mut other } else { &mut self }.records.push(record);
+        }
+        if self.records.is_empty() || other.records.is_empty() {
+            return Err(Error::invalid(
+                "hold-out fraction",
+                frac,
+                "one that leaves images on both sides",
+            ));
+        }
+        Ok((self, other))
+    }
+
+    /// The dataset with labels that index `classes`, as a network was trained on them, instead of
+    /// its own.
+    ///
+    /// # Errors
+    /// Where it has images of a class that `classes` does not name.
+    pub fn relabelled(mut self, classes: &[String]) -> Result<Self> {
+        let new: Vec<Option<usize>> = self
+            .classes
+            .iter()
+            .map(|class| classes.iter().position(|known| known == class))
+            .collect();
+        for record in &mut self.records {
+            record.label = new[record.label].ok_or_else(|| {
+                Error::invalid(
+                    "class",
+                    format!("\"{}\" of {}", self.classes[record.label], self.name),
+                    format!("one of the {} classes of the network", classes.len()),
+                )
+            })?;
+        }
+        self.classes = classes.to_vec();
+        Ok(self)
+    }
+
+    /// Keeps the records that have the ground truth asked for; returns how many were left out.
+    pub fn retain_annotated(&mut self, kind: GroundTruth) -> usize {
+        let before = self.records.len();
+        self.records.retain(|record| kind.of(record).is_some());
+        before - self.records.len()
+    }
+
+    /// Drops the classes that are not `used`; none of their images is among the records.
+    pub(super) fn keep_classes(&mut self, used: &[bool]) {
+        let mut next = 0;
+        let new: Vec<usize> = used
+            .iter()
+            .map(|&used| {
+                next += usize::from(used);
+                next.saturating_sub(1)
+            })
+            .collect();
+        for record in &mut self.records {
+            record.label = new[record.label];
+        }
+        let mut used = used.iter();
+        self.classes.retain(|_| used.next().copied().unwrap_or_default());
+    }
+
+    /// Checks what every reader must guarantee: labels within the classes, no empty split, and in
+    /// training no class without an image.
+    pub(super) fn checked(self, root: &Path) -> Result<Self> {
+        if self.records.is_empty() {
+            return Err(Error::malformed(root, format!("no image in the {} split", self.split)));
+        }
+        debug_assert!(self.records.iter().all(|record| record.label < self.classes.len()));
+        if self.split == Split::Train
+            && let Some(empty) = self.class_counts().iter().position(|&count| count == 0)
+        {
+            return Err(Error::malformed(
+                root,
+                format!("class \"{}\" has no image in the train split", self.classes[empty]),
+            ));
+        }
+        Ok(self)
+    }
+}
