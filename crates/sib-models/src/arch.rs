@@ -87,8 +87,18 @@ impl Arch {
         Err(Error::invalid("image size", format_args!("{height_px}x{width_px} px"), expected))
     }
 
+    /// Prefixes of the last stage's tensors in the state dict: all between the stage before it and
+    /// the final linear layer.
+    pub fn last_stage(self) -> &'static [&'static str] {
+        match self {
+            Self::ResNet18 | Self::ResNet50 => &["layer4"],
+            Self::DenseNet121 => &["features.denseblock4", "features.norm5"],
+            Self::VitB32 => &["encoder.layers.encoder_layer_11", "encoder.ln"],
+        }
+    }
+
     /// Prefix of the final linear layer's `weight` and `bias` in the state dict.
-    pub(crate) fn head(self) -> &'static str {
+    pub fn head(self) -> &'static str {
         match self {
             Self::ResNet18 | Self::ResNet50 => "fc",
             Self::DenseNet121 => "classifier",

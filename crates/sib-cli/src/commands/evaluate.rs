@@ -1,6 +1,6 @@
 //! `sib-cli evaluate`: accuracy of a network and quality of its heatmaps on a dataset.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -13,15 +13,19 @@ use sib_core::data::{
 };
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::Threshold;
+use sib_metrics::faithfulness::Protocol;
+use sib_metrics::localization::max_box_acc::Contours;
 use toml::{Table, Value};
 
 use crate::checkpoint::Checkpoint;
 use crate::config::assign;
+use crate::environment::Environment;
 use crate::error::usage;
+use crate::evaluation;
 use crate::evaluation::folder::{DatasetFacts, Description};
 use crate::evaluation::network::{Network, StoredConfig, sha256};
 use crate::evaluation::settings::{Settings, Suite, Target};
-use crate::evaluation::{self, expect_no_faults};
+use crate::evaluation::summary::MetricRow;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -41,15 +45,17 @@ pub struct Arguments {
     /// Go on without images that the split files name and that are not there
     #[arg(long)]
     allow_missing: bool,
-    /// What to measure: accuracy, localization
-    #[arg(long, value_name = "SUITE", value_delimiter = ',', required = true)]
-    suite: Vec<Suite>,
-    /// Explainers whose heatmaps are scored: names, or all for those of the paper
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// What to measure: all, or of accuracy, localization, faithfulness, information, sanity
+    #[arg(long, value_name = "all|SUITE[,SUITE]...", value_delimiter = ',', required = true)]
+    suite: Vec<String>,
+    /// Methods whose heatmaps are scored by name, or all: the paper's six and the S-IB map
+    /// [default: all, but none with --heatmaps]
+    #[arg(long, value_name = "all|NAME[,NAME]...", value_delimiter = ',')]
     method: Vec<String>,
-    /// Setting of an explainer, as integrated-gradients.steps=20; repeatable
-    #[arg(long = "method-option", value_name = "KEY=VALUE")]
-    method_options: Vec<String>,
+    /// Folder of heatmaps from elsewhere, ID.npy [H,W] for each image id, scored under the
+    /// folder's name; repeatable
+    #[arg(long, value_name = "DIR")]
+    heatmaps: Vec<PathBuf>,
     /// Which class the heatmaps explain
     #[arg(long, value_enum, default_value_t)]
     target: Target,
@@ -71,7 +77,12 @@ pub struct Arguments {
     /// How far from the object the highest pixel still counts as a hit of the pointing game
     #[arg(long, default_value_t = 0.0, value_name = "PX")]
     pointing_tolerance_px: f64,
-    /// Change a setting of synthetic data, as data.synthetic.test_rho=1.0; repeatable
+    /// Borders that give the boxes of MaxBoxAcc: largest, or all (MaxBoxAccV2)
+    #[arg(long, default_value = "largest", value_parser = parse_contours)]
+    contours: Contours,
+    /// Change an option of a method (integrated-gradients.steps=100), of insertion and deletion
+    /// (faithfulness.step_px=1792, .insertion, .deletion, .batch) or of synthetic data
+    /// (data.synthetic.test_rho=1.0); repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
     /// Folder of the evaluation; one that was interrupted goes on
@@ -91,29 +102,26 @@ fn parse_ground_truth(name: &str) -> Result<GroundTruth, String> {
     }
 }
 
+fn parse_contours(name: &str) -> Result<Contours, String> {
+    match name {
+        "largest" => Ok(Contours::Largest),
+        "all" => Ok(Contours::All),
+        _ => Err("expected largest or all".to_owned()),
+    }
+}
+
 /// Evaluates, or goes on with an evaluation that was interrupted, and prints the summary.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.checkpoint;
     let checkpoint = Checkpoint::open(path, &arguments.device)?;
     let stored = StoredConfig::of(&checkpoint.meta, path)?;
-    let synthetic = synthetic_options(arguments, &stored.data)?;
-    let mut dataset = open(arguments, synthetic.as_ref())?;
+    let options = Options::read(arguments, &stored.data)?;
+    let mut dataset = open(arguments, options.synthetic.as_ref(), &checkpoint)?;
     let images_in_split = dataset.records.len();
     choose(&mut dataset, arguments.seed, arguments.limit);
 
-    let asked: BTreeSet<Suite> = arguments.suite.iter().copied().collect();
-    let (suites, refused): (Vec<Suite>, Vec<Suite>) =
-        asked.into_iter().partition(|suite| has_what_it_needs(*suite, arguments, &dataset));
-    for suite in &refused {
-        eprintln!(
-            "error: suite {suite}: {} has no ground truth of the kind {}",
-            dataset.name,
-            kind_name(arguments.ground_truth)
-        );
-    }
-    if suites.is_empty() {
-        bail!("no suite is left to measure");
-    }
+    let (suites, refused) = suites(arguments, &dataset)?;
+    let heatmaps = folders(&arguments.heatmaps)?;
     let settings = Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         checkpoint_sha256: sha256(path)?,
@@ -125,14 +133,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         seed: arguments.seed,
         batch_size: arguments.batch_size as usize,
         device: arguments.device.clone(),
-        methods: methods(&arguments.method, &suites)?,
+        methods: methods(&arguments.method, &suites, &heatmaps)?,
         suites,
+        heatmaps,
         target: arguments.target,
         ground_truth: arguments.ground_truth,
         threshold: arguments.threshold,
         pointing_tolerance_px: tolerance(arguments.pointing_tolerance_px)?,
-        method_options: method_options(&arguments.method_options)?,
-        synthetic,
+        contours: arguments.contours,
+        faithfulness: options.faithfulness,
+        method_options: options.methods,
+        synthetic: options.synthetic,
     };
     let description = Description {
         settings,
@@ -145,48 +156,105 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             missing: dataset.missing.len(),
             images: dataset.records.len(),
         },
+        environment: Environment::of(checkpoint.device),
     };
     let finished = evaluation::run(&description, &checkpoint, dataset, &arguments.output)?;
     print(&finished.summary);
-    expect_no_faults(&finished, &arguments.output)?;
+    finished.expect_no_faults(&arguments.output)?;
     match &refused[..] {
         [] => Ok(()),
         [suite, ..] => bail!("suite {suite} was not measured"),
     }
 }
 
+/// What `--set` changes.
+struct Options {
+    methods: MethodOptions,
+    faithfulness: Protocol,
+    synthetic: Option<SyntheticOptions>,
+}
+
+impl Options {
+    /// The defaults, but for synthetic data what the network was trained on (`trained` is the
+    /// `[data]` table of its configuration), with the assignments of the command line.
+    fn read(arguments: &Arguments, trained: &Table) -> Result<Self> {
+        let is_synthetic = arguments.data == DatasetName::Synthetic;
+        let mut methods = MethodOptions::default();
+        let mut table = Table::new();
+        if let Some(options) = trained.get("synthetic").filter(|_| is_synthetic) {
+            let data = Table::from_iter([("synthetic".to_owned(), options.clone())]);
+            table.insert("data".to_owned(), Value::Table(data));
+        }
+        for assignment in &arguments.assignments {
+            if assignment.starts_with("data.") && !is_synthetic {
+                let problem = format!("{} has no such setting", arguments.data);
+                return Err(usage(format!("--set {assignment}: {problem}")));
+            }
+            match assignment.split('.').next() {
+                Some("faithfulness" | "data") => assign(&mut table, assignment)?,
+                _ => methods.set(assignment)?,
+            }
+        }
+        /// The tables that `--set` may reach.
+        #[derive(serde::Deserialize, Default)]
+        #[serde(default, deny_unknown_fields)]
+        struct Tables {
+            faithfulness: Protocol,
+            data: Data,
+        }
+        #[derive(serde::Deserialize, Default)]
+        #[serde(default, deny_unknown_fields)]
+        struct Data {
+            synthetic: SyntheticOptions,
+        }
+        let tables: Tables = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| usage(format!("--set: {}", error.message())))?;
+        let synthetic = is_synthetic.then_some(tables.data.synthetic);
+        Ok(Self { methods, faithfulness: tables.faithfulness, synthetic })
+    }
+}
+
+/// The suites named that the images have what it takes for, and those that they have not; why is
+/// printed.
+fn suites(arguments: &Arguments, dataset: &Dataset) -> Result<(Vec<Suite>, Vec<Suite>)> {
+    let mut asked = BTreeSet::new();
+    for name in &arguments.suite {
+        match name.as_str() {
+            "all" => asked.extend(Suite::ALL),
+            name => {
+                asked.insert(name.parse()?);
+            }
+        }
+    }
+    let kind = arguments.ground_truth;
+    let has_ground_truth = dataset.records.iter().any(|record| kind.of(record).is_some());
+    let (suites, refused): (Vec<Suite>, Vec<Suite>) =
+        asked.into_iter().partition(|suite| *suite != Suite::Localization || has_ground_truth);
+    let kind = match kind {
+        GroundTruth::Auto => "neither masks nor boxes",
+        GroundTruth::Box => "no boxes",
+        GroundTruth::Mask => "no masks",
+    };
+    if suites.is_empty() {
+        bail!("suite localization: {} has {kind}", dataset.name);
+    }
+    for suite in &refused {
+        eprintln!("error: suite {suite}: {} has {kind}; the others are measured", dataset.name);
+    }
+    Ok((suites, refused))
+}
+
 fn canonical(root: &Path) -> Result<PathBuf> {
     root.canonicalize().with_context(|| format!("{}: cannot read", root.display()))
 }
 
-/// The settings that the network was trained with, changed by `--set`; none of other datasets.
-fn synthetic_options(arguments: &Arguments, trained: &Table) -> Result<Option<SyntheticOptions>> {
-    if arguments.data != DatasetName::Synthetic {
-        return match arguments.assignments.first() {
-            None => Ok(None),
-            Some(set) => Err(usage(format!("--set {set}: {} has no settings", arguments.data))),
-        };
-    }
-    let mut table = Table::new();
-    if let Some(options) = trained.get("synthetic") {
-        let data = Table::from_iter([("synthetic".to_owned(), options.clone())]);
-        table.insert("data".to_owned(), Value::Table(data));
-    }
-    for set in &arguments.assignments {
-        if !set.starts_with("data.synthetic.") {
-            return Err(usage(format!("--set {set}: expected a key of data.synthetic")));
-        }
-        assign(&mut table, set)?;
-    }
-    let options = table.get("data").and_then(|data| data.get("synthetic"));
-    let options = options.cloned().unwrap_or_else(|| Value::Table(Table::new()));
-    let options = options
-        .try_into()
-        .map_err(|error: toml::de::Error| usage(format!("data.synthetic: {}", error.message())))?;
-    Ok(Some(options))
-}
-
-fn open(arguments: &Arguments, synthetic: Option<&SyntheticOptions>) -> Result<Dataset> {
+/// The dataset, labelled by the checkpoint's classes.
+fn open(
+    arguments: &Arguments,
+    synthetic: Option<&SyntheticOptions>,
+    checkpoint: &Checkpoint,
+) -> Result<Dataset> {
     let root = match &arguments.root {
         Some(root) => root.as_path(),
         None if arguments.data == DatasetName::Synthetic => Path::new(""),
@@ -201,7 +269,20 @@ fn open(arguments: &Arguments, synthetic: Option<&SyntheticOptions>) -> Result<D
         allow_missing: arguments.allow_missing,
         synthetic: synthetic.cloned().unwrap_or_default(),
     };
-    Ok(data::open(arguments.data, root, arguments.split, &options)?)
+    let dataset = data::open(arguments.data, root, arguments.split, &options)?;
+    let (known, logits) = (&checkpoint.meta.classes, checkpoint.model.num_classes() as usize);
+    if !known.is_empty() {
+        return Ok(dataset.relabelled(known)?);
+    }
+    if dataset.classes.len() != logits {
+        bail!(
+            "{}: {logits} classes without names, but {} has {}",
+            arguments.checkpoint.display(),
+            dataset.name,
+            dataset.classes.len()
+        );
+    }
+    Ok(dataset)
 }
 
 /// Puts the images in the order that `seed` draws and keeps the first `limit`, so that a smaller
@@ -213,40 +294,46 @@ fn choose(dataset: &mut Dataset, seed: u64, limit: Option<u64>) {
     }
 }
 
-fn has_what_it_needs(suite: Suite, arguments: &Arguments, dataset: &Dataset) -> bool {
-    suite != Suite::Localization
-        || dataset.records.iter().any(|record| arguments.ground_truth.of(record).is_some())
-}
-
-fn kind_name(kind: GroundTruth) -> &'static str {
-    match kind {
-        GroundTruth::Auto => "auto (mask or box)",
-        GroundTruth::Box => "box",
-        GroundTruth::Mask => "mask",
+/// The folders of heatmaps by their names.
+fn folders(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut folders = BTreeMap::new();
+    for path in paths {
+        let path = canonical(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.parse::<Method>().is_ok() {
+            let problem = format!("{name} is the name of a method");
+            return Err(usage(format!("--heatmaps {}: {problem}", path.display())));
+        }
+        if let Some(other) = folders.insert(name, path.clone()) {
+            let (path, other) = (path.display(), other.display());
+            return Err(usage(format!("--heatmaps {path}: has the name of {other}")));
+        }
     }
+    Ok(folders)
 }
 
-/// The methods named, each once in the order given; those of the paper where none is and a suite
-/// needs them.
-fn methods(names: &[String], suites: &[Suite]) -> Result<Vec<Method>> {
+/// The methods named, each once in the order given, where a suite needs them.
+fn methods(
+    names: &[String],
+    suites: &[Suite],
+    folders: &BTreeMap<String, PathBuf>,
+) -> Result<Vec<Method>> {
     if !suites.iter().any(|suite| suite.needs_heatmaps()) {
         return Ok(Vec::new());
     }
     let mut methods = Vec::new();
-    let all = [String::from("all")];
-    for name in if names.is_empty() { &all[..] } else { names } {
-        let named = if name == "all" { Method::ALL.to_vec() } else { vec![name.parse()?] };
-        methods.extend(named);
+    if names.is_empty() && folders.is_empty() {
+        methods.extend(Method::ALL);
+    }
+    for name in names {
+        match name.trim() {
+            "all" => methods.extend(Method::ALL),
+            name => methods.push(name.parse()?),
+        }
     }
     let mut seen = BTreeSet::new();
-    methods.retain(|method: &Method| seen.insert(method.name()));
+    methods.retain(|method| seen.insert(method.name()));
     Ok(methods)
-}
-
-fn method_options(assignments: &[String]) -> Result<MethodOptions> {
-    let mut options = MethodOptions::default();
-    assignments.iter().try_for_each(|assignment| options.set(assignment))?;
-    Ok(options)
 }
 
 fn tolerance(px: f64) -> Result<f64> {
@@ -257,10 +344,11 @@ fn tolerance(px: f64) -> Result<f64> {
 }
 
 /// The summary as aligned text.
-fn print(rows: &[evaluation::summary::MetricRow]) {
+fn print(rows: &[MetricRow]) {
     for row in rows {
-        let value = row.value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-        let error = row.standard_error.map_or(String::new(), |error| format!(" ± {error:.2}"));
-        println!("{:<22}{:<22}{value:>9}{error}", row.method, row.metric);
+        let digits = if row.metric.ends_with("_pct") { 2 } else { 4 };
+        let value = row.value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
+        let error = row.standard_error.map_or(String::new(), |e| format!(" ± {e:.digits$}"));
+        println!("{:<24}{:<30}{value:>9}{error}", row.method, row.metric);
     }
 }

@@ -3,6 +3,9 @@
 //! ```text
 //! evaluation.toml   settings, network, dataset and environment
 //! per_image.csv     one row an image and method, appended batch by batch
+//! curve_sums.csv    suite faithfulness: sums of the curves of each batch, appended
+//! information.csv   suite information: one row a batch, appended
+//! curves.csv        suite faithfulness: mean insertion and deletion curves
 //! summary.csv       one row a metric; written last, so that its presence means finished
 //! ```
 
@@ -17,6 +20,7 @@ use sib_core::data::{DatasetName, Split};
 
 use super::network::Network;
 use super::settings::Settings;
+use crate::environment::Environment;
 use crate::error::with_hint;
 use crate::folder_lock::FolderLock;
 
@@ -29,6 +33,8 @@ pub struct Description {
     pub network: Network,
     /// The images.
     pub dataset: DatasetFacts,
+    /// What it ran on when it was begun.
+    pub environment: Environment,
 }
 
 /// The images that are evaluated on.
@@ -52,6 +58,12 @@ pub struct DatasetFacts {
 pub const DESCRIPTION: &str = "evaluation.toml";
 /// Name of the file with a row an image and method.
 pub const PER_IMAGE: &str = "per_image.csv";
+/// Name of the file with sums of curves.
+pub const CURVE_SUMS: &str = "curve_sums.csv";
+/// Name of the file with region information.
+pub const INFORMATION: &str = "information.csv";
+/// Name of the file with mean curves.
+pub const CURVES: &str = "curves.csv";
 /// Name of the file with a row a metric.
 pub const SUMMARY: &str = "summary.csv";
 

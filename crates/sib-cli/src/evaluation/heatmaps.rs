@@ -1,9 +1,13 @@
 //! Where heatmaps come from.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 use sib_core::{Backbone, Error};
-use sib_explain::{Explainer, Method, MethodOptions};
+use sib_explain::{Explainer, Method, MethodOptions, SIbMap, SIbMaps};
 use tch::{Kind, Tensor};
+
+use crate::error::usage;
 
 /// Heatmaps of a batch.
 #[derive(Debug)]
@@ -12,13 +16,19 @@ pub struct Heatmaps {
     pub maps: Tensor,
     /// The method's own binary prediction `[B,H,W]`, bool, where it makes one.
     pub masks: Option<Tensor>,
+    /// For each image why there is no heatmap.
+    pub missing: Vec<Option<String>>,
 }
 
-/// An explainer by its name.
+/// One source of heatmaps.
 #[derive(Debug)]
-pub struct HeatmapSource {
-    method: Method,
-    explainer: Box<dyn Explainer>,
+pub enum HeatmapSource {
+    /// An explainer.
+    Explainer(Method, Box<dyn Explainer>),
+    /// The S-IB map, whose passes other measures share.
+    SIbMap,
+    /// A folder with an `.npy` file `[H,W]` an image, named by its id.
+    Folder(String, PathBuf),
 }
 
 impl HeatmapSource {
@@ -26,39 +36,140 @@ impl HeatmapSource {
     ///
     /// # Errors
     /// When an option is out of range.
-    pub fn new(method: Method, options: &MethodOptions) -> Result<Self> {
-        Ok(Self { method, explainer: method.build(options)? })
+    pub fn method(method: Method, options: &MethodOptions) -> Result<Self> {
+        let explainer = method.build(options)?;
+        Ok(match method {
+            Method::SIbMap => Self::SIbMap,
+            _ => Self::Explainer(method, explainer),
+        })
+    }
+
+    /// The heatmaps in `folder`, which must hold one for each of `images`.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn folder(name: &str, folder: &Path, images: &[&str]) -> Result<Self> {
+        let missing: Vec<&&str> =
+            images.iter().filter(|image| file_of(folder, image).is_none()).collect();
+        match missing.first() {
+            None => Ok(Self::Folder(name.to_owned(), folder.to_owned())),
+            Some(first) => Err(usage(format!(
+                "--heatmaps {}: {} of {} heatmaps are not there, the first is {first}.npy",
+                folder.display(),
+                missing.len(),
+                images.len()
+            ))),
+        }
     }
 
     /// The name in files.
     pub fn name(&self) -> &str {
-        self.method.name()
+        match self {
+            Self::Explainer(method, _) => method.name(),
+            Self::SIbMap => Method::SIbMap.name(),
+            Self::Folder(name, _) => name,
+        }
     }
 
-    /// Heatmaps of `images` `[B,3,H,W]` for the logits of `targets` `[B]`.
+    /// Heatmaps of `images` `[B,3,H,W]` with their `ids` for the logits of `targets` `[B]`;
+    /// `s_ib` are the S-IB maps of the same images by the same network.
     ///
     /// # Errors
     /// When the explainer cannot work on this network at all.
-    pub fn of(&self, net: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Heatmaps> {
-        let explain =
-            |images: &Tensor, targets: &Tensor| self.explainer.explain(net, images, targets);
-        let maps = match explain(images, targets) {
-            // Which one it is shows when they are taken one by one; the others are fine.
-            Err(Error::NonFinite { .. }) => {
-                let size = images.size();
-                let one = |i: i64| match explain(&images.narrow(0, i, 1), &targets.narrow(0, i, 1))
-                {
-                    Err(Error::NonFinite { .. }) => {
-                        let shape = [1, size[2], size[3]];
-                        Ok(Tensor::full(shape, f64::NAN, (Kind::Float, images.device())))
-                    }
-                    other => other,
-                };
-                let maps: Vec<Tensor> = (0..size[0]).map(one).collect::<Result<_, _>>()?;
-                Tensor::cat(&maps, 0)
+    pub fn of(
+        &self,
+        net: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+        ids: &[String],
+        s_ib: Option<&SIbMaps>,
+    ) -> Result<Heatmaps> {
+        let none_missing = vec![None; ids.len()];
+        match self {
+            Self::Explainer(_, explainer) => {
+                let maps = explain(explainer.as_ref(), net, images, targets)
+                    .with_context(|| format!("{}, batch of {}", self.name(), ids.join(", ")))?;
+                Ok(Heatmaps { maps, masks: None, missing: none_missing })
             }
-            other => other?,
-        };
-        Ok(Heatmaps { maps, masks: None })
+            Self::SIbMap => {
+                let SIbMaps { density, mask, .. } =
+                    s_ib.context("the S-IB maps were not computed")?;
+                let masks = Some(mask.gt(0.5));
+                Ok(Heatmaps { maps: density.shallow_clone(), masks, missing: none_missing })
+            }
+            Self::Folder(_, folder) => Ok(read_all(folder, ids, images)),
+        }
     }
+}
+
+/// The explainer of the S-IB map.
+pub fn s_ib_map(options: &MethodOptions) -> SIbMap {
+    let batch_size = options.batch_size.unwrap_or_else(|| Method::SIbMap.batch_size());
+    let options = options.s_ib_map.clone();
+    SIbMap { vjp: options.vjp, mask: options.mask, batch_size }
+}
+
+/// Heatmaps by `explainer`; NaN for an image that it gives no finite one of.
+fn explain(
+    explainer: &dyn Explainer,
+    net: &dyn Backbone,
+    images: &Tensor,
+    targets: &Tensor,
+) -> sib_core::Result<Tensor> {
+    match explainer.explain(net, images, targets) {
+        // Which one it is shows when they are taken one by one; the others are fine.
+        Err(Error::NonFinite { .. }) => {
+            let size = images.size();
+            let one = |i: i64| match explainer.explain(
+                net,
+                &images.narrow(0, i, 1),
+                &targets.narrow(0, i, 1),
+            ) {
+                Err(Error::NonFinite { .. }) => Ok(Tensor::full(
+                    [1, size[2], size[3]],
+                    f64::NAN,
+                    (images.kind(), images.device()),
+                )),
+                other => other,
+            };
+            let maps: Vec<Tensor> = (0..size[0]).map(one).collect::<Result<_, _>>()?;
+            Ok(Tensor::cat(&maps, 0))
+        }
+        other => other,
+    }
+}
+
+/// The heatmap of `image` in `folder`: `ID.npy`, or with the ending of an image id left out.
+fn file_of(folder: &Path, image: &str) -> Option<PathBuf> {
+    let whole = folder.join(format!("{image}.npy"));
+    [whole, folder.join(image).with_extension("npy")].into_iter().find(|path| path.is_file())
+}
+
+fn read_all(folder: &Path, ids: &[String], images: &Tensor) -> Heatmaps {
+    let size = images.size();
+    let (height, width) = (size[2], size[3]);
+    let read = |id: &String| -> Result<Tensor, String> {
+        let path = file_of(folder, id)
+            .ok_or_else(|| format!("{}: not there any more", folder.join(id).display()))?;
+        let map =
+            Tensor::read_npy(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        if map.size() != [height, width] {
+            let size = map.size();
+            return Err(format!("{}: {size:?}, expected [{height}, {width}]", path.display()));
+        }
+        Ok(map.to_kind(Kind::Float).to_device(images.device()))
+    };
+    let (mut maps, mut missing) = (Vec::new(), Vec::new());
+    for id in ids {
+        let (map, problem) = match read(id) {
+            Ok(map) => (map, None),
+            Err(problem) => {
+                let options = (Kind::Float, images.device());
+                (Tensor::full([height, width], f64::NAN, options), Some(problem))
+            }
+        };
+        maps.push(map);
+        missing.push(problem);
+    }
+    Heatmaps { maps: Tensor::stack(&maps, 0), masks: None, missing }
 }

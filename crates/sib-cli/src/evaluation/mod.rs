@@ -2,10 +2,14 @@
 //! interrupted at any moment and continued to the same bytes.
 
 pub mod batch_log;
+pub mod curves;
 pub mod folder;
 pub mod heatmaps;
+pub mod information;
+pub mod logs;
 pub mod network;
 pub mod pass;
+pub mod randomised;
 pub mod record;
 pub mod settings;
 pub mod summary;
@@ -13,28 +17,32 @@ pub mod summary;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use sib_core::data::{Dataset, Loader, LoaderOptions, OnUnreadable};
+use sib_core::data::loader::Epoch;
+use sib_core::data::{Batch, Dataset, Loader, LoaderOptions, OnUnreadable};
 
 use crate::checkpoint::Checkpoint;
 use crate::progress::Progress;
-use batch_log::BatchLog;
-use folder::{Description, EvaluationDir, PER_IMAGE, SUMMARY};
+use folder::{CURVES, Description, EvaluationDir, PER_IMAGE, SUMMARY};
+use logs::{Logs, members};
 use pass::Pass;
 use record::ImageRow;
 use settings::Suite;
-use summary::{MetricRow, summarise, to_csv};
+use summary::{MetricRow, summarise};
 
 /// A finished evaluation.
 #[derive(Debug)]
 pub struct Finished {
     /// The rows of `summary.csv`.
     pub summary: Vec<MetricRow>,
-    /// Images or heatmaps that could not be used, each once.
+    /// Rows of `per_image.csv` with an image or heatmap that could not be used.
     pub faults: usize,
+    /// The first of them.
+    first_fault: Option<String>,
 }
 
 /// Brings the evaluation in the folder at `output` to its end: from the start, or from where it
-/// was interrupted. `dataset` holds the images in the order in which they are visited.
+/// was interrupted. `dataset` holds the images in the order in which they are visited, labelled by
+/// the checkpoint's classes.
 ///
 /// # Errors
 /// When the folder belongs to another evaluation, or an image cannot be measured.
@@ -45,96 +53,117 @@ pub fn run(
     output: &Path,
 ) -> Result<Finished> {
     let settings = &description.settings;
-    let pass = Pass::new(checkpoint, settings, &dataset)?;
+    let mut pass = Pass::new(checkpoint, settings, &dataset)?;
     let methods = pass.methods();
-    let loader = Loader::new(
-        dataset,
-        checkpoint.transform.clone(),
-        LoaderOptions {
-            batch_size: settings.batch_size,
-            ground_truth: settings.has(Suite::Localization).then_some(settings.ground_truth),
-            on_unreadable: OnUnreadable::Skip,
-            ..LoaderOptions::default()
-        },
-    )?;
-    let records = &loader.dataset().records;
-    let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
-    let members = |number: usize| {
-        let first = number * settings.batch_size;
-        first..(first + settings.batch_size).min(ids.len())
+    let options = LoaderOptions {
+        batch_size: settings.batch_size,
+        ground_truth: settings.has(Suite::Localization).then_some(settings.ground_truth),
+        on_unreadable: OnUnreadable::Skip,
+        ..LoaderOptions::default()
     };
+    let loader = Loader::new(dataset, checkpoint.transform.clone(), options)?;
+    let dataset = loader.dataset();
     let folder = EvaluationDir::open(output, description)?;
-    let mut log = BatchLog::<ImageRow>::open(&folder.file(PER_IMAGE), |number, rows| {
-        let expected =
-            members(number).flat_map(|index| methods.iter().map(move |&method| (index, method)));
-        rows.iter()
-            .map(|row| (row.image.as_str(), row.method.as_str()))
-            .eq(expected.map(|(index, method)| (ids[index], method)))
-    })?;
-    log.truncate(log.batches())?;
+    let mut logs = Logs::open(&folder, settings, dataset, &methods)?;
 
-    let batches = loader.batches_per_epoch();
-    let done = log.batches();
+    let (done, batches) = (logs.batches(), loader.batches_per_epoch());
     if done == batches {
         eprintln!("{}: already complete", output.display());
     } else if done > 0 {
         eprintln!("{}: going on after batch {done} of {batches}", output.display());
     }
-    let first = (done * settings.batch_size).min(ids.len());
-    let mut progress = Progress::new("evaluate", ids.len() as u64, first as u64, "images");
-    let mut epoch = loader.epoch(0, done);
-    let mut reported = 0;
-    let mut ready = epoch.next().transpose()?;
+    let images = dataset.records.len();
+    let first = (done * settings.batch_size).min(images);
+    let mut progress = Progress::new("evaluate", images as u64, first as u64, "images");
+    let mut decoded = Decoded::new(loader.epoch(0, done))?;
     for number in done..batches {
-        let members = members(number);
-        // A batch of which no image could be decoded does not come.
-        let is_here = ready.as_ref().is_some_and(|batch| members.contains(&batch.indices[0]));
-        let mut rows = Vec::new();
-        let mut read = Vec::new();
-        if let Some(batch) = ready.take_if(|_| is_here) {
-            read.clone_from(&batch.indices);
-            rows = pass.measure(number, batch)?;
+        let members = members(number, settings, dataset);
+        let (mut measured, indices) = match decoded.take(&members)? {
+            Some(batch) => {
+                let indices = batch.indices.clone();
+                (pass.measure(number, batch, dataset)?, indices)
+            }
+            None => (pass.measure_nothing(number), Vec::new()),
+        };
+        for fault in decoded.faults().into_iter().chain(std::mem::take(&mut measured.faults)) {
+            progress.println(&format!("error: {fault}"));
         }
-        let mut rows = rows.into_iter();
-        let rows = members
-            .clone()
-            .flat_map(|index| {
-                if read.contains(&index) {
-                    rows.by_ref().take(methods.len()).collect()
-                } else {
-                    pass.unreadable(number, ids[index], records[index].label)
-                }
-            })
-            .collect();
-        log.append(rows)?;
-        if is_here {
-            ready = epoch.next().transpose()?;
+        let mut rows = std::mem::take(&mut measured.images).into_iter();
+        for index in members.clone() {
+            if indices.contains(&index) {
+                measured.images.extend(rows.by_ref().take(methods.len()));
+            } else {
+                let record = &dataset.records[index];
+                measured.images.extend(pass.unreadable(number, &record.id, record.label));
+            }
         }
-        for unreadable in epoch.unreadable().into_iter().skip(reported) {
-            progress.println(&format!("error: {}", unreadable.error));
-            reported += 1;
-        }
+        logs.append(measured)?;
         let rate = progress.rate();
         progress.advance(members.len() as u64, || format!("{rate:.1} images/s"));
     }
     progress.finish();
-    let summary = summarise(log.rows(), &methods, description);
-    folder.write(SUMMARY, &to_csv(&summary)?)?;
-    let faults = log.rows().iter().filter(|row| row.is_fault()).count();
-    Ok(Finished { summary, faults })
+
+    if let Some(sums) = logs.curves() {
+        let crop_px = checkpoint.meta.preprocessing.crop_px as usize;
+        let step_px = settings.faithfulness.step_px;
+        folder.write(CURVES, &curves::to_csv(sums, &methods, crop_px * crop_px, step_px)?)?;
+    }
+    let summary = summarise(logs.images(), logs.information(), &methods, description);
+    folder.write(SUMMARY, &summary::to_csv(&summary)?)?;
+    let mut faults = logs.images().iter().filter(|row| row.fault().is_some());
+    let first_fault = faults.next().map(in_words);
+    let faults = faults.count() + usize::from(first_fault.is_some());
+    Ok(Finished { summary, faults, first_fault })
 }
 
-/// Fails where an evaluation met images or heatmaps that it could not use.
-///
-/// # Errors
-/// When there was one, with their number.
-pub fn expect_no_faults(finished: &Finished, output: &Path) -> Result<()> {
-    match finished.faults {
-        0 => Ok(()),
-        n => bail!(
-            "{n} rows of {} are of unreadable images or of heatmaps that are not finite; the \
+fn in_words(row: &ImageRow) -> String {
+    let method = if row.method.is_empty() { String::new() } else { format!(", {}", row.method) };
+    format!("{}{method}: {}", row.image, row.fault().unwrap_or_default())
+}
+
+impl Finished {
+    /// Fails where the evaluation met images or heatmaps that it could not use.
+    ///
+    /// # Errors
+    /// When there was one, with their number and the first.
+    pub fn expect_no_faults(&self, output: &Path) -> Result<()> {
+        let Some(first) = &self.first_fault else { return Ok(()) };
+        bail!(
+            "{}: {} rows of images or heatmaps that cannot be used, the first of {first}; the \
              summary leaves them out",
-            output.join(PER_IMAGE).display()
-        ),
+            output.join(PER_IMAGE).display(),
+            self.faults
+        )
+    }
+}
+
+/// The loader's batches by number. One of which no image could be decoded does not come.
+struct Decoded {
+    epoch: Epoch,
+    next: Option<Batch>,
+    reported: usize,
+}
+
+impl Decoded {
+    fn new(mut epoch: Epoch) -> Result<Self> {
+        let next = epoch.next().transpose()?;
+        Ok(Self { epoch, next, reported: 0 })
+    }
+
+    /// The batch of these images, where there is one.
+    fn take(&mut self, members: &std::ops::Range<usize>) -> Result<Option<Batch>> {
+        let batch = self.next.take_if(|batch| members.contains(&batch.indices[0]));
+        if batch.is_some() {
+            self.next = self.epoch.next().transpose()?;
+        }
+        Ok(batch)
+    }
+
+    /// What could not be decoded since the last call.
+    fn faults(&mut self) -> Vec<String> {
+        let unreadable = self.epoch.unreadable();
+        let new = unreadable[self.reported..].iter().map(|image| image.error.clone()).collect();
+        self.reported = unreadable.len();
+        new
     }
 }

@@ -1,167 +1,360 @@
 //! One pass over the data: each image is decoded once, predicted once, and explained once by each
 //! method, whatever is measured of it.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sib_core::Mode;
-use sib_core::data::{Batch, Dataset};
+use sib_core::data::ground_truth::Annotation;
+use sib_core::data::{BBox, Batch, Dataset};
+use sib_explain::SIbMap;
 use sib_metrics::accuracy::label_ranks;
+use sib_metrics::faithfulness::Perturber;
+use sib_metrics::localization::max_box_acc::box_hits;
 use sib_metrics::localization::{Cut, localize};
+use sib_metrics::rank::spearman;
 use tch::{Device, Kind, Tensor};
 
-use super::heatmaps::{HeatmapSource, Heatmaps};
-use super::record::{ImageRow, NO_GROUND_TRUTH, UNREADABLE_IMAGE};
+use super::curves::CurveSums;
+use super::heatmaps::{HeatmapSource, Heatmaps, s_ib_map};
+use super::information::InformationRow;
+use super::randomised::Randomised;
+use super::record::{
+    ImageRow, NO_EXPLAINER, NO_GROUND_TRUTH, UNREADABLE_HEATMAP, UNREADABLE_IMAGE,
+};
 use super::settings::{Settings, Suite, Target};
 use crate::checkpoint::Checkpoint;
 
-/// Measures batches.
+/// Measures batches of one dataset.
 #[derive(Debug)]
 pub struct Pass<'e> {
     checkpoint: &'e Checkpoint,
     settings: &'e Settings,
     sources: Vec<HeatmapSource>,
-    /// Class of the checkpoint for each class of the dataset.
-    classes: Vec<usize>,
+    s_ib_map: SIbMap,
+    perturber: Perturber<'e>,
+    randomised: Option<Randomised>,
+    /// Images of a whole batch.
+    full: usize,
+}
+
+/// What was measured of one batch.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Image by image, each with one row a method.
+    pub images: Vec<ImageRow>,
+    /// Method by method.
+    pub curves: Vec<CurveSums>,
+    /// One row.
+    pub information: Vec<InformationRow>,
+    /// What is wrong with images and heatmaps, in words.
+    pub faults: Vec<String>,
 }
 
 impl<'e> Pass<'e> {
+    /// Makes the explainers and networks that `settings` ask for. The labels of `dataset` are
+    /// indices of the checkpoint's classes.
+    ///
     /// # Errors
-    /// When the dataset has a class that the checkpoint has not, or an explainer cannot be made.
+    /// When an explainer cannot be made or a heatmap is missing.
     pub fn new(
         checkpoint: &'e Checkpoint,
         settings: &'e Settings,
         dataset: &Dataset,
     ) -> Result<Self> {
-        let sources = settings
-            .methods
+        let options = &settings.method_options;
+        let ids: Vec<&str> = dataset.records.iter().map(|record| record.id.as_str()).collect();
+        let methods = settings.methods.iter().map(|&method| HeatmapSource::method(method, options));
+        let folders = settings
+            .heatmaps
             .iter()
-            .map(|&method| HeatmapSource::new(method, &settings.method_options))
-            .collect::<Result<_>>()?;
-        let classes = match_classes(checkpoint, dataset)?;
-        Ok(Self { checkpoint, settings, sources, classes })
+            .map(|(name, folder)| HeatmapSource::folder(name, folder, &ids));
+        let randomised = settings
+            .has(Suite::Sanity)
+            .then(|| Randomised::of(&checkpoint.model, settings.seed))
+            .transpose()?;
+        Ok(Self {
+            checkpoint,
+            settings,
+            sources: methods.chain(folders).collect::<Result<_>>()?,
+            s_ib_map: s_ib_map(options),
+            perturber: Perturber::new(checkpoint.model.backbone(), settings.faithfulness.clone())?,
+            randomised,
+            full: settings.batch_size.min(dataset.records.len()),
+        })
     }
 
     /// Names of the sources of heatmaps; one empty name where there is none, since each image has
     /// a row.
-    pub fn methods(&self) -> Vec<&str> {
+    pub fn methods(&self) -> Vec<String> {
         if self.sources.is_empty() {
-            return vec![""];
+            return vec![String::new()];
         }
-        self.sources.iter().map(HeatmapSource::name).collect()
+        self.sources.iter().map(|source| source.name().to_owned()).collect()
     }
 
-    /// Rows of images that could not be decoded.
+    /// The rows of an image that could not be decoded.
     pub fn unreadable(&self, number: usize, image: &str, label: usize) -> Vec<ImageRow> {
-        let row = |method: &str| ImageRow {
+        let row = |method: String| ImageRow {
             batch: number,
             image: image.to_owned(),
-            label: self.classes[label],
-            method: method.to_owned(),
+            label,
+            method,
             image_excluded: Some(UNREADABLE_IMAGE.to_owned()),
             ..ImageRow::default()
         };
         self.methods().into_iter().map(row).collect()
     }
 
-    /// The rows of batch `number`, image by image, each with one row a method.
+    /// What is recorded of batch `number` where none of its images could be decoded.
+    pub fn measure_nothing(&self, number: usize) -> Measured {
+        let mut measured = Measured::default();
+        if self.settings.has(Suite::Faithfulness) {
+            let curves = |source: &HeatmapSource| CurveSums::of_batch(number, source.name(), &[]);
+            measured.curves = self.sources.iter().flat_map(curves).collect();
+        }
+        if self.settings.has(Suite::Information) {
+            measured.information = vec![InformationRow::smaller(number, 0)];
+        }
+        measured
+    }
+
+    /// Measures batch `number` of `dataset`.
     ///
     /// # Errors
     /// When the network's output is not finite, or an explainer cannot work on it.
-    pub fn measure(&self, number: usize, batch: Batch) -> Result<Vec<ImageRow>> {
+    pub fn measure(&mut self, number: usize, batch: Batch, dataset: &Dataset) -> Result<Measured> {
         let batch = batch.to(self.checkpoint.device);
         let net = self.checkpoint.model.backbone();
         let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
-        let labels = self.labels(&batch.labels)?; // [B]
-        let ranks = label_ranks(&logits, &labels)
+        let ranks = label_ranks(&logits, &batch.labels)
             .with_context(|| format!("batch of {}", batch.ids.join(", ")))?;
         let (probability, predicted) = logits.softmax(-1, Kind::Double).max_dim(1, false);
+        let foreground = foreground_fracs(&batch);
         let images: Vec<ImageRow> = (0..batch.len())
             .map(|i| ImageRow {
                 batch: number,
                 image: batch.ids[i].clone(),
-                label: labels.int64_value(&[i as i64]) as usize,
+                label: dataset.records[batch.indices[i]].label,
                 predicted: Some(predicted.int64_value(&[i as i64])),
                 probability: Some(probability.double_value(&[i as i64])),
                 label_rank: Some(ranks[i]),
+                foreground_frac: foreground[i],
                 ..ImageRow::default()
             })
             .collect();
-        if self.sources.is_empty() {
-            return Ok(images);
+        let mut measured = Measured::default();
+
+        let measures_information = self.settings.has(Suite::Information);
+        let maps_s_ib = self.sources.iter().any(|s| matches!(s, HeatmapSource::SIbMap));
+        let s_ib = (measures_information || maps_s_ib)
+            .then(|| self.s_ib_map.maps(net, &batch.images))
+            .transpose()?;
+        if let Some(maps) = s_ib.as_ref().filter(|_| measures_information) {
+            measured.information.push(if batch.len() == self.full {
+                InformationRow::measure(number, &batch.images, maps)?
+            } else {
+                InformationRow::smaller(number, batch.len())
+            });
         }
+        if self.sources.is_empty() {
+            measured.images = images;
+            return Ok(measured);
+        }
+
         let targets = match self.settings.target {
-            Target::Predicted => predicted,
-            Target::Label => labels,
+            Target::Predicted => &predicted,
+            Target::Label => &batch.labels,
         };
         let mut by_method = Vec::with_capacity(self.sources.len());
         for source in &self.sources {
-            let heatmaps = source
-                .of(net, &batch.images, &targets)
-                .with_context(|| format!("{}, batch of {}", source.name(), batch.ids.join(", ")))?;
+            let heatmaps = source.of(net, &batch.images, targets, &batch.ids, s_ib.as_ref())?;
             let mut rows = images.clone();
-            rows.iter_mut().for_each(|row| row.method = source.name().to_owned());
-            if self.settings.has(Suite::Localization) {
-                self.localize(&batch, &heatmaps, &mut rows)?;
+            for (row, missing) in rows.iter_mut().zip(&heatmaps.missing) {
+                source.name().clone_into(&mut row.method);
+                if let Some(problem) = missing {
+                    row.heatmap_excluded = Some(UNREADABLE_HEATMAP.to_owned());
+                    measured.faults.push(problem.clone());
+                }
             }
-            by_method.push(rows);
+            if self.settings.has(Suite::Localization) {
+                self.localize(&batch, dataset, &heatmaps, &mut rows)?;
+            }
+            if self.settings.has(Suite::Sanity) {
+                self.compare_randomised(source, &batch, targets, &heatmaps, &mut rows)?;
+            }
+            by_method.push((heatmaps, rows));
+        }
+        if self.settings.has(Suite::Faithfulness) {
+            self.perturb(number, &batch, &mut by_method, &mut measured.curves)?;
         }
         // From method by method to image by image.
-        Ok((0..batch.len())
-            .flat_map(|i| by_method.iter().map(move |rows| rows[i].clone()))
-            .collect())
+        for i in 0..batch.len() {
+            measured
+                .images
+                .extend(by_method.iter_mut().map(|(_, rows)| std::mem::take(&mut rows[i])));
+        }
+        for row in measured.images.iter().filter(|row| row.heatmap_excluded.is_none()) {
+            if let Some(fault) = row.fault() {
+                measured.faults.push(format!("{}: {}: {fault}", row.image, row.method));
+            }
+        }
+        Ok(measured)
     }
 
-    /// Indices `[B]` among the checkpoint's classes.
-    fn labels(&self, of_dataset: &Tensor) -> Result<Tensor> {
-        let labels: Vec<i64> = of_dataset.to_device(Device::Cpu).try_into()?;
-        let labels: Vec<i64> =
-            labels.into_iter().map(|label| self.classes[label as usize] as i64).collect();
-        Ok(Tensor::from_slice(&labels).to_device(self.checkpoint.device))
-    }
-
-    fn localize(&self, batch: &Batch, heatmaps: &Heatmaps, rows: &mut [ImageRow]) -> Result<()> {
-        let Some(truth) = &batch.ground_truth else {
-            bail!("the loader was not asked for ground truth");
-        };
+    fn localize(
+        &self,
+        batch: &Batch,
+        dataset: &Dataset,
+        heatmaps: &Heatmaps,
+        rows: &mut [ImageRow],
+    ) -> Result<()> {
+        let truth = batch.ground_truth.as_ref().context("the loader carries no ground truth")?;
         let cut = match &heatmaps.masks {
             Some(masks) => Cut::Masks(masks),
             None => Cut::Threshold(self.settings.threshold),
         };
-        let outcomes = localize(&heatmaps.maps, truth, cut, self.settings.pointing_tolerance_px)?;
-        for ((row, outcome), &annotated) in rows.iter_mut().zip(outcomes).zip(&batch.annotated) {
-            if annotated {
-                row.set_localization(outcome);
-            } else {
-                row.localization_excluded = Some(NO_GROUND_TRUTH.to_owned());
+        let tolerance_px = self.settings.pointing_tolerance_px;
+        let localized = localize(&heatmaps.maps, truth, cut, tolerance_px)?;
+        let boxed =
+            box_hits(&heatmaps.maps, &self.boxes(batch, truth, dataset)?, self.settings.contours)?;
+        for (i, (localized, boxed)) in localized.into_iter().zip(boxed).enumerate() {
+            if rows[i].heatmap_excluded.is_some() {
+                continue;
             }
+            if batch.annotated[i] {
+                rows[i].set_localization(localized, boxed);
+            } else {
+                rows[i].localization_excluded = Some(NO_GROUND_TRUTH.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Boxes of the objects: those annotated, or the one around the mask where that is the ground
+    /// truth.
+    fn boxes(&self, batch: &Batch, truth: &Tensor, dataset: &Dataset) -> Result<Vec<Vec<BBox>>> {
+        let truth = truth.to_device(Device::Cpu);
+        let of_image = |i: usize| {
+            let record = &dataset.records[batch.indices[i]];
+            match self.settings.ground_truth.of(record) {
+                Some(Annotation::Boxes(_)) => Ok(batch.boxes[i].clone()),
+                Some(Annotation::Mask(_)) => around(&truth.get(i as i64)),
+                None => Ok(Vec::new()),
+            }
+        };
+        (0..batch.len()).map(of_image).collect()
+    }
+
+    fn compare_randomised(
+        &self,
+        source: &HeatmapSource,
+        batch: &Batch,
+        targets: &Tensor,
+        heatmaps: &Heatmaps,
+        rows: &mut [ImageRow],
+    ) -> Result<()> {
+        let randomised = self.randomised.as_ref().context("no network was randomised")?;
+        if matches!(source, HeatmapSource::Folder(..)) {
+            rows.iter_mut().for_each(|row| row.sanity_excluded = Some(NO_EXPLAINER.to_owned()));
+            return Ok(());
+        }
+        let correlations = |net: &sib_models::Model| -> Result<_> {
+            let net = net.backbone();
+            let s_ib = matches!(source, HeatmapSource::SIbMap)
+                .then(|| self.s_ib_map.maps(net, &batch.images))
+                .transpose()?;
+            let other = source.of(net, &batch.images, targets, &batch.ids, s_ib.as_ref())?;
+            Ok(spearman(&heatmaps.maps, &other.maps)?)
+        };
+        let head = correlations(&randomised.head)?;
+        let last_stage = correlations(&randomised.last_stage)?;
+        for (row, (head, last_stage)) in rows.iter_mut().zip(head.into_iter().zip(last_stage)) {
+            match head.and_then(|head| Ok((head, last_stage?))) {
+                Ok((head, last_stage)) => {
+                    row.rank_correlation_head = Some(head);
+                    row.rank_correlation_last_stage = Some(last_stage);
+                }
+                Err(exclusion) => row.sanity_excluded = Some(exclusion.name().to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Insertion and deletion, image by image: what the methods share is computed once.
+    fn perturb(
+        &mut self,
+        number: usize,
+        batch: &Batch,
+        by_method: &mut [(Heatmaps, Vec<ImageRow>)],
+        sums: &mut Vec<CurveSums>,
+    ) -> Result<()> {
+        let mut curves = vec![Vec::new(); by_method.len()];
+        for i in 0..batch.len() {
+            let subject = self
+                .perturber
+                .subject(&batch.images.get(i as i64))
+                .with_context(|| batch.ids[i].clone())?;
+            for ((heatmaps, rows), curves) in by_method.iter_mut().zip(&mut curves) {
+                let row = &mut rows[i];
+                if row.heatmap_excluded.is_some() {
+                    continue;
+                }
+                match self
+                    .perturber
+                    .score(&subject, &heatmaps.maps.get(i as i64))
+                    .with_context(|| format!("{}: {}", batch.ids[i], row.method))?
+                {
+                    Ok(scored) => {
+                        row.insertion_auc = Some(scored.insertion.auc());
+                        row.deletion_auc = Some(scored.deletion.auc());
+                        curves.push(scored);
+                    }
+                    Err(exclusion) => {
+                        row.faithfulness_excluded = Some(exclusion.name().to_owned());
+                    }
+                }
+            }
+        }
+        for (source, curves) in self.sources.iter().zip(&curves) {
+            sums.extend(CurveSums::of_batch(number, source.name(), curves));
         }
         Ok(())
     }
 }
 
-/// For each class of the dataset its index among the checkpoint's, matched by name; a checkpoint
-/// may have more. By position where the checkpoint names none.
-fn match_classes(checkpoint: &Checkpoint, dataset: &Dataset) -> Result<Vec<usize>> {
-    let known = &checkpoint.meta.classes;
-    if known.is_empty() {
-        let logits = checkpoint.model.num_classes() as usize;
-        if dataset.classes.len() != logits {
-            bail!(
-                "the checkpoint has {logits} unnamed classes, {} has {}",
-                dataset.name,
-                dataset.classes.len()
-            );
-        }
-        return Ok((0..logits).collect());
-    }
-    let index = |class: &String| {
-        known.iter().position(|name| name == class).with_context(|| {
-            format!(
-                "class \"{class}\" of {} is none of the checkpoint's {} (\"{}\", ...)",
-                dataset.name,
-                known.len(),
-                known[0]
-            )
-        })
+/// The object's share of each image that has ground truth.
+fn foreground_fracs(batch: &Batch) -> Vec<Option<f64>> {
+    let Some(truth) = &batch.ground_truth else { return vec![None; batch.len()] };
+    let fracs = truth.to_kind(Kind::Double).mean_dim([1i64, 2].as_slice(), false, Kind::Double);
+    let frac = |(i, &annotated): (usize, &bool)| annotated.then(|| fracs.double_value(&[i as i64]));
+    batch.annotated.iter().enumerate().map(frac).collect()
+}
+
+/// The box around the foreground of `mask` `[H,W]`; none where there is no foreground.
+fn around(mask: &Tensor) -> Result<Vec<BBox>> {
+    // First and last place along an axis where any pixel across it is foreground.
+    let extent = |across: i64| -> Result<Option<(f32, f32)>> {
+        let any: Vec<bool> = mask.any_dim(across, false).try_into()?;
+        let first = any.iter().position(|&inside| inside);
+        let last = any.iter().rposition(|&inside| inside);
+        Ok(first.zip(last).map(|(first, last)| (first as f32, (last + 1) as f32)))
     };
-    dataset.classes.iter().map(index).collect()
+    Ok(match (extent(0)?, extent(1)?) {
+        (Some((x0, x1)), Some((y0, y1))) => vec![BBox::new(x0, y0, x1, y1)],
+        _ => Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_box_around_a_mask_includes_its_last_pixels() {
+        let mask = Tensor::zeros([6, 8], (Kind::Bool, Device::Cpu));
+        assert!(around(&mask).unwrap().is_empty());
+        for (row, column) in [(1, 5), (3, 2)] {
+            let _ = mask.narrow(0, row, 1).narrow(1, column, 1).fill_(1);
+        }
+        assert_eq!(around(&mask).unwrap(), [BBox::new(2.0, 1.0, 6.0, 4.0)]);
+    }
 }

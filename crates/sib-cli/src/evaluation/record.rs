@@ -1,6 +1,7 @@
 //! The rows of `per_image.csv`.
 
 use serde::{Deserialize, Serialize};
+use sib_metrics::localization::max_box_acc::BoxHits;
 use sib_metrics::localization::{Confusion, Localization};
 use sib_metrics::{Exclusion, Outcome};
 
@@ -24,12 +25,14 @@ pub struct ImageRow {
     pub probability: Option<f64>,
     /// Classes that the label ranks below: 0 where it is the prediction.
     pub label_rank: Option<usize>,
+    /// The object's share of the image, where there is ground truth.
+    pub foreground_frac: Option<f64>,
     /// Where the heatmap comes from; empty where no heatmap was asked for.
     pub method: String,
+    /// Why there is no heatmap; empty where there is one.
+    pub heatmap_excluded: Option<String>,
     /// Why the heatmap has no localization; empty where it has.
     pub localization_excluded: Option<String>,
-    /// The object's share of the image.
-    pub foreground_frac: Option<f64>,
     /// Object pixels predicted as foreground.
     pub true_positive_px: Option<u64>,
     /// Other pixels predicted as foreground.
@@ -44,6 +47,25 @@ pub struct ImageRow {
     pub pointing_hit: Option<bool>,
     /// The object's share of the heatmap's positive part; empty where that is nowhere.
     pub energy_inside_frac: Option<f64>,
+    /// Grey levels, as a bit set in hexadecimal, at which a box of the heatmap overlaps one of the
+    /// object's by 30 %.
+    pub box_levels_iou30: Option<String>,
+    /// The same for 50 %.
+    pub box_levels_iou50: Option<String>,
+    /// The same for 70 %.
+    pub box_levels_iou70: Option<String>,
+    /// Why the heatmap has no curves; empty where it has.
+    pub faithfulness_excluded: Option<String>,
+    /// Area under the insertion curve, in [0, 1].
+    pub insertion_auc: Option<f64>,
+    /// Area under the deletion curve, in [0, 1].
+    pub deletion_auc: Option<f64>,
+    /// Why there is no rank correlation; empty where there is.
+    pub sanity_excluded: Option<String>,
+    /// Rank correlation with the heatmap after the head was initialised anew.
+    pub rank_correlation_head: Option<f64>,
+    /// The same after head and last stage.
+    pub rank_correlation_last_stage: Option<f64>,
 }
 
 impl Batched for ImageRow {
@@ -54,20 +76,23 @@ impl Batched for ImageRow {
 
 /// The image could not be decoded.
 pub const UNREADABLE_IMAGE: &str = "unreadable_image";
+/// The file of the heatmap could not be read or has another size.
+pub const UNREADABLE_HEATMAP: &str = "unreadable_heatmap";
 /// The dataset has no ground truth for the image.
 pub const NO_GROUND_TRUTH: &str = "no_ground_truth";
+/// The heatmap is not one of this program's, so that it cannot be made again.
+pub const NO_EXPLAINER: &str = "no_explainer";
 
 impl ImageRow {
     /// Records how well the heatmap finds the object.
-    pub fn set_localization(&mut self, outcome: Outcome<Localization>) {
-        let found = match outcome {
-            Ok(found) => found,
+    pub fn set_localization(&mut self, localized: Outcome<Localization>, boxed: Outcome<BoxHits>) {
+        let (found, boxes) = match localized.and_then(|found| Ok((found, boxed?))) {
+            Ok(both) => both,
             Err(exclusion) => {
                 self.localization_excluded = Some(exclusion.name().to_owned());
                 return;
             }
         };
-        self.foreground_frac = Some(found.foreground_frac);
         self.true_positive_px = Some(found.confusion.true_positive);
         self.false_positive_px = Some(found.confusion.false_positive);
         self.false_negative_px = Some(found.confusion.false_negative);
@@ -75,6 +100,10 @@ impl ImageRow {
         self.average_precision = Some(found.average_precision);
         self.pointing_hit = found.pointing_hit;
         self.energy_inside_frac = found.energy_inside_frac;
+        let [iou30, iou50, iou70] = boxes.0.map(|levels| Some(levels.to_string()));
+        self.box_levels_iou30 = iou30;
+        self.box_levels_iou50 = iou50;
+        self.box_levels_iou70 = iou70;
     }
 
     /// Pixels by predicted and true class, where localization was measured.
@@ -87,9 +116,27 @@ impl ImageRow {
         })
     }
 
-    /// Whether the row tells of a fault of the input, not only of a metric that is undefined.
-    pub fn is_fault(&self) -> bool {
-        self.image_excluded.is_some()
-            || self.localization_excluded.as_deref() == Some(Exclusion::NonFiniteHeatmap.name())
+    /// The grey levels at which boxes are found, where localization was measured.
+    pub fn box_hits(&self) -> Option<BoxHits> {
+        let levels = |text: &Option<String>| text.as_deref()?.parse().ok();
+        Some(BoxHits([
+            levels(&self.box_levels_iou30)?,
+            levels(&self.box_levels_iou50)?,
+            levels(&self.box_levels_iou70)?,
+        ]))
+    }
+
+    /// What is wrong with the image or the heatmap, other than that a metric is not defined for it.
+    pub fn fault(&self) -> Option<&str> {
+        let non_finite = Exclusion::NonFiniteHeatmap.name();
+        let of_metrics =
+            [&self.localization_excluded, &self.faithfulness_excluded, &self.sanity_excluded];
+        self.image_excluded.as_deref().or(self.heatmap_excluded.as_deref()).or_else(|| {
+            of_metrics
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .find(|&reason| reason == non_finite)
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! What an evaluation was asked to do: everything that its numbers depend on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +11,8 @@ use sib_core::Error;
 use sib_core::data::{DatasetName, GroundTruth, Split, SyntheticOptions};
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::Threshold;
+use sib_metrics::faithfulness::Protocol;
+use sib_metrics::localization::max_box_acc::Contours;
 use toml::{Table, Value};
 
 use crate::error::{usage, with_hint};
@@ -22,23 +25,33 @@ pub enum Suite {
     Accuracy,
     /// Heatmaps against masks and boxes of the object.
     Localization,
+    /// Insertion and deletion of pixels in the order of the heatmaps.
+    Faithfulness,
+    /// What the regions of R tell of the regions of the image.
+    Information,
+    /// Whether heatmaps change when the network's last layers are initialised anew.
+    Sanity,
 }
 
 impl Suite {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 2] = [Self::Accuracy, Self::Localization];
+    pub const ALL: [Self; 5] =
+        [Self::Accuracy, Self::Localization, Self::Faithfulness, Self::Information, Self::Sanity];
 
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
             Self::Localization => "localization",
+            Self::Faithfulness => "faithfulness",
+            Self::Information => "information",
+            Self::Sanity => "sanity",
         }
     }
 
     /// Whether it scores heatmaps.
     pub fn needs_heatmaps(self) -> bool {
-        matches!(self, Self::Localization)
+        matches!(self, Self::Localization | Self::Faithfulness | Self::Sanity)
     }
 }
 
@@ -99,6 +112,8 @@ pub struct Settings {
     pub suites: Vec<Suite>,
     /// Explainers whose heatmaps are scored.
     pub methods: Vec<Method>,
+    /// Folders of heatmaps from elsewhere, by the name that they go by.
+    pub heatmaps: BTreeMap<String, PathBuf>,
     /// Which class the heatmaps explain.
     pub target: Target,
     /// Annotation that is the ground truth of localization.
@@ -107,7 +122,11 @@ pub struct Settings {
     pub threshold: Threshold,
     /// How far from the object the highest pixel still counts as a hit.
     pub pointing_tolerance_px: f64,
-    /// Settings of the explainers.
+    /// Which borders of a thresholded heatmap give the boxes of MaxBoxAcc.
+    pub contours: Contours,
+    /// Insertion and deletion.
+    pub faithfulness: Protocol,
+    /// Settings of the explainers. Those of `s-ib-map` also make R and M of the information suite.
     pub method_options: MethodOptions,
     /// Settings of `synthetic`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,15 +1,19 @@
-//! `summary.csv`: one row a metric, from the rows of `per_image.csv` alone.
+//! `summary.csv`: one row a metric, from the logged rows alone, so that a continued evaluation ends
+//! with the same bytes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sib_metrics::Summary;
 use sib_metrics::localization::Confusion;
+use sib_metrics::localization::max_box_acc::{IOU_PCT, MaxBoxAcc};
 
 use super::folder::Description;
+use super::information::{InformationRow, MEASURES};
 use super::record::ImageRow;
-use super::settings::Suite;
+use super::settings::{Settings, Suite};
 
 /// One metric. The last columns repeat what it depends on, so that rows of many evaluations can be
 /// put into one table.
@@ -19,17 +23,17 @@ pub struct MetricRow {
     pub suite: String,
     /// Where the heatmaps come from; empty for metrics of the network alone.
     pub method: String,
-    /// Name, ending in the unit.
+    /// Name; in per cent where it ends in `_pct`.
     pub metric: String,
     /// Its value over the dataset; empty where no image has one.
     pub value: Option<f64>,
-    /// Standard error over images; empty of fewer than two.
+    /// Standard error over images (over batches in suite information); empty of fewer than two.
     pub standard_error: Option<f64>,
-    /// Images that count.
+    /// Images (batches) that count.
     pub n: u64,
-    /// Images that do not.
+    /// Images (batches) that do not.
     pub excluded: u64,
-    /// Why not, as `reason:images`.
+    /// Why not, as `reason:number`.
     pub excluded_for: String,
     /// Dataset.
     pub dataset: String,
@@ -47,27 +51,49 @@ pub struct MetricRow {
     pub settings: String,
 }
 
-/// Why an image has no value of a metric.
+/// The heatmap has no highest pixel.
 const FLAT_HEATMAP: &str = "flat_heatmap";
+/// The heatmap is zero or less everywhere.
 const NO_POSITIVE_PIXEL: &str = "no_positive_pixel";
 
 /// The rows of `summary.csv`. `methods` are those of [`super::pass::Pass::methods`].
-pub fn summarise(rows: &[ImageRow], methods: &[&str], of: &Description) -> Vec<MetricRow> {
-    let mut table = Collector { of, foreground_frac: mean_foreground_frac(rows), rows: vec![] };
-    if of.settings.has(Suite::Accuracy) {
-        // Every method repeats the prediction: those of the first are all there are.
-        let images = || rows.iter().filter(|row| Some(&row.method.as_str()) == methods.first());
-        for (name, k) in [("top1_pct", 1), ("top5_pct", 5)] {
-            let hit = |row: &ImageRow| Some(percent(row.label_rank? < k));
-            table.mean(Suite::Accuracy, "", name, images(), |row| hit(row).ok_or(""));
-        }
-    }
-    if of.settings.has(Suite::Localization) {
-        for method in methods {
-            table.localization(rows, method);
+pub fn summarise(
+    images: &[ImageRow],
+    information: &[InformationRow],
+    methods: &[String],
+    of: &Description,
+) -> Vec<MetricRow> {
+    // Every method repeats what is known of the image itself.
+    let first = methods.first().map(|method| of_method(images, method)).unwrap_or_default();
+    let foreground: Summary = first.iter().filter_map(|row| row.foreground_frac).collect();
+    let mut table = Collector {
+        of,
+        mean_foreground_frac: foreground.mean(),
+        suite: Suite::Accuracy,
+        rows: vec![],
+    };
+    for &suite in &of.settings.suites {
+        table.suite = suite;
+        match suite {
+            Suite::Accuracy => table.accuracy(&first),
+            Suite::Information => table.information(information),
+            Suite::Localization | Suite::Faithfulness | Suite::Sanity => {
+                for method in methods {
+                    let rows = of_method(images, method);
+                    match suite {
+                        Suite::Localization => table.localization(method, &rows),
+                        Suite::Faithfulness => table.faithfulness(method, &rows),
+                        _ => table.sanity(method, &rows),
+                    }
+                }
+            }
         }
     }
     table.rows
+}
+
+fn of_method<'r>(images: &'r [ImageRow], method: &str) -> Vec<&'r ImageRow> {
+    images.iter().filter(|row| row.method == method).collect()
 }
 
 /// `summary.csv` as text.
@@ -80,72 +106,128 @@ pub fn to_csv(rows: &[MetricRow]) -> Result<Vec<u8>> {
     Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
-fn percent(hit: bool) -> f64 {
-    if hit { 100.0 } else { 0.0 }
-}
-
-/// Mean over images, whatever the method: the ground truth is the same.
-fn mean_foreground_frac(rows: &[ImageRow]) -> Option<f64> {
-    let first = rows.iter().find(|row| row.foreground_frac.is_some())?;
-    let same_method = rows.iter().filter(|row| row.method == first.method);
-    same_method.filter_map(|row| row.foreground_frac).collect::<Summary>().mean()
-}
+/// A value of one image, or why it has none.
+type Value<'r> = Result<f64, &'r str>;
 
 struct Collector<'a> {
     of: &'a Description,
-    foreground_frac: Option<f64>,
+    mean_foreground_frac: Option<f64>,
+    suite: Suite,
     rows: Vec<MetricRow>,
 }
 
 impl Collector<'_> {
-    /// Mean over the images for which `value` is one; the others are counted by its reason, or by
-    /// that of the whole image.
-    fn mean<'r>(
-        &mut self,
-        suite: Suite,
-        method: &str,
-        metric: &str,
-        rows: impl Iterator<Item = &'r ImageRow>,
-        value: impl Fn(&'r ImageRow) -> Result<f64, &'r str>,
-    ) {
-        let mut summary = Summary::new();
-        let mut excluded = Excluded::default();
-        for row in rows {
-            match value(row) {
-                Ok(value) => summary.push(value),
-                Err(reason) => excluded.count(row, reason),
-            }
+    fn accuracy(&mut self, images: &[&ImageRow]) {
+        for (name, k) in [("top1_pct", 1), ("top5_pct", 5)] {
+            self.mean("", name, images, |row| Ok(percent(row.label_rank.ok_or("")? < k)));
         }
-        let error = summary.standard_error();
-        self.push(suite, method, metric, (summary.mean(), error), summary.n(), &excluded);
     }
 
-    fn localization(&mut self, rows: &[ImageRow], method: &str) {
-        const SUITE: Suite = Suite::Localization;
-        let images = || rows.iter().filter(|row| row.method == method);
+    fn information(&mut self, batches: &[InformationRow]) {
+        for (name, measure) in MEASURES {
+            let mut excluded = Excluded::default();
+            let summary: Summary = batches
+                .iter()
+                .filter_map(|row| {
+                    let reason = row.excluded.as_deref();
+                    reason.into_iter().for_each(|reason| excluded.count(reason));
+                    measure(row)
+                })
+                .collect();
+            self.push("", name, (summary.mean(), summary.standard_error()), summary.n(), &excluded);
+        }
+    }
+
+    fn localization(&mut self, method: &str, rows: &[&ImageRow]) {
         self.pooled(method, "pixel_accuracy_pct", rows, Confusion::pixel_accuracy);
         self.pooled(method, "miou_pct", rows, Confusion::mean_iou);
         self.pooled(method, "foreground_iou_pct", rows, Confusion::foreground_iou);
         self.pooled(method, "background_iou_pct", rows, Confusion::background_iou);
-        self.mean(SUITE, method, "miou_per_image_pct", images(), |row| {
+        self.mean(method, "miou_per_image_pct", rows, |row| {
             let iou = row.confusion().as_ref().and_then(Confusion::mean_iou);
-            iou.map(|iou| 100.0 * iou).ok_or(why_not_localized(row))
+            iou.map(|iou| 100.0 * iou).ok_or(not_localized(row))
         });
-        self.mean(SUITE, method, "map_pct", images(), |row| {
-            row.average_precision.map(|ap| 100.0 * ap).ok_or(why_not_localized(row))
+        self.mean(method, "map_pct", rows, |row| {
+            row.average_precision.map(|ap| 100.0 * ap).ok_or(not_localized(row))
         });
-        self.mean(SUITE, method, "pointing_pct", images(), |row| match row.pointing_hit {
-            Some(hit) => Ok(percent(hit)),
-            None if row.average_precision.is_some() => Err(FLAT_HEATMAP),
-            None => Err(why_not_localized(row)),
+        let undefined = |row, reason| {
+            let row: &ImageRow = row;
+            if row.average_precision.is_some() { reason } else { not_localized(row) }
+        };
+        self.mean(method, "pointing_pct", rows, |row| {
+            row.pointing_hit.map(percent).ok_or_else(|| undefined(row, FLAT_HEATMAP))
         });
-        self.mean(SUITE, method, "energy_inside_pct", images(), |row| {
-            match row.energy_inside_frac {
-                Some(frac) => Ok(100.0 * frac),
-                None if row.average_precision.is_some() => Err(NO_POSITIVE_PIXEL),
-                None => Err(why_not_localized(row)),
+        self.mean(method, "energy_inside_pct", rows, |row| {
+            let inside = row.energy_inside_frac.map(|frac| 100.0 * frac);
+            inside.ok_or_else(|| undefined(row, NO_POSITIVE_PIXEL))
+        });
+        self.max_box_acc(method, rows);
+    }
+
+    /// MaxBoxAcc for each overlap and their mean.
+    fn max_box_acc(&mut self, method: &str, rows: &[&ImageRow]) {
+        let mut excluded = Excluded::default();
+        let mut found = MaxBoxAcc::default();
+        for row in rows {
+            match row.box_hits() {
+                Some(hits) => found.push(&hits),
+                None => excluded.count(reason(row, not_localized(row))),
             }
+        }
+        let accuracy = found.accuracy();
+        for (i, iou) in IOU_PCT.into_iter().enumerate() {
+            let value = accuracy.map(|accuracy| 100.0 * accuracy[i]);
+            let name = format!("max_box_acc_iou{iou}_pct");
+            self.push(method, &name, (value, None), found.n(), &excluded);
+        }
+        let mean = accuracy.map(|all| 100.0 * all.iter().sum::<f64>() / IOU_PCT.len() as f64);
+        self.push(method, "max_box_acc_mean_pct", (mean, None), found.n(), &excluded);
+    }
+
+    fn faithfulness(&mut self, method: &str, rows: &[&ImageRow]) {
+        let reason = |row| {
+            let row: &ImageRow = row;
+            row.faithfulness_excluded.as_deref().unwrap_or_default()
+        };
+        self.mean(method, "insertion_auc_pct", rows, |row| {
+            row.insertion_auc.map(|auc| 100.0 * auc).ok_or_else(|| reason(row))
         });
+        self.mean(method, "deletion_auc_pct", rows, |row| {
+            row.deletion_auc.map(|auc| 100.0 * auc).ok_or_else(|| reason(row))
+        });
+    }
+
+    fn sanity(&mut self, method: &str, rows: &[&ImageRow]) {
+        let reason = |row| {
+            let row: &ImageRow = row;
+            row.sanity_excluded.as_deref().unwrap_or_default()
+        };
+        self.mean(method, "rank_correlation_head", rows, |row| {
+            row.rank_correlation_head.ok_or_else(|| reason(row))
+        });
+        self.mean(method, "rank_correlation_last_stage", rows, |row| {
+            row.rank_correlation_last_stage.ok_or_else(|| reason(row))
+        });
+    }
+
+    /// Mean over the images that have a value.
+    fn mean<'r>(
+        &mut self,
+        method: &str,
+        metric: &str,
+        rows: &[&'r ImageRow],
+        value: impl Fn(&'r ImageRow) -> Value<'r>,
+    ) {
+        let mut summary = Summary::new();
+        let mut excluded = Excluded::default();
+        for &row in rows {
+            match value(row) {
+                Ok(value) => summary.push(value),
+                Err(why) => excluded.count(reason(row, why)),
+            }
+        }
+        let error = summary.standard_error();
+        self.push(method, metric, (summary.mean(), error), summary.n(), &excluded);
     }
 
     /// A ratio of the pixel counts of all images together, with the jackknife's standard error: the
@@ -155,15 +237,17 @@ impl Collector<'_> {
         &mut self,
         method: &str,
         metric: &str,
-        rows: &[ImageRow],
+        rows: &[&ImageRow],
         ratio: impl Fn(&Confusion) -> Option<f64>,
     ) {
-        let images = || rows.iter().filter(|row| row.method == method);
-        let counts: Vec<Confusion> = images().filter_map(ImageRow::confusion).collect();
         let mut excluded = Excluded::default();
-        images()
-            .filter(|row| row.confusion().is_none())
-            .for_each(|row| excluded.count(row, why_not_localized(row)));
+        let mut counts = Vec::with_capacity(rows.len());
+        for row in rows {
+            match row.confusion() {
+                Some(confusion) => counts.push(confusion),
+                None => excluded.count(reason(row, not_localized(row))),
+            }
+        }
         let total: Confusion = counts.iter().copied().sum();
         let without = |one: &Confusion| Confusion {
             true_positive: total.true_positive - one.true_positive,
@@ -172,35 +256,24 @@ impl Collector<'_> {
             true_negative: total.true_negative - one.true_negative,
         };
         let left_out: Summary = counts.iter().filter_map(|one| ratio(&without(one))).collect();
-        // sqrt((n−1)/n · Σ(θ_i − mean)²), and the variance has already divided by n − 1.
+        // sqrt((n−1)/n · Σ(θ_i − mean)²), of which the variance is Σ/(n−1).
         let n = left_out.n() as f64;
         let error = left_out.variance().map(|variance| 100.0 * (n - 1.0) * (variance / n).sqrt());
         let value = ratio(&total).map(|value| 100.0 * value);
-        let n = counts.len() as u64;
-        self.push(Suite::Localization, method, metric, (value, error), n, &excluded);
+        self.push(method, metric, (value, error), counts.len() as u64, &excluded);
     }
 
     fn push(
         &mut self,
-        suite: Suite,
         method: &str,
         metric: &str,
         (value, standard_error): (Option<f64>, Option<f64>),
         n: u64,
         excluded: &Excluded,
     ) {
-        let Description { settings, network, dataset } = self.of;
-        let used = match suite {
-            Suite::Accuracy => String::new(),
-            Suite::Localization => format!(
-                "ground_truth={} threshold={} pointing_tolerance_px={}",
-                format!("{:?}", settings.ground_truth).to_lowercase(),
-                settings.threshold,
-                settings.pointing_tolerance_px
-            ),
-        };
+        let Description { settings, network, dataset, .. } = self.of;
         self.rows.push(MetricRow {
-            suite: suite.name().to_owned(),
+            suite: self.suite.name().to_owned(),
             method: method.to_owned(),
             metric: metric.to_owned(),
             value,
@@ -213,30 +286,70 @@ impl Collector<'_> {
             arch: network.arch.clone(),
             training: network.training.name().to_owned(),
             train_seed: network.train_seed,
-            mean_foreground_frac: self.foreground_frac,
-            settings: used,
+            mean_foreground_frac: self.mean_foreground_frac,
+            settings: in_words(settings, self.suite),
         });
     }
 }
 
+/// The settings that a suite's numbers depend on beside network and dataset.
+fn in_words(settings: &Settings, suite: Suite) -> String {
+    let mut words = Vec::new();
+    if let Some(limit) = settings.limit {
+        words.push(format!("limit={limit} seed={}", settings.seed));
+    }
+    if suite.needs_heatmaps() {
+        words.push(format!("target={}", format!("{:?}", settings.target).to_lowercase()));
+    }
+    match suite {
+        Suite::Accuracy | Suite::Sanity => {}
+        Suite::Localization => words.push(format!(
+            "ground_truth={} threshold={} pointing_tolerance_px={} contours={}",
+            format!("{:?}", settings.ground_truth).to_lowercase(),
+            settings.threshold,
+            settings.pointing_tolerance_px,
+            format!("{:?}", settings.contours).to_lowercase(),
+        )),
+        Suite::Faithfulness => words.push(format!(
+            "step_px={} insertion={} deletion={}",
+            settings.faithfulness.step_px,
+            settings.faithfulness.insertion,
+            settings.faithfulness.deletion
+        )),
+        // Every measure depends on the number of images, and on which are in one batch.
+        Suite::Information => {
+            words.push(format!("batch_size={} seed={}", settings.batch_size, settings.seed));
+        }
+    }
+    words.join(" ")
+}
+
+fn percent(hit: bool) -> f64 {
+    if hit { 100.0 } else { 0.0 }
+}
+
 /// Why a row has no localization.
-fn why_not_localized(row: &ImageRow) -> &str {
+fn not_localized(row: &ImageRow) -> &str {
     row.localization_excluded.as_deref().unwrap_or_default()
 }
 
-/// Images without a value by reason.
+/// Why a row has no value: what is wrong with the image or heatmap goes before what the metric says.
+fn reason<'r>(row: &'r ImageRow, of_metric: &'r str) -> &'r str {
+    row.image_excluded.as_deref().or(row.heatmap_excluded.as_deref()).unwrap_or(of_metric)
+}
+
+/// How many have no value, by reason.
 #[derive(Default)]
 struct Excluded(BTreeMap<String, u64>);
 
 impl Excluded {
-    fn count(&mut self, row: &ImageRow, reason: &str) {
-        let reason = row.image_excluded.as_deref().unwrap_or(reason);
+    fn count(&mut self, reason: &str) {
         *self.0.entry(reason.to_owned()).or_default() += 1;
     }
 }
 
-impl std::fmt::Display for Excluded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Excluded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<_> = self.0.iter().map(|(reason, n)| format!("{reason}:{n}")).collect();
         f.write_str(&parts.join(" "))
     }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sib_metrics::Summary;
+use sib_metrics::{PairedTest, Summary};
 
-use super::student_t::two_sided_p;
 use crate::evaluation::network::Training;
 
 /// Values of one metric by seed of the training, for both trainings.
@@ -33,12 +32,12 @@ pub struct CellSummary {
 }
 
 impl Cell {
-    /// Sets the value of one training and seed; returns the former one, where there was one.
-    pub fn set(&mut self, training: Training, seed: Option<u64>, value: f64) -> Option<f64> {
+    /// Sets the value of one training and seed.
+    pub fn set(&mut self, training: Training, seed: Option<u64>, value: f64) {
         match training {
             Training::Baseline => self.baseline.insert(seed, value),
             Training::SIb => self.s_ib.insert(seed, value),
-        }
+        };
     }
 
     /// Means and the paired difference. Where some seeds have both trainings, only these count, so
@@ -58,17 +57,14 @@ impl Cell {
             };
         }
         let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).collect::<Summary>();
-        let difference = mean(|(baseline, s_ib)| s_ib - baseline);
-        let standard_error = difference.standard_error();
-        let p_value = difference.mean().zip(standard_error.filter(|&error| error > 0.0));
+        let difference: fn(&(f64, f64)) -> f64 = |(baseline, s_ib)| s_ib - baseline;
         CellSummary {
             baseline: mean(|pair| pair.0).mean(),
             s_ib: mean(|pair| pair.1).mean(),
-            difference: difference.mean(),
+            difference: mean(difference).mean(),
             n_seeds: pairs.len(),
-            standard_error,
-            p_value: p_value
-                .map(|(mean, error)| two_sided_p(mean / error, (pairs.len() - 1) as f64)),
+            standard_error: mean(difference).standard_error(),
+            p_value: PairedTest::of(pairs.iter().map(difference)).map(|test| test.p_value),
         }
     }
 
@@ -93,9 +89,7 @@ mod tests {
     fn cell(baseline: &[(u64, f64)], s_ib: &[(u64, f64)]) -> Cell {
         let mut cell = Cell::default();
         for (training, values) in [(Training::Baseline, baseline), (Training::SIb, s_ib)] {
-            for &(seed, value) in values {
-                assert_eq!(cell.set(training, Some(seed), value), None);
-            }
+            values.iter().for_each(|&(seed, value)| cell.set(training, Some(seed), value));
         }
         cell
     }

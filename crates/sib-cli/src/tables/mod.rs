@@ -2,18 +2,23 @@
 
 pub mod cell;
 pub mod evaluations;
+pub mod number;
 pub mod paper;
 pub mod render;
-pub mod student_t;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Result, bail};
-use sib_explain::Method;
+use sib_core::information::exp_z_scores;
 
 use crate::error::with_hint;
+use crate::evaluation::network::Training;
+use crate::evaluation::summary::MetricRow;
 use cell::Cell;
 use evaluations::Evaluation;
+pub use number::Number;
+use number::{DIFFERENTIAL, Metric};
 use paper::Published;
 
 /// What a cell is of.
@@ -25,62 +30,8 @@ pub struct Key {
     pub dataset: String,
     /// Method; empty in tables of networks.
     pub method: String,
-    /// Metric by the paper's name.
+    /// Metric by its name in the tables.
     pub metric: String,
-}
-
-/// One column of a table within a dataset.
-#[derive(Debug, Clone, Copy)]
-pub struct Metric {
-    /// Name in `summary.csv`.
-    pub ours: &'static str,
-    /// Name in the paper's table.
-    pub paper: &'static str,
-    /// Heading.
-    pub title: &'static str,
-}
-
-/// Which of the paper's tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Number {
-    /// Localization.
-    Four,
-}
-
-impl Number {
-    fn suite(self) -> &'static str {
-        match self {
-            Self::Four => "localization",
-        }
-    }
-
-    /// Its columns within a dataset.
-    pub fn metrics(self) -> &'static [Metric] {
-        match self {
-            Self::Four => &[
-                Metric {
-                    ours: "pixel_accuracy_pct",
-                    paper: "pixel_accuracy",
-                    title: "Pixel accuracy",
-                },
-                Metric { ours: "miou_pct", paper: "miou", title: "mIoU" },
-                Metric { ours: "map_pct", paper: "map", title: "mAP" },
-            ],
-        }
-    }
-
-    fn published(self) -> Result<Published> {
-        match self {
-            Self::Four => paper::localization(),
-        }
-    }
-
-    /// What it shows.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Four => "Localization",
-        }
-    }
 }
 
 /// A table with the published figures beside ours.
@@ -94,72 +45,144 @@ pub struct Table {
     pub published: Published,
 }
 
+/// One value that goes into a cell, and where it is from.
+struct Sample<'e> {
+    value: f64,
+    evaluation: &'e Evaluation,
+    settings: String,
+}
+
+/// The values by cell, training and seed.
+type Samples<'e> = BTreeMap<(Key, Training, Option<u64>), Sample<'e>>;
+
 /// Joins evaluations into a table. Its rows and columns are all architectures, datasets and methods
 /// that any of them has the metrics of.
 ///
 /// # Errors
-/// When there is no evaluation with the metrics, or two of the same network disagree.
+/// When there is no evaluation with the metrics, two of the same network disagree, or those to
+/// compare were made with different settings.
 pub fn build(number: Number, evaluations: &[Evaluation]) -> Result<Table> {
-    let mut cells = BTreeMap::<Key, Cell>::new();
-    let mut source = BTreeMap::new();
+    let mut samples = Samples::new();
     for evaluation in evaluations {
-        let network = &evaluation.description.network;
-        let rows = evaluation.summary.iter().filter(|row| row.suite == number.suite());
-        for row in rows {
-            let Some(metric) = number.metrics().iter().find(|metric| metric.ours == row.metric)
-            else {
-                continue;
-            };
-            let Some(value) = row.value else { continue };
-            let key = Key {
-                arch: row.arch.clone(),
-                dataset: row.dataset.clone(),
-                method: row.method.clone(),
-                metric: metric.paper.to_owned(),
-            };
-            let (training, seed) = (network.training, network.train_seed);
-            let former = cells.entry(key.clone()).or_default().set(training, seed, value);
-            let other = source.insert((key, training, seed), &evaluation.path);
-            if let (Some(former), Some(other)) = (former, other)
-                && former != value
-            {
-                let error = anyhow::anyhow!(
-                    "two evaluations of {training} {} on {} with seed {}: {} and {}",
-                    row.arch,
-                    row.dataset,
-                    seed.map_or("unknown".to_owned(), |seed| seed.to_string()),
-                    other.display(),
-                    evaluation.path.display()
-                );
-                return Err(with_hint(error, "give --runs a folder that holds one of them"));
+        for row in evaluation.summary.iter().filter(|row| row.suite == number.suite().name()) {
+            let metric = number.metrics().iter().find(|metric| metric.ours == row.metric);
+            if let (Some(metric), Some(value)) = (metric, row.value) {
+                add(&mut samples, evaluation, row, metric, value)?;
             }
         }
     }
-    if cells.is_empty() {
-        bail!("no finished evaluation of suite {}", number.suite());
+    if samples.is_empty() {
+        bail!("no finished evaluation has suite {}", number.suite());
+    }
+    expect_comparable(number, &samples)?;
+    let mut cells = BTreeMap::<Key, Cell>::new();
+    for ((key, training, seed), sample) in &samples {
+        cells.entry(key.clone()).or_default().set(*training, *seed, sample.value);
+    }
+    if number == Number::Three {
+        add_differential(&samples, &mut cells);
     }
     complete(&mut cells, number);
     Ok(Table { number, cells, published: number.published()? })
+}
+
+fn add<'e>(
+    samples: &mut Samples<'e>,
+    evaluation: &'e Evaluation,
+    row: &MetricRow,
+    metric: &Metric,
+    value: f64,
+) -> Result<()> {
+    let key = Key {
+        arch: row.arch.clone(),
+        dataset: row.dataset.clone(),
+        method: row.method.clone(),
+        metric: metric.name.to_owned(),
+    };
+    let network = &evaluation.description.network;
+    let (training, seed) = (network.training, network.train_seed);
+    let sample = Sample { value, evaluation, settings: comparable_settings(evaluation, row) };
+    let former = samples.insert((key, training, seed), sample);
+    match former.filter(|former| former.value != value) {
+        None => Ok(()),
+        Some(former) => {
+            let error = anyhow::anyhow!(
+                "two evaluations of {training} {} on {} with training seed {}: {} and {}",
+                row.arch,
+                row.dataset,
+                seed.map_or("unknown".to_owned(), |seed| seed.to_string()),
+                former.evaluation.path.display(),
+                evaluation.path.display()
+            );
+            Err(with_hint(error, "give --runs a folder that holds only one of them"))
+        }
+    }
+}
+
+/// All settings that values to compare must share.
+fn comparable_settings(evaluation: &Evaluation, row: &MetricRow) -> String {
+    let settings = &evaluation.description.settings;
+    let mut words = format!("split={} {}", settings.split, row.settings);
+    if settings.suites.iter().any(|suite| suite.name() == row.suite && suite.needs_heatmaps()) {
+        words.push_str(&format!(" {:?}", settings.method_options));
+    }
+    if let Some(synthetic) = &settings.synthetic {
+        words.push_str(&format!(" {synthetic:?}"));
+    }
+    words
+}
+
+/// Fails where values that stand side by side were measured in different ways.
+fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
+    let mut first = BTreeMap::<Key, &Sample<'_>>::new();
+    for ((key, ..), sample) in samples {
+        // The z-scores of Table 3 compare all networks on a dataset.
+        let arch = if number == Number::Three { String::new() } else { key.arch.clone() };
+        let other = *first.entry(Key { arch, ..key.clone() }).or_insert(sample);
+        if other.settings != sample.settings {
+            let path = |sample: &Sample<'_>| -> String {
+                sample.evaluation.path.join(evaluation_file()).display().to_string()
+            };
+            let (a, b) = (path(other), path(sample));
+            let error = anyhow::anyhow!("{a} and {b}: evaluated with different settings");
+            return Err(with_hint(error, "give --runs a folder whose evaluations are alike"));
+        }
+    }
+    Ok(())
+}
+
+fn evaluation_file() -> &'static Path {
+    Path::new(crate::evaluation::folder::DESCRIPTION)
+}
+
+/// Adds exp(z-score) of the HSIC difference over the networks of one dataset and seed.
+fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
+    type Members<'k> = Vec<(&'k Key, Training, f64)>;
+    let mut compared = BTreeMap::<(&str, Option<u64>), Members<'_>>::new();
+    for ((key, training, seed), sample) in samples {
+        compared.entry((&key.dataset, *seed)).or_default().push((key, *training, sample.value));
+    }
+    for ((_, seed), members) in compared {
+        let values: Vec<f64> = members.iter().map(|member| member.2).collect();
+        // One network alone, or equal ones, have no z-score: the cell stays empty.
+        let Ok(scores) = exp_z_scores(&values) else { continue };
+        for ((key, training, _), score) in members.into_iter().zip(scores) {
+            let key = Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() };
+            cells.entry(key).or_default().set(training, seed, score);
+        }
+    }
 }
 
 /// Adds the cells that are missing to full rows and columns.
 fn complete(cells: &mut BTreeMap<Key, Cell>, number: Number) {
     let keys: Vec<Key> = cells.keys().cloned().collect();
     for row in &keys {
-        for column in keys.iter().filter(|column| column.arch == row.arch) {
+        for column in &keys {
             for metric in number.metrics() {
-                let key = Key {
-                    dataset: column.dataset.clone(),
-                    metric: metric.paper.to_owned(),
-                    ..row.clone()
-                };
-                cells.entry(key).or_default();
+                if let Some(key) = number.crossing(row, column) {
+                    cells.entry(Key { metric: metric.name.to_owned(), ..key }).or_default();
+                }
             }
         }
     }
-}
-
-/// Where a method stands in the paper's order, others after them.
-fn method_place(name: &str) -> usize {
-    Method::ALL.into_iter().position(|method| method.name() == name).unwrap_or(usize::MAX)
 }

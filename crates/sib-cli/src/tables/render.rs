@@ -1,14 +1,14 @@
 //! Tables as tidy CSV and as Markdown in the paper's layout.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use sib_explain::Method;
 
-use super::cell::{Cell, CellSummary};
-use super::{Key, Table, method_place};
+use super::cell::CellSummary;
+use super::number::{Label, Place};
+use super::{Key, Table};
 
 #[derive(Serialize)]
 struct CsvRow<'a> {
@@ -28,18 +28,18 @@ struct CsvRow<'a> {
 }
 
 impl Table {
+    /// The cells in the order of the paper.
+    fn places(&self) -> BTreeMap<Place, &Key> {
+        self.cells.keys().map(|key| (self.number.place(key), key)).collect()
+    }
+
     /// One row a cell.
     ///
     /// # Errors
     /// When a row cannot be written as CSV.
     pub fn to_csv(&self) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let mut keys: Vec<&Key> = self.cells.keys().collect();
-        keys.sort_by_key(|key| {
-            let metric = self.number.metrics().iter().position(|metric| metric.paper == key.metric);
-            (&key.arch, method_place(&key.method), &key.method, &key.dataset, metric)
-        });
-        for key in keys {
+        for key in self.places().into_values() {
             let cell = &self.cells[key];
             let summary = cell.summary();
             let published = self.published.get(key);
@@ -62,81 +62,73 @@ impl Table {
         Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }
 
-    /// Cells `Baseline→S-IB`, the paper's in brackets below; one block an architecture.
+    /// Cells `Baseline→S-IB`, the paper's in brackets below them.
     pub fn to_markdown(&self) -> String {
-        let archs: BTreeSet<&str> = self.cells.keys().map(|key| key.arch.as_str()).collect();
+        let places = self.places();
+        let blocks: BTreeSet<&Label> = places.keys().map(|place| &place.block).collect();
         let mut text = String::new();
-        for arch in archs {
-            self.block(arch, &mut text);
+        for block in blocks {
+            self.block(&places, block, &mut text);
         }
-        text.push_str(
-            "Cells are Baseline→S-IB, in per cent; [ ] are the paper's. ± is the standard error of \
-             the difference over seeds, p that of the paired t-test.\n",
-        );
+        text.push_str(self.number.caption());
+        text.push_str(" Cells are Baseline→S-IB");
+        if self.cells.keys().any(|key| self.published.contains_key(key)) {
+            text.push_str(", with the paper's in brackets");
+        }
+        text.push('.');
+        if self.cells.values().any(|cell| cell.summary().standard_error.is_some()) {
+            text.push_str(
+                " Behind ± stands the standard error of the difference over training seeds, behind \
+                 p the p-value of the paired t-test.",
+            );
+        }
+        text.push('\n');
         text
     }
 
-    fn block(&self, arch: &str, text: &mut String) {
-        let keys = || self.cells.keys().filter(|key| key.arch == arch);
-        let datasets: BTreeSet<&str> = keys().map(|key| key.dataset.as_str()).collect();
-        let methods: BTreeSet<(usize, &str)> =
-            keys().map(|key| (method_place(&key.method), key.method.as_str())).collect();
-        let mut notes: Vec<String> = Vec::new();
+    fn block(&self, places: &BTreeMap<Place, &Key>, block: &Label, text: &mut String) {
+        let here = || places.iter().filter(|(place, _)| place.block == *block);
+        let columns: BTreeSet<&Label> = here().map(|(place, _)| &place.column).collect();
+        let mut rows = BTreeMap::<&Label, Vec<&Key>>::new();
+        here().for_each(|(place, key)| rows.entry(&place.row).or_default().push(key));
 
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "## {}, {arch}\n", self.number.title());
-        text.push_str("| method |");
-        for dataset in &datasets {
-            for metric in self.number.metrics() {
-                let _ = write!(text, " {dataset} {} |", metric.title);
-            }
-        }
-        let columns = datasets.len() * self.number.metrics().len();
-        let _ = writeln!(text, "\n|---|{}", "---|".repeat(columns));
-        for (_, method) in methods {
-            let title = method.parse::<Method>().map_or(method, |method| method.title());
-            let _ = write!(text, "| {title} |");
-            for dataset in &datasets {
-                for metric in self.number.metrics() {
-                    let key = Key {
-                        arch: arch.to_owned(),
-                        dataset: (*dataset).to_owned(),
-                        method: method.to_owned(),
-                        metric: metric.paper.to_owned(),
-                    };
-                    let _ = write!(text, " {} |", self.cell_text(&key, &mut notes));
-                }
-            }
-            text.push('\n');
+        let of = if block.1.is_empty() { String::new() } else { format!(", {}", block.1) };
+        let _ = writeln!(text, "## {}{of}\n", self.number.title());
+        let headings: Vec<&str> = columns.iter().map(|column| column.1.as_str()).collect();
+        let _ = writeln!(text, "| | {} |", headings.join(" | "));
+        let _ = writeln!(text, "|---|{}", "---|".repeat(headings.len()));
+        let mut notes = Vec::new();
+        for (row, keys) in rows {
+            let cells: Vec<String> =
+                keys.into_iter().map(|key| self.cell_text(key, &mut notes)).collect();
+            let _ = writeln!(text, "| {} | {} |", row.1, cells.join(" | "));
         }
         text.push('\n');
         for (index, note) in notes.iter().enumerate() {
-            let _ = writeln!(text, "({}) {note}  ", index + 1);
-        }
-        if !notes.is_empty() {
-            text.push('\n');
+            let _ = writeln!(text, "({}) {note}\n", index + 1);
         }
     }
 
-    fn cell_text(&self, key: &Key, notes: &mut Vec<String>) -> String {
-        let none = Cell::default();
-        let cell = self.cells.get(key).unwrap_or(&none);
+    fn cell_text(&self, key: &Key, notes: &mut Vec<&'static str>) -> String {
+        let digits = self.number.metric(&key.metric).map_or(2, |metric| metric.digits);
+        let cell = &self.cells[key];
         let CellSummary { baseline, s_ib, standard_error, p_value, .. } = cell.summary();
         let value =
-            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+            |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.digits$}"));
         let mut text = format!("{}→{}", value(baseline), value(s_ib));
         if let Some(error) = standard_error {
-            let _ = write!(text, " ± {error:.2}");
+            let _ = write!(text, " ± {error:.digits$}");
         }
         if let Some(p) = p_value {
             let _ = write!(text, " (p = {p:.3})");
         }
         if let Some((baseline, s_ib)) = self.published.get(key) {
-            let _ = write!(text, "<br>[{baseline:.2}→{s_ib:.2}]");
+            let _ = write!(text, " [{baseline:.digits$}→{s_ib:.digits$}]");
         }
         if let Some(note) = cell.note() {
-            let at = notes.iter().position(|known| known == note).unwrap_or_else(|| {
-                notes.push(note.to_owned());
+            let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
+                notes.push(note);
                 notes.len() - 1
             });
             let _ = write!(text, " ({})", at + 1);

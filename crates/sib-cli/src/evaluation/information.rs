@@ -1,0 +1,123 @@
+//! The rows of `information.csv`: region information of one batch each.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sib_core::Error;
+use sib_core::information::RegionInformation;
+use sib_explain::SIbMaps;
+use tch::{Kind, Tensor};
+
+use super::batch_log::Batched;
+
+/// What the regions of R tell of the regions of the images, by three measures. In the names of the
+/// columns `x` is the image, `r` is R, `fg` and `bg` are the regions of each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct InformationRow {
+    /// Number of the batch, from 0.
+    pub batch: usize,
+    /// Images that were compared.
+    pub images: usize,
+    /// Why nothing was measured; empty where it was.
+    pub excluded: Option<String>,
+    /// HSIC of the foregrounds − HSIC of the backgrounds.
+    pub hsic_difference: Option<f64>,
+    /// Linear HSIC, biased estimator.
+    pub hsic_x_fg_r_fg: Option<f64>,
+    /// As above, of these regions.
+    pub hsic_x_fg_r_bg: Option<f64>,
+    /// As above, of these regions.
+    pub hsic_x_bg_r_fg: Option<f64>,
+    /// As above, of these regions.
+    pub hsic_x_bg_r_bg: Option<f64>,
+    /// Centred kernel alignment, in [0, 1].
+    pub cka_x_fg_r_fg: Option<f64>,
+    /// As above, of these regions.
+    pub cka_x_fg_r_bg: Option<f64>,
+    /// As above, of these regions.
+    pub cka_x_bg_r_fg: Option<f64>,
+    /// As above, of these regions.
+    pub cka_x_bg_r_bg: Option<f64>,
+    /// Matrix-based Rényi mutual information, in bits.
+    pub renyi_bits_x_fg_r_fg: Option<f64>,
+    /// As above, of these regions.
+    pub renyi_bits_x_fg_r_bg: Option<f64>,
+    /// As above, of these regions.
+    pub renyi_bits_x_bg_r_fg: Option<f64>,
+    /// As above, of these regions.
+    pub renyi_bits_x_bg_r_bg: Option<f64>,
+}
+
+impl Batched for InformationRow {
+    fn batch(&self) -> usize {
+        self.batch
+    }
+}
+
+/// The value in one column.
+pub type Column = fn(&InformationRow) -> Option<f64>;
+
+/// All measures by name.
+pub const MEASURES: [(&str, Column); 13] = [
+    ("hsic_difference", |row| row.hsic_difference),
+    ("hsic_x_fg_r_fg", |row| row.hsic_x_fg_r_fg),
+    ("hsic_x_fg_r_bg", |row| row.hsic_x_fg_r_bg),
+    ("hsic_x_bg_r_fg", |row| row.hsic_x_bg_r_fg),
+    ("hsic_x_bg_r_bg", |row| row.hsic_x_bg_r_bg),
+    ("cka_x_fg_r_fg", |row| row.cka_x_fg_r_fg),
+    ("cka_x_fg_r_bg", |row| row.cka_x_fg_r_bg),
+    ("cka_x_bg_r_fg", |row| row.cka_x_bg_r_fg),
+    ("cka_x_bg_r_bg", |row| row.cka_x_bg_r_bg),
+    ("renyi_bits_x_fg_r_fg", |row| row.renyi_bits_x_fg_r_fg),
+    ("renyi_bits_x_fg_r_bg", |row| row.renyi_bits_x_fg_r_bg),
+    ("renyi_bits_x_bg_r_fg", |row| row.renyi_bits_x_bg_r_fg),
+    ("renyi_bits_x_bg_r_bg", |row| row.renyi_bits_x_bg_r_bg),
+];
+
+/// The batch has fewer images than the others: all three measures depend on their number.
+const SMALLER_BATCH: &str = "smaller_batch";
+/// R or M is not finite.
+const NON_FINITE: &str = "non_finite";
+
+impl InformationRow {
+    /// A batch that is not compared with others, since it has fewer images.
+    pub fn smaller(batch: usize, images: usize) -> Self {
+        Self { batch, images, excluded: Some(SMALLER_BATCH.to_owned()), ..Self::default() }
+    }
+
+    /// Measures batch `batch` of `images` `[B,3,H,W]`, in f64: R is of the order of 1e-6.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn measure(batch: usize, images: &Tensor, maps: &SIbMaps) -> Result<Self> {
+        let double = |x: &Tensor| x.to_kind(Kind::Double);
+        let mask = double(&maps.mask).unsqueeze(1);
+        let count = images.size()[0] as usize;
+        let measured = RegionInformation::measure(&double(images), &double(&maps.vjp), &mask);
+        let information = match measured {
+            Err(Error::NonFinite { .. }) => {
+                let excluded = Some(NON_FINITE.to_owned());
+                return Ok(Self { batch, images: count, excluded, ..Self::default() });
+            }
+            other => other?,
+        };
+        let RegionInformation { hsic, cka, renyi_bits, .. } = information;
+        Ok(Self {
+            batch,
+            images: count,
+            excluded: None,
+            hsic_difference: Some(information.difference()),
+            hsic_x_fg_r_fg: Some(hsic[0][0]),
+            hsic_x_fg_r_bg: Some(hsic[0][1]),
+            hsic_x_bg_r_fg: Some(hsic[1][0]),
+            hsic_x_bg_r_bg: Some(hsic[1][1]),
+            cka_x_fg_r_fg: Some(cka[0][0]),
+            cka_x_fg_r_bg: Some(cka[0][1]),
+            cka_x_bg_r_fg: Some(cka[1][0]),
+            cka_x_bg_r_bg: Some(cka[1][1]),
+            renyi_bits_x_fg_r_fg: Some(renyi_bits[0][0]),
+            renyi_bits_x_fg_r_bg: Some(renyi_bits[0][1]),
+            renyi_bits_x_bg_r_fg: Some(renyi_bits[1][0]),
+            renyi_bits_x_bg_r_bg: Some(renyi_bits[1][1]),
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! The network with its last layers initialised anew, for the sanity check of Adebayo et al. (2018,
+//! arXiv:1810.03292): heatmaps that explain the network must change with it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use sib_models::{Model, ModelOptions};
+use tch::Tensor;
+
+/// The two steps of the cascade.
+#[derive(Debug)]
+pub struct Randomised {
+    /// The final linear layer is new.
+    pub head: Model,
+    /// The final linear layer and the last stage are new.
+    pub last_stage: Model,
+}
+
+impl Randomised {
+    /// Copies `model` but for the layers that are drawn from `seed`.
+    ///
+    /// # Errors
+    /// When libtorch refuses an operation.
+    pub fn of(model: &Model, seed: u64) -> Result<Self> {
+        let head = [model.arch().head()];
+        let both: Vec<&str> =
+            model.arch().last_stage().iter().copied().chain(head.iter().copied()).collect();
+        Ok(Self { head: without(model, &head, seed)?, last_stage: without(model, &both, seed)? })
+    }
+}
+
+/// A new network that keeps of `model` all but the tensors under `prefixes`.
+fn without(model: &Model, prefixes: &[&str], seed: u64) -> Result<Model> {
+    tch::manual_seed(seed as i64);
+    let options = ModelOptions::default();
+    let new = Model::new(model.arch(), model.num_classes(), model.device(), &options)?;
+    let is_new = |name: &str| {
+        prefixes.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|r| r.starts_with('.')))
+    };
+    let mut kept: BTreeMap<String, Tensor> = model.state_dict();
+    kept.retain(|name, _| !is_new(name));
+    new.load_state_dict(&kept, Path::new("the network"))?;
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use sib_models::Arch;
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_head_and_then_the_last_stage_are_new_and_nothing_else() {
+        for arch in Arch::ALL {
+            tch::manual_seed(1);
+            let model = Model::new(arch, 3, Device::Cpu, &ModelOptions::default()).unwrap();
+            let randomised = Randomised::of(&model, 2).unwrap();
+            let changed = |other: &Model| -> Vec<String> {
+                let other = other.state_dict();
+                let mut names: Vec<String> = model
+                    .parameters()
+                    .into_iter()
+                    .filter(|(name, value)| value.dim() > 1 && !value.equal(&other[name]))
+                    .map(|(name, _)| name)
+                    .collect();
+                names.sort();
+                names
+            };
+            let head = format!("{}.weight", arch.head());
+            assert_eq!(changed(&randomised.head), std::slice::from_ref(&head), "{arch}");
+            let last_stage = changed(&randomised.last_stage);
+            assert!(last_stage.len() > 2 && last_stage.contains(&head), "{arch}: {last_stage:?}");
+            let expected = |name: &String| {
+                *name == head || arch.last_stage().iter().any(|stage| name.starts_with(stage))
+            };
+            assert!(last_stage.iter().all(expected), "{arch}: {last_stage:?}");
+        }
+    }
+}

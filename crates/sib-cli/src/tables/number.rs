@@ -1,0 +1,224 @@
+//! The paper's tables: what they hold and how they are laid out.
+
+use anyhow::Result;
+use sib_core::data::DatasetName;
+use sib_explain::Method;
+use sib_models::Arch;
+
+use super::Key;
+use super::paper::{self, Published};
+use crate::evaluation::settings::Suite;
+
+/// Which of the paper's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Accuracy.
+    Two,
+    /// Information differential.
+    Three,
+    /// Localization.
+    Four,
+    /// Faithfulness.
+    Five,
+}
+
+/// A metric of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Name in `summary.csv`.
+    pub ours: &'static str,
+    /// Name in the tables.
+    pub name: &'static str,
+    /// Heading.
+    pub title: &'static str,
+    /// Digits after the point.
+    pub digits: usize,
+}
+
+/// A row or column: where it stands, and its heading.
+pub type Label = (usize, String);
+
+/// Where a cell stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Tables of methods have one block an architecture.
+    pub block: Label,
+    /// Row of the block.
+    pub row: Label,
+    /// Column of the block.
+    pub column: Label,
+}
+
+/// Information differential: exp(z-score) over the networks compared on one dataset.
+pub const DIFFERENTIAL: &str = "information_differential";
+
+const fn pct(ours: &'static str, name: &'static str, title: &'static str) -> Metric {
+    Metric { ours, name, title, digits: 2 }
+}
+
+const ACCURACY: [Metric; 2] = [pct("top1_pct", "top1", "top-1"), pct("top5_pct", "top5", "top-5")];
+
+/// The raw difference is what the differential is made of, and alone compares two networks.
+const INFORMATION: [Metric; 2] = [
+    Metric { ours: "", name: DIFFERENTIAL, title: "Δ_info", digits: 3 },
+    Metric {
+        ours: "hsic_difference",
+        name: "hsic_difference",
+        title: "HSIC difference",
+        digits: 5,
+    },
+];
+
+const LOCALIZATION: [Metric; 3] = [
+    pct("pixel_accuracy_pct", "pixel_accuracy", "pixel accuracy"),
+    pct("miou_pct", "miou", "mIoU"),
+    pct("map_pct", "map", "mAP"),
+];
+
+const FAITHFULNESS: [Metric; 2] = [
+    pct("insertion_auc_pct", "insertion_auc", "insertion ↑"),
+    pct("deletion_auc_pct", "deletion_auc", "deletion ↓"),
+];
+
+impl Number {
+    /// The number on the command line.
+    ///
+    /// # Errors
+    /// For another number.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "2" => Ok(Self::Two),
+            "3" => Ok(Self::Three),
+            "4" => Ok(Self::Four),
+            "5" => Ok(Self::Five),
+            _ => Err("expected 2, 3, 4 or 5".to_owned()),
+        }
+    }
+
+    /// The suite that its metrics are of.
+    pub fn suite(self) -> Suite {
+        match self {
+            Self::Two => Suite::Accuracy,
+            Self::Three => Suite::Information,
+            Self::Four => Suite::Localization,
+            Self::Five => Suite::Faithfulness,
+        }
+    }
+
+    /// Its metrics.
+    pub fn metrics(self) -> &'static [Metric] {
+        match self {
+            Self::Two => &ACCURACY,
+            Self::Three => &INFORMATION,
+            Self::Four => &LOCALIZATION,
+            Self::Five => &FAITHFULNESS,
+        }
+    }
+
+    /// The metric called `name`.
+    pub fn metric(self, name: &str) -> Option<&'static Metric> {
+        self.metrics().iter().find(|metric| metric.name == name)
+    }
+
+    /// The paper's figures.
+    ///
+    /// # Errors
+    /// When the table that comes with the program is damaged.
+    pub fn published(self) -> Result<Published> {
+        match self {
+            Self::Two => paper::accuracy(),
+            Self::Three => paper::information(),
+            Self::Four => paper::localization(),
+            Self::Five => paper::faithfulness(),
+        }
+    }
+
+    /// What it shows.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Two => "Accuracy",
+            Self::Three => "Information differential",
+            Self::Four => "Localization",
+            Self::Five => "Faithfulness",
+        }
+    }
+
+    /// What its numbers are.
+    pub fn caption(self) -> &'static str {
+        match self {
+            Self::Two => "Top-1 and top-5 accuracy in per cent.",
+            Self::Three => {
+                "Δ_info is the exponential of the z-score of d over the networks compared on one \
+                 dataset; d, the HSIC difference, is HSIC(R_fg, X_fg) − HSIC(R_bg, X_bg), the mean \
+                 over batches."
+            }
+            Self::Four => "In per cent.",
+            Self::Five => "Area under the curve of the class probability, in per cent.",
+        }
+    }
+
+    /// Where a cell stands, in the order of the paper.
+    pub fn place(self, key: &Key) -> Place {
+        let metric = self.metrics().iter().position(|metric| metric.name == key.metric);
+        let metric = metric.unwrap_or_default();
+        let heading = self.metrics()[metric].title;
+        let (arch, dataset, method) =
+            (arch_label(&key.arch), dataset_label(&key.dataset), method_label(&key.method));
+        let with_metric = |(place, title): Label| -> Label {
+            (place * self.metrics().len() + metric, format!("{title} {heading}"))
+        };
+        let whole = (0, String::new());
+        match self {
+            Self::Two => Place { block: whole, row: dataset, column: with_metric(arch) },
+            Self::Three => Place { block: whole, row: arch, column: with_metric(dataset) },
+            Self::Four | Self::Five => {
+                Place { block: arch, row: method, column: with_metric(dataset) }
+            }
+        }
+    }
+
+    /// The cell in the row of one and the column of another; `None` where they are in different
+    /// blocks.
+    pub fn crossing(self, row: &Key, column: &Key) -> Option<Key> {
+        match self {
+            Self::Two => Some(Key { dataset: row.dataset.clone(), ..column.clone() }),
+            Self::Three => Some(Key { arch: row.arch.clone(), ..column.clone() }),
+            Self::Four | Self::Five => (row.arch == column.arch)
+                .then(|| Key { method: row.method.clone(), ..column.clone() }),
+        }
+    }
+}
+
+/// Stands after all others.
+const LAST: usize = 1 << 16;
+
+fn arch_label(name: &str) -> Label {
+    let title = match name {
+        "resnet18" => "ResNet-18",
+        "resnet50" => "ResNet-50",
+        "densenet121" => "DenseNet-121",
+        "vit_b_32" => "ViT-B/32",
+        other => other,
+    };
+    let place = Arch::ALL.into_iter().position(|arch| arch.name() == name);
+    (place.unwrap_or(LAST), title.to_owned())
+}
+
+fn dataset_label(name: &str) -> Label {
+    let title = match name {
+        "cifar100" => "CIFAR-100",
+        "imagenet" => "ImageNet",
+        "cub200" => "CUB-200",
+        "pets" => "Oxford-IIIT Pet",
+        "dogs" => "Stanford Dogs",
+        other => other,
+    };
+    let place = DatasetName::ALL.into_iter().position(|dataset| dataset.as_str() == name);
+    (place.unwrap_or(LAST), title.to_owned())
+}
+
+fn method_label(name: &str) -> Label {
+    let title = name.parse::<Method>().map_or(name, |method| method.title());
+    let place = Method::ALL.into_iter().position(|method| method.name() == name);
+    (place.unwrap_or(LAST), title.to_owned())
+}
