@@ -63,9 +63,10 @@ class Evil:
 def rewritten(archive: bytes, change, compression=zipfile.ZIP_STORED) -> bytes:
     """The zip file with `change(name, data)` in place of each member's data."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(buffer, "w", compression) as new:
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():
-            new.writestr(name, change(name, old.read(name)))
+            # A ZipInfo of its own has a fixed date.
+            new.writestr(zipfile.ZipInfo(name), change(name, old.read(name)), compression)
     return buffer.getvalue()
 
 
@@ -122,6 +123,9 @@ def make(out, seed) -> None:
     large = saved({"weight": torch.zeros(2**21)})
     files["compressed_zip"] = rewritten(large, lambda _, data: data, zipfile.ZIP_DEFLATED)
     files["overlapping_zip"] = overlapping(saved({"weight": torch.ones(1024)}), copies=100)
+    endless = torch.zeros(1).expand(10**12, 512)
+    files["endless_zip"] = saved({"fc.weight": endless})
+    files["endless_legacy"] = saved({"fc.weight": endless}, _use_new_zipfile_serialization=False)
     for name, data in files.items():
         (out / f"pth_{name}.pth").write_bytes(data)
 

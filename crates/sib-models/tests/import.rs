@@ -63,6 +63,8 @@ fn code_bombs_and_strangers_are_refused_with_the_reason() {
         ("pth_evil_legacy.pth", "refers to posix.system"),
         ("pth_compressed_zip.pth", "is compressed"),
         ("pth_overlapping_zip.pth", "entries overlap"),
+        ("pth_endless_zip.pth", "more elements than the file has bytes"),
+        ("pth_endless_legacy.pth", "more elements than the file has bytes"),
     ] {
         let message = state(file).unwrap_err().to_string();
         assert!(message.contains(reason), "{file}: {message}");

@@ -69,5 +69,5 @@ fn read(mut file: BufReader<File>, length: u64) -> Result<Opened, Problem> {
         position = extent.start + extent.bytes;
         extents.insert(key, extent);
     }
-    Ok((objects, root, Storages::new(file, extents, false)))
+    Ok((objects, root, Storages::new(file, length, extents, false)))
 }

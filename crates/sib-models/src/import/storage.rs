@@ -40,13 +40,21 @@ pub(super) struct Storages<R> {
     file: R,
     extents: HashMap<String, Extent>,
     big_endian: bool,
+    /// Most elements that a tensor may have; see [`Self::new`].
+    max_elements: u64,
     read: HashMap<String, Tensor>,
 }
 
 impl<R: Read + Seek> Storages<R> {
-    /// The extents lie within the file and do not overlap, which bounds what can be read.
-    pub(super) fn new(file: R, extents: HashMap<String, Extent>, big_endian: bool) -> Self {
-        Self { file, extents, big_endian, read: HashMap::new() }
+    /// The extents lie within the file and do not overlap, which bounds what can be read. Views can
+    /// repeat elements without end: none may have more of them than the file has bytes.
+    pub(super) fn new(
+        file: R,
+        file_bytes: u64,
+        extents: HashMap<String, Extent>,
+        big_endian: bool,
+    ) -> Self {
+        Self { file, extents, big_endian, max_elements: file_bytes, read: HashMap::new() }
     }
 
     /// The tensor, a view of its storage, which is converted to f32 if it holds other floats.
@@ -62,6 +70,13 @@ impl<R: Read + Seek> Storages<R> {
                 "reaches beyond its storage of {numel} elements: offset {offset}, size {:?}, \
                  stride {:?}",
                 tensor.size, tensor.stride
+            ));
+        }
+        let numel = tensor.size.iter().try_fold(1_u64, |n, side| n.checked_mul(*side as u64));
+        if numel.is_none_or(|numel| numel > self.max_elements) {
+            return Err(format!(
+                "refused: of size {:?}, it has more elements than the file has bytes",
+                tensor.size
             ));
         }
         storage

@@ -75,5 +75,5 @@ fn read(
         .collect();
     let entry = archive.by_name(&pickle_name).map_err(damaged)?;
     let (objects, root) = pickle::read(BufReader::new(entry))?;
-    Ok((objects, root, Storages::new(for_storages, extents, byte_order == "big")))
+    Ok((objects, root, Storages::new(for_storages, length, extents, byte_order == "big")))
 }
