@@ -18,6 +18,8 @@ mod layer_cam;
 mod method;
 mod options;
 mod quadrature;
+pub mod render;
+mod s_ib_map;
 mod saliency;
 mod score_cam;
 mod smooth_grad;
@@ -35,9 +37,10 @@ pub use layer_cam::LayerCam;
 pub use method::Method;
 pub use options::{
     BaselineValues, CamOptions, GradCamPlusPlusOptions, GuidedBackpropOptions,
-    IntegratedGradientsOptions, MethodOptions, ScoreCamOptions, SmoothGradOptions,
+    IntegratedGradientsOptions, MethodOptions, SIbMapOptions, ScoreCamOptions, SmoothGradOptions,
 };
 pub use quadrature::QuadratureRule;
+pub use s_ib_map::SIbMap;
 pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreWeights};
 pub use smooth_grad::SmoothGrad;

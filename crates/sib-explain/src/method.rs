@@ -15,7 +15,8 @@ use crate::guided_grad_cam::GuidedGradCam;
 use crate::input_x_gradient::InputXGradient;
 use crate::integrated_gradients::IntegratedGradients;
 use crate::layer_cam::LayerCam;
-use crate::options::MethodOptions;
+use crate::options::{MethodOptions, SIbMapOptions};
+use crate::s_ib_map::SIbMap;
 use crate::saliency::Saliency;
 use crate::score_cam::ScoreCam;
 use crate::smooth_grad::SmoothGrad;
@@ -36,6 +37,8 @@ pub enum Method {
     GradCamPlusPlus,
     /// [`ScoreCam`].
     ScoreCam,
+    /// [`SIbMap`].
+    SIbMap,
     /// [`InputXGradient`].
     InputXGradient,
     /// [`SmoothGrad`].
@@ -48,13 +51,14 @@ pub enum Method {
 
 impl Method {
     /// The methods that the paper compares.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Saliency,
         Self::GuidedBackprop,
         Self::IntegratedGradients,
         Self::GradCam,
         Self::GradCamPlusPlus,
         Self::ScoreCam,
+        Self::SIbMap,
     ];
 
     /// Further methods.
@@ -70,6 +74,7 @@ impl Method {
             Self::GradCam => "grad-cam",
             Self::GradCamPlusPlus => "grad-cam-plus-plus",
             Self::ScoreCam => "score-cam",
+            Self::SIbMap => "s-ib-map",
             Self::InputXGradient => "input-x-gradient",
             Self::SmoothGrad => "smooth-grad",
             Self::LayerCam => "layer-cam",
@@ -86,6 +91,7 @@ impl Method {
             Self::GradCam => "GradCAM",
             Self::GradCamPlusPlus => "GradCAM++",
             Self::ScoreCam => "ScoreCAM",
+            Self::SIbMap => "S-IB map",
             Self::InputXGradient => "Input×Gradient",
             Self::SmoothGrad => "SmoothGrad",
             Self::LayerCam => "LayerCAM",
@@ -101,7 +107,8 @@ impl Method {
             Self::Saliency
             | Self::IntegratedGradients
             | Self::InputXGradient
-            | Self::SmoothGrad => 16,
+            | Self::SmoothGrad
+            | Self::SIbMap => 16,
             Self::GuidedBackprop | Self::GuidedGradCam => 8,
             Self::GradCam | Self::GradCamPlusPlus | Self::LayerCam | Self::ScoreCam => 32,
         }
@@ -128,6 +135,12 @@ impl Method {
                     batch_size,
                 };
                 Box::new(self.cam(weights, options))
+            }
+            Self::SIbMap => {
+                let SIbMapOptions { vjp, mask } = options.s_ib_map.clone();
+                vjp.validate("s-ib-map.vjp")?;
+                mask.validate("s-ib-map.mask")?;
+                Box::new(SIbMap { vjp, mask, batch_size: self.rows(options) })
             }
             _ => Box::new(self.build_attribution(options)?),
         })
@@ -170,7 +183,11 @@ impl Method {
                     seed: chosen.seed,
                 })
             }
-            Self::GradCam | Self::GradCamPlusPlus | Self::LayerCam | Self::ScoreCam => {
+            Self::GradCam
+            | Self::GradCamPlusPlus
+            | Self::LayerCam
+            | Self::ScoreCam
+            | Self::SIbMap => {
                 let expected = "a method that attributes to the input, such as saliency";
                 return Err(Error::invalid("smooth-grad.of", self, expected));
             }

@@ -1,6 +1,7 @@
 //! Settings of the methods, read from configuration tables and from `key=value`.
 
 use serde::{Deserialize, Serialize};
+use sib_core::objective::{MaskConfig, VjpConfig};
 use sib_core::{Error, Result};
 
 use crate::integrated_gradients::Baseline;
@@ -34,6 +35,9 @@ pub struct MethodOptions {
     /// `smooth-grad`.
     #[serde(rename = "smooth-grad")]
     pub smooth_grad: SmoothGradOptions,
+    /// `s-ib-map`.
+    #[serde(rename = "s-ib-map")]
+    pub s_ib_map: SIbMapOptions,
 }
 
 /// Settings of all class-activation maps: see [`Cam`](crate::Cam).
@@ -133,6 +137,17 @@ impl Default for SmoothGradOptions {
     fn default() -> Self {
         Self { of: Method::Saliency, samples: 25, noise_frac: 0.15, seed: 0 }
     }
+}
+
+/// Settings of `s-ib-map`: see [`SIbMap`](crate::SIbMap). Those that a network was trained with
+/// give the map that its training looked at.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SIbMapOptions {
+    /// How R is computed.
+    pub vjp: VjpConfig,
+    /// How the mask is made from R.
+    pub mask: MaskConfig,
 }
 
 impl MethodOptions {
