@@ -7,11 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
 use sib_core::checkpoint::Preprocessing;
 use sib_core::data::Transform;
 use sib_core::data::transform::load_image;
-use sib_explain::render::{Heatmap, Legend, Sheet, SheetRow, Style, overlay};
+use sib_explain::render::{Heatmap, Legend, Sheet, SheetRow, Style, overlay, seen_part};
 use sib_explain::{Method, MethodOptions, target_scores};
 use sib_models::Model;
 use tch::Device;
@@ -35,13 +34,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let name = meta.classes.get(class).cloned().unwrap_or_else(|| format!("class {class}"));
         let probability = predicted.probabilities.double_value(&[0]);
 
-        let mut cells: Vec<Option<RgbImage>> = vec![Some(image.original.clone())];
+        let seen = image.plan.source_rect();
+        let mut cells = vec![Some(seen_part(&image.original, &seen))];
         for method in Method::ALL {
             let explainer = method.build(&MethodOptions::default())?;
             let heatmaps = explainer.explain(model.backbone(), &input, &predicted.targets)?;
             let heatmap = Heatmap::new(&heatmaps.get(0))?;
-            let seen = image.plan.source_rect();
-            cells.push(Some(overlay(&image.original, &heatmap, &seen, &style)));
+            let drawn = overlay(&image.original, &heatmap, &seen, &style);
+            cells.push(Some(seen_part(&drawn, &seen)));
         }
         let label = vec![name.replace('_', " "), format!("{:.1} %", 100.0 * probability)];
         rows.push(SheetRow { label, cells, starts_group: false });

@@ -44,7 +44,7 @@ impl CamContext<'_> {
         if let Some(known) = self.gradient.get() {
             return Ok(known);
         }
-        let computed = gradient(std::slice::from_ref(&self.logit_sum), &self.leaf)?;
+        let computed = gradient(std::slice::from_ref(&self.logit_sum), &self.leaf, false)?;
         Ok(self.gradient.get_or_init(|| computed.unwrap_or_else(|| self.leaf.zeros_like())))
     }
 }

@@ -57,7 +57,7 @@ impl InputAttribution for GuidedBackprop {
             // Scalars whose gradients are what the logit and the cuts passed so far send back.
             let mut senders = vec![target_logits(&logits, targets)?.sum(None::<Kind>)];
             for (depth, Cut { before, after }) in cuts.0.iter().rev().enumerate() {
-                let Some(received) = gradient(&senders, after)? else { continue };
+                let Some(received) = gradient(&senders, after, true)? else { continue };
                 if !before.requires_grad() {
                     continue;
                 }
@@ -66,7 +66,7 @@ impl InputAttribution for GuidedBackprop {
                 let passed = positive * before.detach().gt(0.0);
                 senders.push((before * passed).sum(None::<Kind>));
             }
-            Ok(gradient(&senders, &input)?.unwrap_or_else(|| input.zeros_like()))
+            Ok(gradient(&senders, &input, false)?.unwrap_or_else(|| input.zeros_like()))
         })
     }
 }

@@ -86,13 +86,17 @@ pub(crate) fn logit_gradient(
         let leaf = images.detach().set_requires_grad(true);
         let logits = model.forward(&leaf, Mode::Eval);
         let sum = target_logits(&logits, targets)?.sum(None::<Kind>);
-        Ok(gradient(&[sum], &leaf)?.unwrap_or_else(|| leaf.zeros_like()))
+        Ok(gradient(&[sum], &leaf, false)?.unwrap_or_else(|| leaf.zeros_like()))
     })
 }
 
 /// The gradient of the sum of all `scalars` with respect to `leaf`, or `None` where none of them
-/// depends on it. The graph is kept.
-pub(crate) fn gradient(scalars: &[Tensor], leaf: &Tensor) -> Result<Option<Tensor>> {
-    let gradient = Tensor::f_run_backward(scalars, &[leaf], true, false)?.swap_remove(0);
+/// depends on it. Without `keep_graph`, buffers are freed on the way.
+pub(crate) fn gradient(
+    scalars: &[Tensor],
+    leaf: &Tensor,
+    keep_graph: bool,
+) -> Result<Option<Tensor>> {
+    let gradient = Tensor::f_run_backward(scalars, &[leaf], keep_graph, false)?.swap_remove(0);
     Ok(gradient.defined().then_some(gradient))
 }

@@ -9,5 +9,5 @@ mod text;
 
 pub use colormap::Colormap;
 pub use heatmap::Heatmap;
-pub use overlay::{Shading, Style, overlay, signed_image};
+pub use overlay::{Shading, Style, overlay, seen_part, signed_image};
 pub use sheet::{Legend, Sheet, SheetRow};

@@ -1,6 +1,6 @@
 //! A heatmap over the image that it explains.
 
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, imageops};
 use sib_core::data::BBox;
 use sib_core::{Error, Result};
 use tch::{Device, Kind, Tensor};
@@ -87,6 +87,15 @@ pub fn overlay(image: &RgbImage, heatmap: &Heatmap, seen: &BBox, style: &Style) 
     })
 }
 
+/// The part of `image` that the network's input shows: for rows of pictures of one shape.
+pub fn seen_part(image: &RgbImage, seen: &BBox) -> RgbImage {
+    let (width, height) = (image.width() as f32, image.height() as f32);
+    let (x0, y0) = (seen.x0.clamp(0.0, width - 1.0), seen.y0.clamp(0.0, height - 1.0));
+    let (x1, y1) = (seen.x1.clamp(x0 + 1.0, width), seen.y1.clamp(y0 + 1.0, height));
+    let [x0, y0, x1, y1] = [x0, y0, x1, y1].map(|position| position.round() as u32);
+    imageops::crop_imm(image, x0, y0, x1 - x0, y1 - y0).to_image()
+}
+
 /// A signed attribution `[3,H,W]` as an image of its own: grey is 0, the channels are its colours.
 ///
 /// # Errors
@@ -144,6 +153,16 @@ mod tests {
         assert_eq!(drawn.get_pixel(5, 4).0, [255; 3]);
         let middle = drawn.get_pixel(4, 2).0[0];
         assert!((128..255).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn the_seen_part_is_cut_out() {
+        let image = RgbImage::from_fn(8, 6, |x, y| Rgb([x as u8, y as u8, 0]));
+        let part = seen_part(&image, &BBox::new(1.6, 1.0, 6.4, 5.0));
+        assert_eq!(part.dimensions(), (4, 4));
+        assert_eq!(part.get_pixel(0, 0).0, [2, 1, 0]);
+        let all = seen_part(&image, &BBox::new(-1.0, 0.0, 8.0, 6.2));
+        assert_eq!(all, image);
     }
 
     #[test]

@@ -29,155 +29,195 @@ pub struct Legend {
 /// A grid of pictures with headings and row labels: images × methods, or before and after.
 #[derive(Debug, Clone)]
 pub struct Sheet {
-    /// Headings of the columns; none are drawn where all are empty.
+    /// Headings of the columns, wrapped to two lines; empty ones draw nothing.
     pub columns: Vec<String>,
     /// The rows.
     pub rows: Vec<SheetRow>,
     /// Colour scale under the grid.
     pub legend: Option<Legend>,
-    /// Width of a cell in pixels; pictures keep their aspect ratio and fill it.
+    /// Width of a cell in pixels, at least 16; pictures keep their aspect ratio.
     pub cell_px: u32,
+}
+
+impl Sheet {
+    /// Draws the sheet on white, text and gaps in proportion to [`Self::cell_px`].
+    pub fn render(&self) -> RgbImage {
+        let grid = Grid::new(self);
+        let (width, height) = grid.size();
+        let mut canvas = RgbImage::from_pixel(width, height, PAPER);
+        grid.draw_headings(&mut canvas);
+        for row in &grid.rows {
+            grid.draw_row(&mut canvas, row);
+        }
+        if let Some(legend) = &self.legend {
+            grid.draw_legend(&mut canvas, legend);
+        }
+        canvas
+    }
 }
 
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([20, 20, 20]);
 const FAINT_INK: Rgb<u8> = Rgb([95, 95, 95]);
+/// The most lines of a heading, and of one entry of a label.
+const HEADING_LINES: usize = 2;
+const LABEL_LINES: usize = 3;
+/// The tallest picture, in widths of a cell.
+const TALLEST: f32 = 1.5;
 
-/// One line of a row's label.
+/// A sheet whose text is wrapped and whose pictures have their size: all positions are known.
+struct Grid {
+    bold: Text,
+    plain: Text,
+    cell: u32,
+    line: f32,
+    gap: u32,
+    margin: u32,
+    columns: u32,
+    label_width: u32,
+    headings: Vec<Vec<String>>,
+    rows: Vec<Row>,
+    /// Lower end of the headings, and of the last row.
+    top: u32,
+    bottom: u32,
+    legend_height: u32,
+}
+
+struct Row {
+    top: u32,
+    height: u32,
+    label: Vec<LabelLine>,
+    cells: Vec<Option<RgbImage>>,
+}
+
 struct LabelLine {
     text: String,
     is_first: bool,
 }
 
-/// Where everything goes, in pixels.
-struct Layout {
-    gap: u32,
-    group_gap: u32,
-    margin: u32,
-    label_width: u32,
-    heading_height: u32,
-    row_heights: Vec<u32>,
-    legend_height: u32,
-}
-
-impl Sheet {
-    /// Draws the sheet on white, all sizes in proportion to [`Self::cell_px`].
-    pub fn render(&self) -> RgbImage {
-        let cell = self.cell_px.max(16);
+impl Grid {
+    fn new(sheet: &Sheet) -> Self {
+        let cell = sheet.cell_px.max(16);
         let line = (cell as f32 * 0.1).clamp(11.0, 40.0);
+        let (gap, margin) = ((cell / 24).max(3), (cell / 12).max(6));
         let (bold, plain) = (Text::new(true, line), Text::new(false, line));
-        let headings: Vec<Vec<String>> =
-            self.columns.iter().map(|heading| bold.wrap(heading, cell as f32, 2)).collect();
-        let labels: Vec<Vec<LabelLine>> =
-            self.rows.iter().map(|row| wrap_label(row, &bold, &plain, cell)).collect();
-        let cells: Vec<Vec<Option<RgbImage>>> = self
-            .rows
-            .iter()
-            .map(|row| {
-                row.cells.iter().map(|image| image.as_ref().map(|image| fit(image, cell))).collect()
-            })
-            .collect();
-        let layout = self.layout(cell, line, &headings, &labels, &cells, &bold);
 
-        let columns = self.columns.len().max(cells.iter().map(Vec::len).max().unwrap_or(0)) as u32;
-        let left = layout.margin + layout.label_width;
-        let width = left + columns * cell + columns.saturating_sub(1) * layout.gap + layout.margin;
-        let groups = self.rows.iter().skip(1).filter(|row| row.starts_group).count() as u32;
-        let height = 2 * layout.margin
-            + layout.heading_height
-            + layout.row_heights.iter().sum::<u32>()
-            + (self.rows.len() as u32).saturating_sub(1) * layout.gap
-            + groups * (layout.group_gap - layout.gap)
-            + layout.legend_height;
-        let mut sheet = RgbImage::from_pixel(width, height, PAPER);
-        let column_x = |column: usize| left + column as u32 * (cell + layout.gap);
+        let wrap = |heading: &String| bold.wrap(heading, cell as f32, HEADING_LINES);
+        let headings: Vec<_> = sheet.columns.iter().map(wrap).collect();
+        let top = margin + text_height(headings.iter().map(Vec::len).max().unwrap_or(0), line, gap);
 
-        for (column, lines) in headings.iter().enumerate() {
-            let middle = column_x(column) as f32 + 0.5 * cell as f32;
-            // Headings stand on the grid, whether they have one line or two.
-            let top = layout.margin as f32 + layout.heading_height as f32
-                - layout.gap as f32
-                - lines.len() as f32 * line;
-            for (i, text) in lines.iter().enumerate() {
-                bold.draw(&mut sheet, text, (middle, top + i as f32 * line), Align::Centre, INK);
-            }
-        }
-
-        let mut y = layout.margin + layout.heading_height;
-        for (index, row) in self.rows.iter().enumerate() {
+        let mut y = top;
+        let mut rows = Vec::new();
+        for (index, row) in sheet.rows.iter().enumerate() {
             if index > 0 {
-                y += if row.starts_group { layout.group_gap } else { layout.gap };
+                y += if row.starts_group { 3 * gap } else { gap };
             }
-            let row_height = layout.row_heights[index];
-            for (column, image) in cells[index].iter().enumerate() {
-                if let Some(image) = image {
-                    let top = y + (row_height - image.height()) / 2;
-                    imageops::replace(&mut sheet, image, column_x(column).into(), top.into());
-                }
-            }
-            let lines = &labels[index];
-            let mut top = y as f32 + 0.5 * (row_height as f32 - lines.len() as f32 * line);
-            let right = (left - layout.gap) as f32;
-            for LabelLine { text, is_first } in lines {
-                let (font, ink) = if *is_first { (&bold, INK) } else { (&plain, FAINT_INK) };
-                font.draw(&mut sheet, text, (right, top), Align::Right, ink);
-                top += line;
-            }
-            y += row_height;
+            let cells: Vec<_> = row
+                .cells
+                .iter()
+                .map(|image| image.as_ref().map(|image| fit(image, cell)))
+                .collect();
+            let label = wrap_label(&row.label, &bold, &plain, cell);
+            let tallest = cells.iter().flatten().map(RgbImage::height).max().unwrap_or(0);
+            let height = tallest.max(text_height(label.len(), line, 0));
+            rows.push(Row { top: y, height, label, cells });
+            y += height;
         }
 
-        if let Some(legend) = &self.legend {
-            let top = y as f32 + layout.gap as f32 * 2.0;
-            let grid = (left as f32, (width - layout.margin) as f32);
-            draw_legend(&mut sheet, legend, &plain, line, top, grid);
+        let columns = rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
+        let widest = rows.iter().flat_map(|row| &row.label).map(|line| bold.width(&line.text));
+        let widest = widest.fold(0.0, f32::max).ceil() as u32;
+        Self {
+            cell,
+            line,
+            gap,
+            margin,
+            columns: columns.max(headings.len()) as u32,
+            label_width: if widest == 0 { 0 } else { widest + gap },
+            headings,
+            rows,
+            top,
+            bottom: y,
+            legend_height: if sheet.legend.is_some() { text_height(1, line, 2 * gap) } else { 0 },
+            bold,
+            plain,
         }
-        sheet
     }
 
-    fn layout(
-        &self,
-        cell: u32,
-        line: f32,
-        headings: &[Vec<String>],
-        labels: &[Vec<LabelLine>],
-        cells: &[Vec<Option<RgbImage>>],
-        bold: &Text,
-    ) -> Layout {
-        let gap = (cell / 24).max(3);
-        let heading_lines = headings.iter().map(Vec::len).max().unwrap_or(0);
-        let heading_height =
-            if heading_lines == 0 { 0 } else { (heading_lines as f32 * line).ceil() as u32 + gap };
-        let widest = labels.iter().flatten().map(|line| bold.width(&line.text));
-        let widest = widest.fold(0.0, f32::max).ceil() as u32;
-        let label_width = if widest == 0 { 0 } else { widest + gap };
-        let row_heights = labels
-            .iter()
-            .zip(cells)
-            .map(|(lines, cells)| {
-                let tallest = cells.iter().flatten().map(|image| image.height()).max();
-                tallest.unwrap_or(0).max((lines.len() as f32 * line).ceil() as u32)
-            })
-            .collect();
-        let legend_height =
-            if self.legend.is_some() { (line * 1.2).ceil() as u32 + 2 * gap } else { 0 };
-        Layout {
-            gap,
-            group_gap: 3 * gap,
-            margin: 2 * gap,
-            label_width,
-            heading_height,
-            row_heights,
-            legend_height,
+    fn size(&self) -> (u32, u32) {
+        let width = self.columns * (self.cell + self.gap) - self.gap.min(self.columns * self.gap);
+        let width = self.left(0) + width + self.margin;
+        (width, self.bottom + self.legend_height + self.margin)
+    }
+
+    /// Left end of a column.
+    fn left(&self, column: usize) -> u32 {
+        self.margin + self.label_width + column as u32 * (self.cell + self.gap)
+    }
+
+    /// Headings stand on the grid, whether they have one line or two.
+    fn draw_headings(&self, canvas: &mut RgbImage) {
+        for (column, lines) in self.headings.iter().enumerate() {
+            let middle = self.left(column) as f32 + 0.5 * self.cell as f32;
+            let mut y = (self.top - self.gap) as f32 - lines.len() as f32 * self.line;
+            for text in lines {
+                self.bold.draw(canvas, text, (middle, y), Align::Centre, INK);
+                y += self.line;
+            }
+        }
+    }
+
+    fn draw_row(&self, canvas: &mut RgbImage, row: &Row) {
+        for (column, image) in row.cells.iter().enumerate() {
+            let Some(image) = image else { continue };
+            let x = self.left(column) + (self.cell - image.width()) / 2;
+            let y = row.top + (row.height - image.height()) / 2;
+            imageops::replace(canvas, image, x.into(), y.into());
+        }
+        let right = (self.margin + self.label_width - self.gap.min(self.label_width)) as f32;
+        let mut y = row.top as f32 + 0.5 * (row.height as f32 - row.label.len() as f32 * self.line);
+        for LabelLine { text, is_first } in &row.label {
+            let (font, ink) = if *is_first { (&self.bold, INK) } else { (&self.plain, FAINT_INK) };
+            font.draw(canvas, text, (right, y), Align::Right, ink);
+            y += self.line;
+        }
+    }
+
+    /// A colour scale on the right under the grid, its meaning on either side.
+    fn draw_legend(&self, canvas: &mut RgbImage, legend: &Legend) {
+        let [low, high] = &legend.ends;
+        let space = 0.5 * self.line;
+        let y = (self.bottom + 2 * self.gap) as f32;
+        let right = (canvas.width() - self.margin) as f32;
+        self.plain.draw(canvas, high, (right, y), Align::Right, FAINT_INK);
+        let bar_right = right - self.plain.width(high) - space;
+        let room = bar_right - self.plain.width(low) - space - self.margin as f32;
+        let bar = room.clamp(1.0, 14.0 * self.line);
+        let bar_left = bar_right - bar;
+        self.plain.draw(canvas, low, (bar_left - space, y), Align::Right, FAINT_INK);
+
+        let (top, bottom) = (y + 0.15 * self.line, y + 0.85 * self.line);
+        for x in bar_left.max(0.0) as u32..bar_right.max(0.0) as u32 {
+            let value = (x as f32 + 0.5 - bar_left) / bar;
+            let color = match legend.shading {
+                Shading::Sequential(colormap) => colormap.color(value),
+                Shading::Signed => Colormap::RedBlue.color(value),
+            };
+            for y in top as u32..bottom as u32 {
+                canvas.put_pixel(x, y, color);
+            }
         }
     }
 }
 
-/// The most lines that one line of a label becomes.
-const LABEL_LINES: usize = 3;
+/// Height of `lines` of text with a gap; nothing for none.
+fn text_height(lines: usize, line: f32, gap: u32) -> u32 {
+    if lines == 0 { 0 } else { (lines as f32 * line).ceil() as u32 + gap }
+}
 
 /// The lines of a label, at most as wide as a cell.
-fn wrap_label(row: &SheetRow, bold: &Text, plain: &Text, cell: u32) -> Vec<LabelLine> {
-    let lines = row.label.iter().enumerate().flat_map(|(i, line)| {
+fn wrap_label(label: &[String], bold: &Text, plain: &Text, cell: u32) -> Vec<LabelLine> {
+    let lines = label.iter().enumerate().flat_map(|(i, line)| {
         let is_first = i == 0;
         let font = if is_first { bold } else { plain };
         let wrapped = font.wrap(line, cell as f32, LABEL_LINES);
@@ -186,42 +226,92 @@ fn wrap_label(row: &SheetRow, bold: &Text, plain: &Text, cell: u32) -> Vec<Label
     lines.collect()
 }
 
-/// The picture at the width of a cell; a tall one is no taller than 1.5 cells.
+/// The picture at the width of a cell, or narrower where it would be too tall.
 fn fit(image: &RgbImage, cell: u32) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let scale = (cell as f32 / width as f32).min(1.5 * cell as f32 / height as f32);
-    let scaled = |length: u32| ((length as f32 * scale).round() as u32).max(1);
-    let filter = if scale > 1.0 { imageops::CatmullRom } else { imageops::Lanczos3 };
+    let (width, height) = (image.width().max(1) as f32, image.height().max(1) as f32);
+    let scale = (cell as f32 / width).min(TALLEST * cell as f32 / height);
+    let scaled = |length: f32| ((length * scale).round() as u32).max(1);
+    let filter =
+        if scale > 1.0 { imageops::FilterType::CatmullRom } else { imageops::FilterType::Lanczos3 };
     imageops::resize(image, scaled(width), scaled(height), filter)
 }
 
-/// A colour scale on the right under the grid, its meaning on either side.
-fn draw_legend(
-    sheet: &mut RgbImage,
-    legend: &Legend,
-    text: &Text,
-    line: f32,
-    top: f32,
-    (left, right): (f32, f32),
-) {
-    let [low, high] = &legend.ends;
-    let space = 0.5 * line;
-    let text_width = text.width(low) + text.width(high) + 2.0 * space;
-    let bar = ((right - left - text_width).max(line)).min(14.0 * line);
-    text.draw(sheet, high, (right, top), Align::Right, FAINT_INK);
-    let bar_right = right - text.width(high) - space;
-    let bar_left = bar_right - bar;
-    for x in bar_left as u32..bar_right as u32 {
-        let value = (x as f32 + 0.5 - bar_left) / bar;
-        let color = match legend.shading {
-            Shading::Sequential(colormap) => colormap.color(value),
-            Shading::Signed => Colormap::RedBlue.color(value),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(width: u32, height: u32, color: [u8; 3]) -> Option<RgbImage> {
+        Some(RgbImage::from_pixel(width, height, Rgb(color)))
+    }
+
+    fn sheet(label: &[&str]) -> Sheet {
+        let row = |color| SheetRow {
+            label: label.iter().map(|&line| line.to_owned()).collect(),
+            cells: vec![picture(60, 40, color), None, picture(10, 90, color)],
+            starts_group: true,
         };
-        for y in (top + 0.15 * line) as u32..(top + 0.85 * line) as u32 {
-            if x < sheet.width() && y < sheet.height() {
-                sheet.put_pixel(x, y, color);
-            }
+        Sheet {
+            columns: vec!["Image".to_owned(), String::new(), "Integrated Gradients".to_owned()],
+            rows: vec![row([200, 0, 0]), row([0, 0, 200])],
+            legend: None,
+            cell_px: 60,
         }
     }
-    text.draw(sheet, low, (bar_left - space, top), Align::Right, FAINT_INK);
+
+    #[test]
+    fn pictures_keep_their_aspect_and_rows_their_order() {
+        let sheet = sheet(&[]);
+        let grid = Grid::new(&sheet);
+        // 60 × 40 stays, 10 × 90 becomes 10 × 90 (the tallest), centred in its cell.
+        assert_eq!(grid.rows[0].cells[0].as_ref().map(RgbImage::dimensions), Some((60, 40)));
+        assert_eq!(grid.rows[0].cells[2].as_ref().map(RgbImage::dimensions), Some((10, 90)));
+        let drawn = sheet.render();
+        assert_eq!(drawn.dimensions(), grid.size());
+        let middle = |column: usize, row: usize| {
+            let row = &grid.rows[row];
+            drawn.get_pixel(grid.left(column) + 30, row.top + row.height / 2).0
+        };
+        assert_eq!(middle(0, 0), [200, 0, 0]);
+        assert_eq!(middle(1, 0), [255; 3]);
+        assert_eq!(middle(2, 1), [0, 0, 200]);
+    }
+
+    #[test]
+    fn labels_headings_and_legend_get_room_and_no_more() {
+        let bare = Sheet { columns: Vec::new(), ..sheet(&[]) };
+        let labelled = Sheet { columns: Vec::new(), ..sheet(&["american bulldog", "97.1 %"]) };
+        let headed = sheet(&[]);
+        let legend = Legend {
+            shading: Shading::Signed,
+            ends: ["baseline sees more".to_owned(), "S-IB sees more".to_owned()],
+        };
+        let explained = Sheet { legend: Some(legend), ..bare.clone() };
+        let (width, height) = bare.render().dimensions();
+        let (labelled, headed) = (labelled.render(), headed.render());
+        assert!(labelled.width() > width && labelled.width() <= width + 60 + 3);
+        assert_eq!(labelled.height(), height);
+        assert!(headed.height() > height && headed.width() == width);
+        assert!(explained.render().height() > height);
+        // Something is written in the label's column.
+        let ink = |image: &RgbImage, columns: std::ops::Range<u32>| {
+            columns
+                .flat_map(|x| (0..image.height()).map(move |y| (x, y)))
+                .filter(|&(x, y)| image.get_pixel(x, y).0.iter().all(|&value| value < 100))
+                .count()
+        };
+        assert!(ink(&labelled, 6..labelled.width() - width + 6) > 50);
+        let no_rows = Sheet { rows: Vec::new(), ..bare };
+        assert_eq!(no_rows.render().dimensions(), (12, 12));
+    }
+
+    #[test]
+    fn text_that_does_not_fit_ends_in_an_ellipsis() {
+        let text = Text::new(false, 12.0);
+        let wrapped = text.wrap("an uncommonly long heading of many words", 70.0, 2);
+        assert_eq!(wrapped.len(), 2);
+        assert!(wrapped[1].ends_with('…'), "{wrapped:?}");
+        assert!(wrapped.iter().all(|line| text.width(line) <= 70.0), "{wrapped:?}");
+        assert_eq!(text.wrap("short", 70.0, 2), ["short"]);
+        assert!(text.wrap("", 70.0, 2).is_empty());
+    }
 }

@@ -1,11 +1,12 @@
 //! Every method on a network whose answer can be written down.
 
+use sib_core::objective::{MaskConfig, VjpConfig};
 use sib_core::testing::relative_difference;
 use sib_core::{Backbone, Mode, Probe};
 use sib_explain::{
     Baseline, Cam, ChannelWeights, Explainer, GradCam, GradCamPlusPlus, GuidedBackprop,
     GuidedGradCam, InputAttribution, InputXGradient, IntegratedGradients, LayerCam, QuadratureRule,
-    Saliency, ScoreCam, ScoreWeights, SmoothGrad, target_scores,
+    SIbMap, Saliency, ScoreCam, ScoreWeights, SmoothGrad, target_scores,
 };
 use tch::{Kind, Tensor};
 
@@ -332,6 +333,21 @@ fn maps_are_upsampled_with_aligned_pixel_centres() {
         [8.0, 9.0, 11.0, 12.0],
     ]);
     assert_close(&found, &expected.unsqueeze(0));
+}
+
+/// `R = Jᵀp = Wᵀ(p∘p − p‖p‖²)` for `z = Wx + k`.
+#[test]
+fn the_s_ib_map_is_the_density_of_the_vjp() {
+    let x = images(3, 12) * 0.1; // small, so that p is no unit vector
+    let p = LINEAR.forward(&x, Mode::Eval).softmax(1, None::<Kind>);
+    let square = p.square();
+    let v = &square - &p * square.sum_dim_intlist(1, true, None::<Kind>);
+    let r = v.matmul(&linear_weights(12).flatten(1, -1)).reshape_as(&x);
+    let expected = MaskConfig::default().apply(&r).unwrap();
+    let map = SIbMap { vjp: VjpConfig::default(), mask: MaskConfig::default(), batch_size: 2 };
+    let targets = indices(&[0, 1, 2]);
+    assert_close(&map.explain(&LINEAR, &x, &targets).unwrap(), &expected.density.squeeze_dim(1));
+    assert_close(&map.mask(&LINEAR, &x, &targets).unwrap(), &expected.mask.squeeze_dim(1));
 }
 
 #[test]
