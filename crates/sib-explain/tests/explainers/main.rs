@@ -2,6 +2,5 @@
 
 mod closed_form;
 mod methods;
-mod parity;
 mod properties;
 mod toys;
