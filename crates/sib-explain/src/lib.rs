@@ -40,7 +40,7 @@ pub use options::{
     IntegratedGradientsOptions, MethodOptions, SIbMapOptions, ScoreCamOptions, SmoothGradOptions,
 };
 pub use quadrature::QuadratureRule;
-pub use s_ib_map::SIbMap;
+pub use s_ib_map::{SIbMap, SIbMaps};
 pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreWeights};
 pub use smooth_grad::SmoothGrad;

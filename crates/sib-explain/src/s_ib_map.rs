@@ -4,7 +4,7 @@ use sib_core::objective::{Mask, MaskConfig, VjpConfig};
 use sib_core::{Backbone, Mode, Result};
 use tch::Tensor;
 
-use crate::explainer::{Explainer, in_chunks};
+use crate::explainer::{Explainer, checked_count, in_chunks};
 use crate::target::target_logits;
 
 /// The density map d that the mask head makes of R = Jᵀp (section 3.3 of the paper), with the
@@ -21,7 +21,33 @@ pub struct SIbMap {
     pub batch_size: i64,
 }
 
+/// What [`SIbMap`] makes of a batch of images.
+#[derive(Debug)]
+pub struct SIbMaps {
+    /// R `[B,3,H,W]`.
+    pub vjp: Tensor,
+    /// Density map d `[B,H,W]` in `[0, 1]`, which is the heatmap.
+    pub density: Tensor,
+    /// Soft mask M `[B,H,W]` in `(0, 1)`; above 0.5 on the foreground.
+    pub mask: Tensor,
+}
+
 impl SIbMap {
+    /// R, density and mask of `images` `[B,3,H,W]` by the same passes; not checked for values that
+    /// are not finite.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](sib_core::Error::Shape) for images of another shape.
+    pub fn maps(&self, model: &dyn Backbone, images: &Tensor) -> Result<SIbMaps> {
+        checked_count(images)?;
+        let rows = self.batch_size.max(1);
+        let vjp = |chunk: &Tensor| -> Result<Tensor> { Ok(self.vjp(model, chunk)?.1.detach()) };
+        let chunks: Vec<Tensor> = images.split(rows, 0).iter().map(vjp).collect::<Result<_>>()?;
+        let vjp = Tensor::cat(&chunks, 0);
+        let Mask { density, mask } = self.mask.apply(&vjp)?;
+        Ok(SIbMaps { vjp, density: density.squeeze_dim(1), mask: mask.squeeze_dim(1) })
+    }
+
     /// The soft mask M `[B,H,W]` that belongs to the density map; above 0.5 on the foreground.
     ///
     /// # Errors
@@ -33,13 +59,19 @@ impl SIbMap {
     }
 
     fn apply(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Mask> {
+        let (logits, vjp) = self.vjp(model, images)?;
+        // The map needs no target, but one that is no class is a mistake here as elsewhere.
+        let _ = target_logits(&logits, targets)?;
+        self.mask.apply(&vjp)
+    }
+
+    /// Logits and R of one chunk.
+    fn vjp(&self, model: &dyn Backbone, images: &Tensor) -> Result<(Tensor, Tensor)> {
         tch::with_grad(|| {
             let leaf = images.detach().set_requires_grad(true);
             let logits = model.forward(&leaf, Mode::Eval);
-            // The map needs no target, but one that is no class is a mistake here as elsewhere.
-            let _ = target_logits(&logits, targets)?;
             let vjp = self.vjp.vjp(&leaf, &logits, false)?;
-            self.mask.apply(&vjp)
+            Ok((logits, vjp))
         })
     }
 }
