@@ -63,6 +63,10 @@ for branch in baseline sib; do
     sib evaluate --checkpoint "$output/$branch/checkpoints/last.safetensors" --data synthetic \
         --suite accuracy,localization --method saliency,grad-cam,s-ib-map \
         --device "$device" --output "$output/$branch/evaluation"
+    step "evaluation: $branch, where backgrounds agree with the class"
+    sib evaluate --checkpoint "$output/$branch/checkpoints/last.safetensors" --data synthetic \
+        --suite accuracy --set data.synthetic.test_rho=1.0 \
+        --device "$device" --output "$output/$branch/evaluation-agreeing"
 done
 
 step "heatmaps before and after"
@@ -70,9 +74,8 @@ sib data export --data synthetic --split test --limit 12 --output "$output/image
 sib explain --checkpoint "$output/sib/checkpoints/last.safetensors" \
     --compare "$output/baseline/checkpoints/last.safetensors" \
     --image "$output/images" --method saliency,grad-cam,s-ib-map \
-    --sheet-images 6 --device "$device" --output "$output/heatmaps"
+    --sheet-images 3 --device "$device" --output "$output/heatmaps"
 
 step "table"
 sib table 4 --runs "$output" --output "$output/table4.csv" --markdown "$output/table4.md"
-cat "$output/table4.md"
 printf '\nwritten: %s\n' "$output"/table4.csv "$output"/heatmaps/sheet-*.png >&2

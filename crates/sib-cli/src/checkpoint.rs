@@ -8,7 +8,7 @@ use sib_core::data::Transform;
 use sib_models::Model;
 use tch::{Device, Kind, Tensor};
 
-use crate::config::evaluation_transform;
+use crate::config::{Config, evaluation_transform};
 
 /// A network, its classes and its preprocessing.
 #[derive(Debug)]
@@ -43,6 +43,18 @@ impl Checkpoint {
             .ok()
             .and_then(|index| self.meta.classes.get(index).cloned())
             .unwrap_or_else(|| class.to_string())
+    }
+
+    /// What the network is called beside another: S-IB or Baseline, by the configuration that it was
+    /// trained with; `unknown` where the file holds none.
+    pub fn training(&self, unknown: &'static str) -> &'static str {
+        match toml::from_str::<Config>(&self.meta.config) {
+            Ok(config) if !self.meta.config.is_empty() => match config.sib {
+                Some(sib) if sib.enabled => "S-IB",
+                _ => "Baseline",
+            },
+            _ => unknown,
+        }
     }
 
     /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`, on the CPU.

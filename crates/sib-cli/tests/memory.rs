@@ -20,8 +20,8 @@ fn two_hundred_s_ib_steps_hold_resident_memory() {
     let parameters = model.parameters();
     let sib = Some(SibConfig::default());
     let mut trainer = Trainer::new(model.backbone(), parameters, TrainConfig::default(), sib, 200);
-    let images = formula_tensor("images", &[4, 3, 64, 64]).to_kind(Kind::Float).to_device(device);
-    let labels = Tensor::arange(4, (Kind::Int64, device));
+    let images = formula_tensor("images", &[2, 3, 64, 64]).to_kind(Kind::Float).to_device(device);
+    let labels = Tensor::arange(2, (Kind::Int64, device));
     let mut resident = Vec::new();
     for _ in 0..200 {
         trainer.step(&images, &labels).unwrap();

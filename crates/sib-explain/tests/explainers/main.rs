@@ -2,5 +2,6 @@
 
 mod closed_form;
 mod methods;
+mod parity;
 mod properties;
 mod toys;

@@ -54,8 +54,12 @@ impl<'s> Sheets<'s> {
             label
         };
         let style = &self.session.style;
-        let first = self.row(named("Baseline", before.0), Some(subject), subject, &before.1, style);
-        let second = self.row(named("Compared", after.0), None, subject, &after.1, style);
+        let baseline = self.session.baseline.as_ref();
+        let before_name = baseline.map_or("Before", |baseline| baseline.training("Before"));
+        let after_name = self.session.checkpoint.training("After");
+        let first =
+            self.row(named(before_name, before.0), Some(subject), subject, &before.1, style);
+        let second = self.row(named(after_name, after.0), None, subject, &after.1, style);
         let difference = vec!["Difference".to_owned(), "red: more".to_owned()];
         let third = self.row(difference, None, subject, &differences, &self.session.signed());
         self.add([SheetRow { starts_group: true, ..first }, second, third])
