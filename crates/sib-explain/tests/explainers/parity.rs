@@ -18,8 +18,9 @@ const DOUBLE: f64 = 1e-6;
 const OFFSET: f64 = 1e-5;
 /// Captum rounds its step sizes to f32, and the gradients along the path partly cancel.
 const STEP_SIZES: f64 = 1e-5;
-/// Both sides compute in f32, with masked images in batches of different sizes.
-const SINGLE: f64 = 2e-5;
+/// Both sides compute in f32, with masked images in batches of different sizes; a weighted sum over
+/// up to 2048 channels nearly cancels.
+const SINGLE: f64 = 1e-4;
 /// OpenCV resizes in f32 and pytorch-grad-cam divides by `1e-7 + max`.
 const OPENCV: f64 = 1e-5;
 
@@ -35,6 +36,9 @@ impl Golden {
         let path = golden_path(&format!("explain_{arch}.safetensors"));
         let maps: HashMap<_, _> = Tensor::read_safetensors(path).unwrap().into_iter().collect();
         let mut model = Model::new(arch, 10, test_device(), &ModelOptions::default()).unwrap();
+        // In f64 before they are filled, as on the other side: weights rounded to f32 put single
+        // units on the other side of their ReLU.
+        model.variables_mut().double();
         fill_by_formula(model.variables_mut());
         let seed = maps["seed"].double_value(&[]) as i64;
         Self { model, maps, seed }
@@ -131,7 +135,8 @@ impl Golden {
             .explain(self.model.backbone(), &images, &targets(count))
             .unwrap();
         let low = found.amin([1, 2].as_slice(), true);
-        let found = (&found - &low) / (found.amax([1, 2].as_slice(), true) - low);
+        let range = (found.amax([1, 2].as_slice(), true) - &low).clamp_min(f64::MIN_POSITIVE);
+        let found = (found - low) / range;
         let difference = of_range("grad-cam.final", &found, expected);
         assert!(difference < OPENCV, "{difference}");
     }
@@ -164,7 +169,8 @@ fn targets(count: i64) -> Tensor {
 fn of_range(key: &str, found: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(found.size(), expected.size(), "{key}");
     let expected = expected.to(found.device()).to_kind(Kind::Double);
-    let range = (expected.max() - expected.min()).double_value(&[]);
+    // A map that is zero everywhere must be met exactly.
+    let range = (expected.max() - expected.min()).double_value(&[]).max(f64::MIN_POSITIVE);
     let difference = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]) / range;
     println!("{key}: {difference:.1e} of the range");
     difference
@@ -175,7 +181,6 @@ const BOTH: [ScoreWeights; 2] = [ScoreWeights::Probability, ScoreWeights::Softma
 #[test]
 fn resnet18() {
     let mut golden = Golden::new(Arch::ResNet18);
-    golden.model.variables_mut().double();
     golden.gradient_methods(64);
     golden.integrated_gradients(64);
     let guided = "guided-backprop.pytorch-grad-cam";
@@ -197,10 +202,8 @@ fn resnet18() {
 #[test]
 fn resnet50() {
     let mut golden = Golden::new(Arch::ResNet50);
-    golden.model.variables_mut().double();
     golden.gradient_methods(64);
-    // No integrated gradients: through 49 ReLUs with random weights, Captum's rounded step sizes put
-    // some units on the other side of their kink, which moves its map by 1e-3 of the range.
+    golden.integrated_gradients(64);
     assert!(golden.explain("guided-grad-cam", Method::GuidedGradCam, &[], 64) < DOUBLE);
     golden.gradient_cams("", None, false, 64);
     golden.final_grad_cam(64);
@@ -210,7 +213,6 @@ fn resnet50() {
 #[test]
 fn densenet121() {
     let mut golden = Golden::new(Arch::DenseNet121);
-    golden.model.variables_mut().double();
     golden.gradient_methods(64);
     golden.integrated_gradients(64);
     // Captum on torchvision's own network, whose last ReLU is no module.
@@ -229,7 +231,6 @@ fn densenet121() {
 #[test]
 fn vit_b_32() {
     let mut golden = Golden::new(Arch::VitB32);
-    golden.model.variables_mut().double();
     golden.gradient_methods(96);
     golden.integrated_gradients(96);
     golden.gradient_cams("", None, false, 96);
