@@ -13,6 +13,7 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 pub struct Progress {
     bar: ProgressBar,
     label: String,
+    unit: String,
     started: Instant,
     last_line: Option<Instant>,
     /// Steps that an earlier process had done.
@@ -27,8 +28,9 @@ impl Progress {
         } else {
             ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())
         };
-        let template =
-            format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{eta}} left  {{msg}}");
+        let template = format!(
+            "{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}"
+        );
         bar.set_style(
             ProgressStyle::with_template(&template)
                 .expect("a valid template")
@@ -40,6 +42,7 @@ impl Progress {
         Self {
             bar,
             label: label.to_owned(),
+            unit: unit.to_owned(),
             started: Instant::now(),
             last_line: None,
             skipped: done,
@@ -49,12 +52,6 @@ impl Progress {
     /// One more step done; `message` is only made where it will be shown.
     pub fn step(&mut self, message: impl FnOnce() -> String) {
         self.advance(1, message);
-    }
-
-    /// Steps a second since this process began.
-    pub fn rate(&self) -> f64 {
-        let done = self.bar.position().saturating_sub(self.skipped);
-        done as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }
 
     /// `steps` more done; `message` is only made where it will be shown.
@@ -68,8 +65,10 @@ impl Progress {
         if due.elapsed() >= LINE_EVERY {
             self.last_line = Some(Instant::now());
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            let left = (total.saturating_sub(done)) as f64 / self.rate().max(1e-9);
-            eprintln!("{} {done}/{total}, {} left  {}", self.label, duration(left), message());
+            let rate = (done - self.skipped) as f64 / self.started.elapsed().as_secs_f64();
+            let left = duration(total.saturating_sub(done) as f64 / rate.max(1e-9));
+            let (label, unit, message) = (&self.label, &self.unit, message());
+            eprintln!("{label} {done}/{total} {unit}, {rate:.1}/s, {left} left  {message}");
         }
     }
 

@@ -11,6 +11,8 @@ use crate::evaluation::network::Training;
 pub struct Cell {
     baseline: BTreeMap<Option<u64>, f64>,
     s_ib: BTreeMap<Option<u64>, f64>,
+    /// Why an evaluation came to no value.
+    undefined: Option<String>,
 }
 
 /// What a cell comes to.
@@ -38,6 +40,11 @@ impl Cell {
             Training::Baseline => self.baseline.insert(seed, value),
             Training::SIb => self.s_ib.insert(seed, value),
         };
+    }
+
+    /// Records that an evaluation came to no value, and why.
+    pub fn set_undefined(&mut self, reason: &str) {
+        self.undefined = Some(reason.to_owned());
     }
 
     /// Means and the paired difference. Where some seeds have both trainings, only these count, so
@@ -69,16 +76,17 @@ impl Cell {
     }
 
     /// Why a side or the difference is missing; `None` where nothing is.
-    pub fn note(&self) -> Option<&'static str> {
-        match (self.baseline.is_empty(), self.s_ib.is_empty()) {
-            (true, true) => Some("not evaluated"),
-            (true, false) => Some("no baseline evaluated"),
-            (false, true) => Some("no S-IB network evaluated"),
-            (false, false) if self.summary().n_seeds == 0 => {
-                Some("baseline and S-IB were trained with different seeds")
-            }
-            (false, false) => None,
-        }
+    pub fn note(&self) -> Option<String> {
+        let missing = match (self.baseline.is_empty(), self.s_ib.is_empty()) {
+            (false, false) if self.summary().n_seeds > 0 => return None,
+            (false, false) => "baseline and S-IB were trained with different seeds",
+            _ if self.undefined.is_some() => "no value",
+            (true, true) => "not evaluated",
+            (true, false) => "no baseline evaluated",
+            (false, true) => "no S-IB network evaluated",
+        };
+        let reason = self.undefined.as_ref().map(|reason| format!(": {reason}"));
+        Some(missing.to_owned() + &reason.unwrap_or_default())
     }
 }
 
@@ -115,5 +123,14 @@ mod tests {
         let apart = cell(&[(1, 10.0)], &[(2, 11.0)]);
         assert_eq!((apart.summary().s_ib, apart.summary().difference), (Some(11.0), None));
         assert!(apart.note().unwrap().contains("different seeds"));
+    }
+
+    #[test]
+    fn what_is_missing_is_explained() {
+        assert_eq!(Cell::default().note().unwrap(), "not evaluated");
+        assert_eq!(cell(&[(1, 1.0)], &[]).note().unwrap(), "no S-IB network evaluated");
+        let mut flat = cell(&[], &[(1, 1.0)]);
+        flat.set_undefined("flat_heatmap:9");
+        assert_eq!(flat.note().unwrap(), "no value: flat_heatmap:9");
     }
 }

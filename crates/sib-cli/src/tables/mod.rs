@@ -17,8 +17,8 @@ use crate::evaluation::network::Training;
 use crate::evaluation::summary::MetricRow;
 use cell::Cell;
 use evaluations::Evaluation;
+use number::DIFFERENTIAL;
 pub use number::Number;
-use number::{DIFFERENTIAL, Metric};
 use paper::Published;
 
 /// What a cell is of.
@@ -63,19 +63,29 @@ type Samples<'e> = BTreeMap<(Key, Training, Option<u64>), Sample<'e>>;
 /// compare were made with different settings.
 pub fn build(number: Number, evaluations: &[Evaluation]) -> Result<Table> {
     let mut samples = Samples::new();
+    let mut cells = BTreeMap::<Key, Cell>::new();
     for evaluation in evaluations {
         for row in evaluation.summary.iter().filter(|row| row.suite == number.suite().name()) {
-            let metric = number.metrics().iter().find(|metric| metric.ours == row.metric);
-            if let (Some(metric), Some(value)) = (metric, row.value) {
-                add(&mut samples, evaluation, row, metric, value)?;
+            let Some(metric) = number.metrics().iter().find(|metric| metric.ours == row.metric)
+            else {
+                continue;
+            };
+            let key = Key {
+                arch: row.arch.clone(),
+                dataset: row.dataset.clone(),
+                method: row.method.clone(),
+                metric: metric.name.to_owned(),
+            };
+            match row.value {
+                Some(value) => add(&mut samples, evaluation, row, key, value)?,
+                None => cells.entry(key).or_default().set_undefined(&row.excluded_for),
             }
         }
     }
-    if samples.is_empty() {
+    if samples.is_empty() && cells.is_empty() {
         bail!("no finished evaluation has suite {}", number.suite());
     }
     expect_comparable(number, &samples)?;
-    let mut cells = BTreeMap::<Key, Cell>::new();
     for ((key, training, seed), sample) in &samples {
         cells.entry(key.clone()).or_default().set(*training, *seed, sample.value);
     }
@@ -90,15 +100,9 @@ fn add<'e>(
     samples: &mut Samples<'e>,
     evaluation: &'e Evaluation,
     row: &MetricRow,
-    metric: &Metric,
+    key: Key,
     value: f64,
 ) -> Result<()> {
-    let key = Key {
-        arch: row.arch.clone(),
-        dataset: row.dataset.clone(),
-        method: row.method.clone(),
-        metric: metric.name.to_owned(),
-    };
     let network = &evaluation.description.network;
     let (training, seed) = (network.training, network.train_seed);
     let sample = Sample { value, evaluation, settings: comparable_settings(evaluation, row) };
@@ -164,11 +168,14 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
     }
     for ((_, seed), members) in compared {
         let values: Vec<f64> = members.iter().map(|member| member.2).collect();
-        // One network alone, or equal ones, have no z-score: the cell stays empty.
-        let Ok(scores) = exp_z_scores(&values) else { continue };
-        for ((key, training, _), score) in members.into_iter().zip(scores) {
+        let scores = exp_z_scores(&values);
+        for (index, (key, training, _)) in members.into_iter().enumerate() {
             let key = Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() };
-            cells.entry(key).or_default().set(training, seed, score);
+            let cell = cells.entry(key).or_default();
+            match &scores {
+                Ok(scores) => cell.set(training, seed, scores[index]),
+                Err(error) => cell.set_undefined(&error.to_string()),
+            }
         }
     }
 }

@@ -149,7 +149,7 @@ impl Number {
             Self::Two => "Top-1 and top-5 accuracy in per cent.",
             Self::Three => {
                 "Δ_info is the exponential of the z-score of d over the networks compared on one \
-                 dataset; d, the HSIC difference, is HSIC(R_fg, X_fg) − HSIC(R_bg, X_bg), the mean \
+                 dataset (of two networks always e^-1 and e); d, the HSIC difference, is HSIC(R_fg, X_fg) − HSIC(R_bg, X_bg), the mean \
                  over batches."
             }
             Self::Four => "In per cent.",

@@ -24,7 +24,7 @@ struct CsvRow<'a> {
     p_value: Option<f64>,
     paper_baseline: Option<f64>,
     paper_s_ib: Option<f64>,
-    note: &'a str,
+    note: String,
 }
 
 impl Table {
@@ -110,7 +110,7 @@ impl Table {
         }
     }
 
-    fn cell_text(&self, key: &Key, notes: &mut Vec<&'static str>) -> String {
+    fn cell_text(&self, key: &Key, notes: &mut Vec<String>) -> String {
         let digits = self.number.metric(&key.metric).map_or(2, |metric| metric.digits);
         let cell = &self.cells[key];
         let CellSummary { baseline, s_ib, standard_error, p_value, .. } = cell.summary();
