@@ -35,7 +35,7 @@ pub struct Dataset {
     /// The images.
     pub records: Vec<Record>,
     /// Images that the split's lists name and that are not there, by their paths from the root.
-    /// Empty unless [`DataOptions::allow_missing`].
+    /// Empty unless [`DataOptions::allow_missing`](super::DataOptions::allow_missing).
     pub missing: Vec<String>,
 }
 

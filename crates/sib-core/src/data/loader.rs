@@ -336,10 +336,11 @@ impl Shared {
     /// Decodes and transforms the record at `index`; `position` is its place in the epoch.
     fn sample(&self, epoch: u64, position: usize, index: usize) -> Result<Sample> {
         let record = &self.dataset.records[index];
+        let named = |error: Error| Error::malformed(record.source.name(), error.to_string());
         let fixed = self.cache.get_or_load(index, || {
             let image = record.source.load()?;
             let plan = self.transform.fixed_plan(image.width(), image.height());
-            Ok(Fixed { image: plan.image(&image)?, plan })
+            Ok(Fixed { image: plan.image(&image).map_err(named)?, plan })
         })?;
         let mut plan = fixed.plan.clone();
         let mut rng = stream(Use::Transform, self.options.seed, epoch, position as u64);
@@ -347,7 +348,7 @@ impl Shared {
         let annotation = self.options.ground_truth.and_then(|kind| kind.of(record));
         Ok(Sample {
             index,
-            image: plan.image_from(fixed.plan.steps().len(), &fixed.image)?,
+            image: plan.image_from(fixed.plan.steps().len(), &fixed.image).map_err(named)?,
             foreground: annotation.map(|annotation| annotation.rasterise(&plan)).transpose()?,
             boxes: record.boxes.iter().filter_map(|bbox| plan.bbox(bbox)).collect(),
         })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::Description;
 use crate::{Error, Result};
 
-/// The datasets that [`open`] reads.
+/// The datasets that [`open`](super::open) reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DatasetName {

@@ -224,7 +224,9 @@ pub fn load_image(path: &std::path::Path, transform: &Transform) -> Result<Loade
     }
     let original = decode::rgb(path, Orientation::Upright)?;
     let plan = transform.fixed_plan(original.width(), original.height());
-    let input = transform.normalise(&plan.image(&original)?);
+    let resized =
+        plan.image(&original).map_err(|error| Error::malformed(path, error.to_string()))?;
+    let input = transform.normalise(&resized);
     Ok(LoadedImage { original, input, plan })
 }
 

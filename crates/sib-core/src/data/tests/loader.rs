@@ -177,6 +177,18 @@ fn images_of_different_sizes_cannot_be_one_batch() {
 }
 
 #[test]
+fn an_image_too_narrow_to_resize_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    write_image(&root.path().join("train/cat/thread.png"), 1, 20_000, [0; 3]);
+    let dataset =
+        open(DatasetName::Folder, root.path(), Split::Train, &DataOptions::default()).unwrap();
+    let transform = Transform::evaluation(256, 224, [0.0; 3], [1.0; 3]).unwrap();
+    let loader = Loader::new(dataset, transform, LoaderOptions::default()).unwrap();
+    let error = loader.epoch(0, 0).next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("thread.png") && error.contains("256x5120000"), "{error}");
+}
+
+#[test]
 fn dropping_an_epoch_early_ends_its_thread() {
     let options = LoaderOptions { prefetch_batches: 1, batch_size: 1, ..options() };
     let loader = Loader::new(dataset(40), augmented(), options).unwrap();
