@@ -78,4 +78,4 @@ sib explain --checkpoint "$output/sib/checkpoints/last.safetensors" \
 
 step "table"
 sib table 4 --runs "$output" --output "$output/table4.csv" --markdown "$output/table4.md"
-printf '\nwritten: %s\n' "$output"/table4.csv "$output"/heatmaps/sheet-*.png >&2
+printf 'written: %s\n' "$output"/table4.csv "$output"/heatmaps/sheet-*.png >&2
