@@ -22,7 +22,8 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from formula import fill_by_formula, formula_tensor
 
 CLASSES = 10
-TARGETS = [3, 7]
+# Classes that the images are explained for, set net by net to such that no map is empty.
+TARGETS = [9, 7]
 
 
 def images(seed, size_px, count):
@@ -177,7 +178,10 @@ def score_maps(net, layer, x, reshape=None, which=("probability", "softmax-logit
 
 def write(out, name, seed, maps):
     maps = {key: value.detach().float().contiguous() for key, value in maps.items()}
+    empty = [key for key, value in maps.items() if key != "steps" and not value.any()]
+    assert not empty, f"{name}: {empty} are zero everywhere and would prove nothing"
     maps["seed"] = torch.tensor(seed)
+    maps["targets"] = torch.tensor(TARGETS)
     versions = {
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -238,4 +242,5 @@ def vit_b_32(seed):
 def make(out, seed):
     warnings.filterwarnings("ignore", message="Setting backward hooks|.*required_grads")
     for net in [resnet18, resnet50, densenet121, vit_b_32]:
+        TARGETS[0] = 3 if net is vit_b_32 else 9
         write(out, net.__name__, seed, net(seed))

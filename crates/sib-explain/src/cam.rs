@@ -130,7 +130,12 @@ impl<W: ChannelWeights> Explainer for Cam<W> {
 
 /// `[B,C,h,w]` to `[B,C,H,W]`, bilinear with `align_corners = false`.
 pub(crate) fn upsample(maps: &Tensor, size: [i64; 2]) -> Tensor {
-    maps.upsample_bilinear2d(size, false, None, None)
+    let upsampled = maps.upsample_bilinear2d(size, false, None, None);
+    // Weights that sum to one up to rounding would make noise of a map that is flat, as one of a
+    // single cell always is.
+    let lowest = maps.amin([2, 3].as_slice(), true);
+    let highest = maps.amax([2, 3].as_slice(), true);
+    upsampled.clamp_tensor(Some(lowest), Some(highest))
 }
 
 /// Makes the named feature map a leaf: what lies before it is not differentiated, nor kept.

@@ -34,7 +34,11 @@ impl QuadratureRule {
             _ => 1,
         };
         if steps < fewest {
-            return Err(Error::invalid("steps", steps, format!("at least {fewest}")));
+            return Err(Error::invalid(
+                "integrated-gradients.steps",
+                steps,
+                format!("at least {fewest}"),
+            ));
         }
         let n = steps as f64;
         let evenly = |offset: f64| (0..steps).map(move |i| ((i as f64 + offset) / n, 1.0 / n));

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// Count, mean and standard error of a stream of values, without keeping them.
 ///
-/// Welford's update (1962, doi:10.1080/00401706.1962.10490022); two summaries merge by the pairwise
-/// formula of Chan, Golub & LeVeque (1983, doi:10.1080/00031305.1983.10483115). The result depends
+/// The mean is the sum over the count, so that percentages of whole images come out exact; squares
+/// follow Welford's update (1962, doi:10.1080/00401706.1962.10490022). Two summaries merge by the
+/// pairwise formula of Chan, Golub & LeVeque (1983, doi:10.1080/00031305.1983.10483115). The result depends
 /// on the order of the values in the last bits only; the same order gives the same bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     n: u64,
-    mean: f64,
+    sum: f64,
     /// Sum of squared deviations from the mean.
     squares: f64,
 }
@@ -23,22 +24,21 @@ impl Summary {
 
     /// Adds one value.
     pub fn push(&mut self, value: f64) {
+        let deviation = self.mean().map_or(0.0, |mean| value - mean);
         self.n += 1;
-        let deviation = value - self.mean;
-        self.mean += deviation / self.n as f64;
-        self.squares += deviation * (value - self.mean);
+        self.sum += value;
+        self.squares += deviation * (value - self.sum / self.n as f64);
     }
 
     /// Adds the values of another summary.
     pub fn merge(&mut self, other: &Self) {
-        if other.n == 0 {
-            return;
+        if let (Some(mean), Some(other_mean)) = (self.mean(), other.mean()) {
+            let (n, m) = (self.n as f64, other.n as f64);
+            self.squares += (other_mean - mean).powi(2) * n * m / (n + m);
         }
-        let (n, m) = (self.n as f64, other.n as f64);
-        let deviation = other.mean - self.mean;
         self.n += other.n;
-        self.mean += deviation * m / (n + m);
-        self.squares += other.squares + deviation * deviation * n * m / (n + m);
+        self.sum += other.sum;
+        self.squares += other.squares;
     }
 
     /// How many values there were.
@@ -48,7 +48,7 @@ impl Summary {
 
     /// The mean; `None` of no values.
     pub fn mean(&self) -> Option<f64> {
-        (self.n > 0).then_some(self.mean)
+        (self.n > 0).then(|| self.sum / self.n as f64)
     }
 
     /// The unbiased variance; `None` of fewer than two values.
@@ -123,7 +123,7 @@ mod tests {
             for merged in [left, right] {
                 prop_assert_eq!(merged.n, whole.n);
                 // Rounding of sums of 60 values up to 1e3, squared up to 1e6.
-                prop_assert!((merged.mean - whole.mean).abs() < 1e-10);
+                prop_assert!((merged.sum - whole.sum).abs() < 1e-10);
                 prop_assert!((merged.squares - whole.squares).abs() < 1e-6);
             }
         }

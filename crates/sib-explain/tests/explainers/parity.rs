@@ -51,6 +51,11 @@ impl Golden {
         images.narrow(0, 0, count).to(test_device()).to_kind(kind)
     }
 
+    /// The classes that the first `count` images are explained for.
+    fn targets(&self, count: i64) -> Tensor {
+        self.maps["targets"].narrow(0, 0, count)
+    }
+
     /// Difference between the map of `method` with `options` and the one stored as `key`.
     fn explain(&self, key: &str, method: Method, options: &[&str], size_px: i64) -> f64 {
         let mut built = MethodOptions::default();
@@ -63,7 +68,7 @@ impl Golden {
             .explain(
                 self.model.backbone(),
                 &self.images(size_px, count, Kind::Double),
-                &targets(count),
+                &self.targets(count),
             )
             .unwrap();
         of_range(key, &found, expected)
@@ -72,7 +77,8 @@ impl Golden {
     /// The same for a class-activation map at the resolution of its tap.
     fn coarse<W: ChannelWeights>(&self, key: &str, cam: Cam<W>, images: &Tensor) -> f64 {
         let expected = &self.maps[key];
-        let found = cam.coarse(self.model.backbone(), images, &targets(images.size()[0])).unwrap();
+        let found =
+            cam.coarse(self.model.backbone(), images, &self.targets(images.size()[0])).unwrap();
         of_range(key, &found, expected)
     }
 
@@ -94,8 +100,9 @@ impl Golden {
             batch_size: 20,
         };
         let images = self.images(size_px, count, Kind::Double);
-        let found =
-            explainer.with_completeness(self.model.backbone(), &images, &targets(count)).unwrap();
+        let found = explainer
+            .with_completeness(self.model.backbone(), &images, &self.targets(count))
+            .unwrap();
         let map = explainer.reduction().apply(&found.attribution);
         let key = "integrated-gradients";
         let difference = of_range(key, &map, &self.maps[key]);
@@ -132,7 +139,7 @@ impl Golden {
         let count = expected.size()[0];
         let images = self.images(size_px, count, Kind::Double);
         let found = cam(GradCam, &None, false)
-            .explain(self.model.backbone(), &images, &targets(count))
+            .explain(self.model.backbone(), &images, &self.targets(count))
             .unwrap();
         let low = found.amin([1, 2].as_slice(), true);
         let range = (found.amax([1, 2].as_slice(), true) - &low).clamp_min(f64::MIN_POSITIVE);
@@ -159,10 +166,6 @@ impl Golden {
 
 fn cam<W>(weights: W, layer: &Option<String>, rectify_activation: bool) -> Cam<W> {
     Cam { weights, layer: layer.clone(), rectify_activation, batch_size: 8 }
-}
-
-fn targets(count: i64) -> Tensor {
-    Tensor::from_slice(&[3i64, 7]).narrow(0, 0, count)
 }
 
 /// Largest difference as a fraction of the expected map's range.

@@ -124,7 +124,7 @@ impl<'m> Perturber<'m> {
     pub fn new(model: &'m dyn Backbone, protocol: Protocol) -> Result<Self> {
         for (key, value) in [("step_px", protocol.step_px), ("batch", protocol.batch)] {
             if value == 0 {
-                return Err(Error::invalid(key, value, "at least 1"));
+                return Err(Error::invalid(format!("faithfulness.{key}"), value, "at least 1"));
             }
         }
         Ok(Self { model, protocol, versions: None })
