@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use sib_core::checkpoint::CheckpointMeta;
 use sib_core::data::Transform;
+use sib_core::{Backbone, Mode};
 use sib_models::Model;
 use tch::{Device, Kind, Tensor};
 
@@ -13,8 +14,10 @@ use crate::config::{Config, evaluation_transform};
 /// A network, its classes and its preprocessing.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// The network.
+    /// The network, with its variables.
     pub model: Model,
+    /// Its inference form: what images go through.
+    pub backbone: Box<dyn Backbone>,
     /// What the file says about itself.
     pub meta: CheckpointMeta,
     /// Image to input.
@@ -34,7 +37,8 @@ impl Checkpoint {
         let transform = evaluation_transform(&meta.preprocessing)?;
         let crop_px = meta.preprocessing.crop_px;
         model.arch().check_image_size(crop_px, crop_px)?;
-        Ok(Self { model, meta, transform, device })
+        let backbone = model.inference_form();
+        Ok(Self { model, backbone, meta, transform, device })
     }
 
     /// Name of a class; its number where the checkpoint names none.
@@ -60,7 +64,7 @@ impl Checkpoint {
     /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`, on the CPU.
     pub fn logits(&self, images: &Tensor) -> Tensor {
         let images = images.to_device(self.device);
-        tch::no_grad(|| self.model.backbone().forward(&images, sib_core::Mode::Eval))
+        tch::no_grad(|| self.backbone.forward(&images, Mode::Eval))
             .to_kind(Kind::Float)
             .to_device(Device::Cpu)
     }

@@ -1,11 +1,13 @@
 //! The configuration of a training run: TOML files that may extend one another, then `--set`.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sib_core::checkpoint::Preprocessing;
-use sib_core::data::{DataOptions, DatasetName, SyntheticOptions, Transform};
+use sib_core::data::transform::Operation;
+use sib_core::data::{DataOptions, DatasetName, Mix, SyntheticOptions, Transform};
 use sib_core::objective::SibConfig;
 use sib_core::train::TrainConfig;
 use sib_models::{Arch, ModelOptions};
@@ -17,10 +19,10 @@ use crate::error::usage;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Another configuration that this one changes, relative to this file. Resolved and dropped
-    /// when the file is read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub extend: Option<PathBuf>,
+    /// The configuration that this one changes, or several of which each changes those before it;
+    /// relative to this file. Resolved and dropped when the file is read.
+    #[serde(skip_serializing)]
+    pub extend: Extend,
     /// The network.
     pub model: ModelConfig,
     /// The images.
@@ -30,6 +32,31 @@ pub struct Config {
     /// The S-IB terms; absent for plain training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sib: Option<SibConfig>,
+}
+
+/// Paths of configurations to start from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "extend: expected a path or a list of paths")]
+pub enum Extend {
+    /// One.
+    One(PathBuf),
+    /// Any number, in the order in which they are applied.
+    Several(Vec<PathBuf>),
+}
+
+impl Default for Extend {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl Extend {
+    fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
 }
 
 /// The network.
@@ -67,6 +94,19 @@ pub struct DataConfig {
     pub preprocessing: Preprocessing,
     /// Random resized crop and flip in training (the paper: ImageNet only).
     pub augment: bool,
+    /// One random change of colour or geometry a training image (TrivialAugment), after the crop.
+    pub trivial_augment: bool,
+    /// Training images mixed with one another: `{ mixup = { alpha = 0.2 } }` or
+    /// `{ cut-mix = { alpha = 1.0 } }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mix>,
+    /// Draw training images with replacement, each class as often as any other.
+    pub class_balanced: bool,
+    /// Threads that decode; unset: one a core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<NonZeroUsize>,
+    /// Memory for decoded images of each split, which later epochs take from there.
+    pub cache_mib: usize,
     /// At most this many training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
@@ -85,6 +125,11 @@ impl Default for DataConfig {
             allow_missing: false,
             preprocessing: Preprocessing::default(),
             augment: false,
+            trivial_augment: false,
+            mix: None,
+            class_balanced: false,
+            workers: None,
+            cache_mib: 0,
             limit_train: None,
             limit_test: None,
             synthetic: SyntheticOptions::default(),
@@ -118,12 +163,16 @@ impl DataConfig {
     /// # Errors
     /// When `preprocessing` is out of range.
     pub fn train_transform(&self) -> Result<Transform> {
-        if !self.augment {
-            return Ok(evaluation_transform(&self.preprocessing)?);
+        let mut transform = if self.augment {
+            let Preprocessing { crop_px, mean, std, .. } = &self.preprocessing;
+            Transform::augmented(pixels("data.preprocessing.crop_px", *crop_px)?, *mean, *std)?
+        } else {
+            evaluation_transform(&self.preprocessing)?
+        };
+        if self.trivial_augment {
+            transform.operations.push(Operation::TrivialAugment {});
         }
-        let Preprocessing { crop_px, mean, std, .. } = &self.preprocessing;
-        let crop_px = pixels("data.preprocessing.crop_px", *crop_px)?;
-        Ok(Transform::augmented(crop_px, *mean, *std)?)
+        Ok(transform)
     }
 }
 
@@ -182,6 +231,7 @@ impl Config {
         self.train.validate("train")?;
         self.data.root()?;
         self.data.train_transform()?;
+        self.data.mix.map_or(Ok(()), |mix| mix.validate("data.mix"))?;
         evaluation_transform(&self.data.preprocessing)?;
         let crop_px = self.data.preprocessing.crop_px;
         self.model.arch.check_image_size(crop_px, crop_px)?;
@@ -208,7 +258,7 @@ fn paper_lambda_fg(arch: Arch, data: DatasetName) -> f64 {
     }
 }
 
-/// The file's table on top of the one that it extends.
+/// The file's table on top of those that it extends.
 fn read_extended(path: &Path, depth: usize) -> Result<Table> {
     if depth > 8 {
         return Err(usage(format!("{}: extends itself, or too deeply", path.display())));
@@ -221,15 +271,13 @@ fn read_extended(path: &Path, depth: usize) -> Result<Table> {
         .map_err(|error| usage(format!("{}: {}", path.display(), error.to_string().trim_end())))?;
     let mut table: Table = toml::from_str(&text)?;
     table.remove("extend");
-    match checked.extend {
-        None => Ok(table),
-        Some(base) => {
-            let base = path.parent().unwrap_or(Path::new("")).join(base);
-            let mut merged = read_extended(&base, depth + 1)?;
-            merge(&mut merged, table);
-            Ok(merged)
-        }
+    let mut merged = Table::new();
+    for base in checked.extend.paths() {
+        let base = path.parent().unwrap_or(Path::new("")).join(base);
+        merge(&mut merged, read_extended(&base, depth + 1)?);
     }
+    merge(&mut merged, table);
+    Ok(merged)
 }
 
 /// Puts `changes` over `base`, table by table.
@@ -286,10 +334,9 @@ mod tests {
         let config = load(
             &[
                 ("sib.toml", "extend = 'base.toml'\n[sib]\nevery = 2\n"),
-                (
-                    "base.toml",
-                    "[train]\nepochs = 7\nbatch_size = 8\n[train.optimizer]\nlearning_rate = 1.0\n",
-                ),
+                ("base.toml", "extend = ['a.toml', 'b.toml']\n[train]\nbatch_size = 8\n"),
+                ("a.toml", "[train]\nepochs = 5\n[train.optimizer]\nlearning_rate = 1.0\n"),
+                ("b.toml", "[train]\nepochs = 7\n"),
             ],
             &["train.batch_size=4", "sib.vjp.scalar=logits"],
         )
@@ -298,6 +345,45 @@ mod tests {
         assert_eq!(config.train.optimizer.learning_rate, 1.0);
         let sib = config.sib.unwrap();
         assert_eq!((sib.every, sib.vjp.scalar), (2, sib_core::objective::Scalar::Logits));
+    }
+
+    /// 5 datasets, 4 networks, without and with S-IB: `configs/paper/`.
+    #[test]
+    fn the_papers_configurations_are_its_settings() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/paper");
+        let archs = ["resnet18", "resnet50", "densenet121", "vit_b_32"];
+        // Batch size and learning rate by network.
+        let settings = [
+            ("cifar100", [256, 64, 64, 64], [1e-4; 4]),
+            ("cub200", [64, 64, 64, 128], [1e-4; 4]),
+            ("pets", [32, 64, 64, 128], [1e-4; 4]),
+            ("dogs", [128, 97, 64, 256], [1e-4; 4]),
+            ("imagenet", [256, 64, 64, 256], [1e-5, 1e-5, 1e-4, 1e-6]),
+        ];
+        for (data, batch_sizes, learning_rates) in settings {
+            for ((arch, batch_size), rate) in archs.into_iter().zip(batch_sizes).zip(learning_rates)
+            {
+                let load = |name: String| Config::load(&folder.join(name), &[]).unwrap();
+                let baseline = load(format!("{data}-{arch}.toml"));
+                let sib = load(format!("{data}-{arch}-sib.toml"));
+                assert_eq!(baseline.model.arch.name(), arch);
+                assert_eq!(baseline.data.name.as_str(), data);
+                assert_eq!(baseline.train.batch_size, batch_size, "{data} {arch}");
+                assert_eq!(baseline.train.optimizer.learning_rate, rate, "{data} {arch}");
+                assert_eq!((baseline.train.epochs, baseline.train.seed), (90, 43));
+                assert_eq!(baseline.data.augment, data == "imagenet");
+                assert!(baseline.sib.is_none());
+                // Nothing but S-IB differs.
+                let terms = sib.sib.clone().unwrap();
+                assert_eq!(Config { sib: None, ..sib }, baseline);
+                let exception = arch == "vit_b_32" && ["pets", "dogs", "imagenet"].contains(&data);
+                let lambdas = (terms.lambda_bg, terms.lambda_fg);
+                assert_eq!(lambdas, (1000.0, if exception { 1e-5 } else { 0.01 }));
+            }
+        }
+        let files = std::fs::read_dir(&folder).unwrap();
+        let tomls = files.filter(|file| file.as_ref().unwrap().path().extension().is_some());
+        assert_eq!(tomls.count(), 40);
     }
 
     #[test]

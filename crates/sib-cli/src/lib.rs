@@ -12,6 +12,7 @@ pub mod images;
 pub mod progress;
 pub mod run_dir;
 pub mod tables;
+pub mod training;
 
 use std::process::ExitCode;
 

@@ -65,11 +65,16 @@ impl Progress {
         if due.elapsed() >= LINE_EVERY {
             self.last_line = Some(Instant::now());
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            let rate = (done - self.skipped) as f64 / self.started.elapsed().as_secs_f64();
+            let rate = self.rate();
             let left = duration(total.saturating_sub(done) as f64 / rate.max(1e-9));
             let (label, unit, message) = (&self.label, &self.unit, message());
             eprintln!("{label} {done}/{total} {unit}, {rate:.1}/s, {left} left  {message}");
         }
+    }
+
+    /// Steps a second of this process so far.
+    pub fn rate(&self) -> f64 {
+        (self.bar.position() - self.skipped) as f64 / self.started.elapsed().as_secs_f64()
     }
 
     /// A line that stays.

@@ -5,6 +5,8 @@
 //! environment.toml   versions, device, threads
 //! metrics.csv        step, epoch, split, name, value
 //! checkpoints/       last.safetensors, best.safetensors, state of the trainer
+//! tensorboard/       the same metrics as an event file
+//! failure.toml       where a loss was not finite: the step, the terms, the images
 //! status.toml        written last: what the run ended with
 //! ```
 
@@ -20,6 +22,7 @@ use sib_core::checkpoint::write_atomic;
 
 use crate::error::with_hint;
 use crate::folder_lock::FolderLock;
+use crate::training::tensorboard::EventFile;
 
 /// A run's folder, held by this process alone.
 #[derive(Debug)]
@@ -43,10 +46,17 @@ pub struct MetricRow {
     pub value: f64,
 }
 
+impl MetricRow {
+    /// The metric's name in TensorBoard.
+    fn tag(&self) -> String {
+        format!("{}/{}", self.split, self.name)
+    }
+}
+
 /// What a finished run ended with.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// `finished`.
+    /// `finished` or `stopped early`.
     pub state: String,
     /// Epochs trained.
     pub epochs: u64,
@@ -115,12 +125,13 @@ impl RunDir {
         Ok(write_atomic(&self.path.join(name), |file| file.write_all(text.as_bytes()))?)
     }
 
-    /// Opens `metrics.csv` to append to, keeping the rows up to `steps` updates: what an
-    /// interrupted run logged after its last checkpoint is measured again.
+    /// Opens `metrics.csv` to append to, and with `tensorboard` an event file that says the same,
+    /// keeping the rows up to `steps` updates: what an interrupted run logged after its last
+    /// checkpoint is measured again.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn metrics_log(&self, steps: u64) -> Result<MetricsLog> {
+    pub fn metrics_log(&self, steps: u64, tensorboard: bool) -> Result<MetricsLog> {
         let path = self.metrics();
         let mut kept = read_metrics(&path)?;
         kept.retain(|row| row.step <= steps);
@@ -134,7 +145,11 @@ impl RunDir {
         })?;
         let file = File::options().append(true).open(&path).map_err(Error::io("write", &path))?;
         let writer = csv::WriterBuilder::new().has_headers(false).from_writer(BufWriter::new(file));
-        Ok(MetricsLog { writer, path })
+        let mut events = tensorboard.then(|| EventFile::create(&self.path)).transpose()?;
+        if let Some(events) = &mut events {
+            kept.iter().try_for_each(|row| events.scalar(row.step, &row.tag(), row.value))?;
+        }
+        Ok(MetricsLog { writer, path, events })
     }
 }
 
@@ -153,11 +168,12 @@ pub fn read_metrics(path: &Path) -> Result<Vec<MetricRow>> {
     }
 }
 
-/// Appends to `metrics.csv`.
+/// Appends to `metrics.csv`, and to the event file where there is one.
 #[derive(Debug)]
 pub struct MetricsLog {
     writer: csv::Writer<BufWriter<File>>,
     path: PathBuf,
+    events: Option<EventFile>,
 }
 
 impl MetricsLog {
@@ -174,6 +190,9 @@ impl MetricsLog {
         value: f64,
     ) -> Result<()> {
         let row = MetricRow { step, epoch, split: split.to_owned(), name: name.to_owned(), value };
+        if let Some(events) = &mut self.events {
+            events.scalar(step, &row.tag(), value)?;
+        }
         self.writer.serialize(row).with_context(|| format!("{}: cannot write", self.path.display()))
     }
 
@@ -182,6 +201,9 @@ impl MetricsLog {
     /// # Errors
     /// When it cannot be written.
     pub fn flush(&mut self) -> Result<()> {
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         Ok(self.writer.flush().map_err(Error::io("write", &self.path))?)
     }
 }
@@ -198,7 +220,7 @@ mod tests {
         let path = folder.path().join("run");
         {
             let run = RunDir::create(&path).unwrap();
-            let mut log = run.metrics_log(0).unwrap();
+            let mut log = run.metrics_log(0, true).unwrap();
             for step in 1..=4 {
                 log.push(step, 0, "train", "loss", 1.0 / step as f64).unwrap();
             }
@@ -212,7 +234,7 @@ mod tests {
             .and_then(|mut file| file.write_all(b"5,0,tr"))
             .unwrap();
         let run = RunDir::open(&path).unwrap();
-        let mut log = run.metrics_log(3).unwrap();
+        let mut log = run.metrics_log(3, true).unwrap();
         log.push(4, 0, "train", "loss", 9.0).unwrap();
         log.flush().unwrap();
         let values: Vec<f64> =

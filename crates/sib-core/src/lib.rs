@@ -12,6 +12,7 @@ mod error;
 pub mod information;
 mod native;
 pub mod objective;
+mod random;
 pub mod tensor;
 pub mod testing;
 pub mod train;

@@ -19,6 +19,8 @@ pub(crate) enum Use {
     Balance = 5,
     /// What is mixed into a batch: (seed, epoch, batch).
     Mix = 6,
+    /// libtorch's own generator: (seed, update, batch of the update).
+    Dropout = 7,
 }
 
 /// The stream of (`what`, `seed`, `epoch`, `index`): the four words are the ChaCha key itself, so

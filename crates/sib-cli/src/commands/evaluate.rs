@@ -75,7 +75,7 @@ pub struct Arguments {
     #[arg(long, default_value = "fixed(0.5)")]
     threshold: Threshold,
     /// How far from the object the highest pixel still counts as a hit of the pointing game
-    #[arg(long, default_value_t = 0.0, value_name = "PX")]
+    #[arg(long, default_value_t = 0.0, value_name = "PX", allow_negative_numbers = true)]
     pointing_tolerance_px: f64,
     /// Borders that give the boxes of MaxBoxAcc: largest, or all (MaxBoxAccV2)
     #[arg(long, default_value = "largest", value_parser = parse_contours)]

@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
         images: &Tensor,
         targets: Option<&Tensor>,
     ) -> Result<Explained> {
-        let net = checkpoint.model.backbone();
+        let net = checkpoint.backbone.as_ref();
         let scores = target_scores(net, images, targets, CHUNK as i64)?;
         let explain = |(method, explainer): &(Method, Box<dyn Explainer>)| {
             let started = Instant::now();

@@ -2,9 +2,9 @@
 //! method, whatever is measured of it.
 
 use anyhow::{Context, Result};
-use sib_core::Mode;
 use sib_core::data::ground_truth::Annotation;
 use sib_core::data::{BBox, Batch, Dataset};
+use sib_core::{Backbone, Mode};
 use sib_explain::SIbMap;
 use sib_metrics::accuracy::label_ranks;
 use sib_metrics::faithfulness::Perturber;
@@ -76,7 +76,7 @@ impl<'e> Pass<'e> {
             settings,
             sources: methods.chain(folders).collect::<Result<_>>()?,
             s_ib_map: s_ib_map(options),
-            perturber: Perturber::new(checkpoint.model.backbone(), settings.faithfulness.clone())?,
+            perturber: Perturber::new(checkpoint.backbone.as_ref(), settings.faithfulness.clone())?,
             randomised,
             full: settings.batch_size.min(dataset.records.len()),
         })
@@ -123,7 +123,7 @@ impl<'e> Pass<'e> {
     /// When the network's output is not finite, or an explainer cannot work on it.
     pub fn measure(&mut self, number: usize, batch: Batch, dataset: &Dataset) -> Result<Measured> {
         let batch = batch.to(self.checkpoint.device);
-        let net = self.checkpoint.model.backbone();
+        let net = self.checkpoint.backbone.as_ref();
         let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
         let ranks = label_ranks(&logits, &batch.labels)
             .with_context(|| format!("batch of {}", batch.ids.join(", ")))?;
@@ -257,16 +257,15 @@ impl<'e> Pass<'e> {
             rows.iter_mut().for_each(|row| row.sanity_excluded = Some(NO_EXPLAINER.to_owned()));
             return Ok(());
         }
-        let correlations = |net: &sib_models::Model| -> Result<_> {
-            let net = net.backbone();
+        let correlations = |net: &dyn Backbone| -> Result<_> {
             let s_ib = matches!(source, HeatmapSource::SIbMap)
                 .then(|| self.s_ib_map.maps(net, &batch.images))
                 .transpose()?;
             let other = source.of(net, &batch.images, targets, &batch.ids, s_ib.as_ref())?;
             Ok(spearman(&heatmaps.maps, &other.maps)?)
         };
-        let head = correlations(&randomised.head)?;
-        let last_stage = correlations(&randomised.last_stage)?;
+        let head = correlations(randomised.head.as_ref())?;
+        let last_stage = correlations(randomised.last_stage.as_ref())?;
         for (row, (head, last_stage)) in rows.iter_mut().zip(head.into_iter().zip(last_stage)) {
             match head.and_then(|head| Ok((head, last_stage?))) {
                 Ok((head, last_stage)) => {

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use sib_models::{Model, ModelOptions};
+use sib_core::Backbone;
+use sib_models::{Arch, Model, ModelOptions};
 use tch::Tensor;
 
-/// The two steps of the cascade.
+/// The two steps of the cascade, in their inference form.
 #[derive(Debug)]
 pub struct Randomised {
     /// The final linear layer is new.
-    pub head: Model,
+    pub head: Box<dyn Backbone>,
     /// The final linear layer and the last stage are new.
-    pub last_stage: Model,
+    pub last_stage: Box<dyn Backbone>,
 }
 
 impl Randomised {
@@ -23,11 +24,18 @@ impl Randomised {
     /// # Errors
     /// When libtorch refuses an operation.
     pub fn of(model: &Model, seed: u64) -> Result<Self> {
-        let head = [model.arch().head()];
-        let both: Vec<&str> =
-            model.arch().last_stage().iter().copied().chain(head.iter().copied()).collect();
-        Ok(Self { head: without(model, &head, seed)?, last_stage: without(model, &both, seed)? })
+        let [head, last_stage] = prefixes(model.arch());
+        Ok(Self {
+            head: without(model, &head, seed)?.inference_form(),
+            last_stage: without(model, &last_stage, seed)?.inference_form(),
+        })
     }
+}
+
+/// State-dict prefixes of what is new in each step.
+fn prefixes(arch: Arch) -> [Vec<&'static str>; 2] {
+    let both = arch.last_stage().iter().copied().chain([arch.head()]).collect();
+    [vec![arch.head()], both]
 }
 
 /// A new network that keeps of `model` all but the tensors under `prefixes`.
@@ -38,6 +46,13 @@ fn without(model: &Model, prefixes: &[&str], seed: u64) -> Result<Model> {
     let is_new = |name: &str| {
         prefixes.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|r| r.starts_with('.')))
     };
+    for (_, weight) in new.state_dict().into_iter().filter(|(name, _)| is_new(name)) {
+        // A head of zeros, as ViT's is at first, explains nothing: every map would be flat.
+        if weight.dim() == 2 && weight.count_nonzero(None).int64_value(&[]) == 0 {
+            let bound = 1.0 / (weight.size()[1] as f64).sqrt(); // PyTorch's Linear
+            let _ = tch::no_grad(|| weight.shallow_clone().uniform_(-bound, bound));
+        }
+    }
     let mut kept: BTreeMap<String, Tensor> = model.state_dict();
     kept.retain(|name, _| !is_new(name));
     new.load_state_dict(&kept, Path::new("the network"))?;
@@ -47,7 +62,6 @@ fn without(model: &Model, prefixes: &[&str], seed: u64) -> Result<Model> {
 #[cfg(test)]
 mod tests {
     use sib_core::testing::fill_by_formula;
-    use sib_models::Arch;
     use tch::Device;
 
     use super::*;
@@ -58,7 +72,8 @@ mod tests {
             let mut model = Model::new(arch, 3, Device::Cpu, &ModelOptions::default()).unwrap();
             // Not another fresh network: ViT's head starts at zero every time.
             fill_by_formula(model.variables_mut());
-            let randomised = Randomised::of(&model, 2).unwrap();
+            let [without_head, without_stage] =
+                prefixes(arch).map(|prefixes| without(&model, &prefixes, 2).unwrap());
             let changed = |other: &Model| -> Vec<String> {
                 let other = other.state_dict();
                 let mut names: Vec<String> = model
@@ -71,8 +86,10 @@ mod tests {
                 names
             };
             let head = format!("{}.weight", arch.head());
-            assert_eq!(changed(&randomised.head), std::slice::from_ref(&head), "{arch}");
-            let last_stage = changed(&randomised.last_stage);
+            let drawn = &without_head.state_dict()[&head];
+            assert!(drawn.std(false).double_value(&[]) > 1e-3, "{arch}");
+            assert_eq!(changed(&without_head), std::slice::from_ref(&head), "{arch}");
+            let last_stage = changed(&without_stage);
             assert!(last_stage.len() > 2 && last_stage.contains(&head), "{arch}: {last_stage:?}");
             let expected = |name: &String| {
                 *name == head || arch.last_stage().iter().any(|stage| name.starts_with(stage))

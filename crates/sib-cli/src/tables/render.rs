@@ -24,6 +24,9 @@ struct CsvRow<'a> {
     p_value: Option<f64>,
     paper_baseline: Option<f64>,
     paper_s_ib: Option<f64>,
+    paper_difference: Option<f64>,
+    baseline_minus_paper: Option<f64>,
+    s_ib_minus_paper: Option<f64>,
     note: String,
 }
 
@@ -43,6 +46,9 @@ impl Table {
             let cell = &self.cells[key];
             let summary = cell.summary();
             let published = self.published.get(key);
+            let from_paper = |ours: Option<f64>, paper: fn(&(f64, f64)) -> f64| {
+                ours.zip(published).map(|(ours, published)| ours - paper(published))
+            };
             writer.serialize(CsvRow {
                 method: &key.method,
                 dataset: &key.dataset,
@@ -56,6 +62,9 @@ impl Table {
                 p_value: summary.p_value,
                 paper_baseline: published.map(|published| published.0),
                 paper_s_ib: published.map(|published| published.1),
+                paper_difference: published.map(|published| published.1 - published.0),
+                baseline_minus_paper: from_paper(summary.baseline, |published| published.0),
+                s_ib_minus_paper: from_paper(summary.s_ib, |published| published.1),
                 note: cell.note().unwrap_or_default(),
             })?;
         }

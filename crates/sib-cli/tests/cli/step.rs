@@ -38,13 +38,13 @@ fn one_step_of_resnet18_equals_pytorchs() {
         fill_by_formula(model.variables_mut());
         let optimizer = OptimizerConfig { kind, learning_rate, ..OptimizerConfig::default() };
         let config = TrainConfig { optimizer, ..TrainConfig::default() };
-        let parameters = model.parameters();
         let sib = Some(SibConfig::default());
-        let mut trainer = Trainer::new(model.backbone(), parameters, config, sib, 1);
+        let mut trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, 1);
 
         let images = formula_tensor("images", &[4, 3, 64, 64]).to_kind(Kind::Float);
         let labels = Tensor::arange(4, (Kind::Int64, device));
-        let measured = trainer.step(&images.to_device(device), &labels).unwrap();
+        trainer.backward(&images.to_device(device), &labels).unwrap();
+        let measured = trainer.update().unwrap();
 
         for (ours, theirs) in [
             ("cross_entropy", "cross_entropy"),

@@ -1,80 +1,10 @@
 //! `train` from end to end on the built-in data: what it logs, how it goes on after a kill, and what
 //! it says of bad input.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Tiny: ResNet-18 at 32 px, 40 images, 5 steps an epoch.
-const CONFIG: &str = r#"
-[model]
-arch = "resnet18"
-[data]
-name = "synthetic"
-[data.preprocessing]
-resize_px = 32
-crop_px = 32
-[data.synthetic]
-side_px = 32
-train_images = 40
-test_images = 20
-[train]
-epochs = 3
-batch_size = 8
-# So often that there is always one to go on from.
-checkpoint_every_minutes = 0.0001
-[sib]
-"#;
-
-struct Workplace {
-    folder: tempfile::TempDir,
-}
-
-impl Workplace {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("tiny.toml"), CONFIG).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sib-cli"));
-        // One thread: sums in libtorch depend on how they are split between threads.
-        command.current_dir(self.folder.path()).args(arguments).env("OMP_NUM_THREADS", "1");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn train(&self, run: &str, settings: &[&str]) -> Output {
-        let mut arguments = vec!["train", "--config", "tiny.toml", "--output", run];
-        settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
-        self.run(&arguments)
-    }
-}
-
-#[track_caller]
-fn assert_success(output: &Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[track_caller]
-fn assert_refused(output: &Output, code: i32, expected: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains(expected), "expected {expected:?} in:\n{stderr}");
-    assert_eq!(stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{stderr}");
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::workplace::{Workplace, assert_refused, assert_success, read, stderr};
 
 #[test]
 fn the_log_holds_every_term_of_every_step() {
@@ -102,8 +32,8 @@ fn the_log_holds_every_term_of_every_step() {
         assert!(values.iter().all(|value| value.is_finite()), "{name}: {values:?}");
     }
     assert_eq!(log.matches("gradient_norm_background").count(), 3);
-    // Two regions of the image, two of R, three measures.
-    assert_eq!(log.matches(",test,").count(), 2 + 2 * 2 * 3);
+    // Accuracy and loss; two regions of the image, two of R, three measures.
+    assert_eq!(log.matches(",test,").count(), 3 + 2 * 2 * 3);
     for file in ["config.toml", "environment.toml", "status.toml", "checkpoints/best.safetensors"] {
         assert!(place.path("run").join(file).is_file(), "{file}");
     }
@@ -153,13 +83,89 @@ fn a_killed_run_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn with_every_option_a_run_that_stops_after_each_update_ends_the_same() {
+    let place = Workplace::new();
+    let settings = [
+        "train.accumulate_batches=2",
+        "train.ema_decay=0.9",
+        "train.clip_norm=1.0",
+        "train.label_smoothing=0.1",
+        "train.optimizer.decay_norms_and_biases=false",
+        "train.schedule.kind=cosine",
+        "train.schedule.warmup_epochs=1",
+        "sib.weights=gradient-share",
+        "data.augment=true",
+        "data.trivial_augment=true",
+        "data.mix={ cut-mix = { alpha = 1.0 } }",
+        "data.class_balanced=true",
+        "data.cache_mib=1",
+    ];
+    assert_success(&place.train("through", &settings));
+    // Stops after its first update, and after each one more.
+    let mut output = place.train("stopped", &[&settings[..], &["train.max_hours=1e-9"]].concat());
+    let mut stops = 0;
+    while !place.path("stopped/status.toml").exists() {
+        assert_success(&output);
+        assert!(stderr(&output).contains("train.max_hours reached"), "{}", stderr(&output));
+        stops += 1;
+        assert!(stops <= 6, "two updates an epoch, three epochs");
+        output = place.run(&["train", "--resume", "stopped"]);
+    }
+    assert_eq!(stops, 5);
+    let tensors = |run: &str, file: &str| {
+        let path = place.path(run).join("checkpoints").join(file);
+        sib_core::checkpoint::read_tensors(&path).unwrap().0
+    };
+    assert!(read(&place.path("through/metrics.csv")) == read(&place.path("stopped/metrics.csv")));
+    for file in ["last.safetensors", "best.safetensors", "state-6.safetensors"] {
+        assert_eq!(tensors("through", file), tensors("stopped", file), "{file}");
+    }
+    // What was evaluated is the average, not the last weights.
+    let (last, state) = (tensors("through", "last.safetensors"), "state-6.safetensors");
+    assert_ne!(tensors("through", state)["average.fc.weight"], last["fc.weight"]);
+}
+
+#[test]
+fn training_stops_when_the_metric_no_longer_gets_better() {
+    let place = Workplace::new();
+    let settings = [
+        "train.optimizer.learning_rate=1e-30",
+        "train.early_stop_epochs=1",
+        "train.best_metric=top5",
+        "train.epochs=9",
+    ];
+    let output = place.train("run", &settings);
+    assert_success(&output);
+    let status = String::from_utf8(read(&place.path("run/status.toml"))).unwrap();
+    assert!(status.contains("state = \"stopped early\""), "{status}");
+    assert!(stderr(&output).contains("top5 was best after epoch"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_and_names_the_images() {
+    let place = Workplace::new();
+    let output = place.train("run", &["train.optimizer.learning_rate=1e30"]);
+    assert_refused(&output, 1, "run/failure.toml: names the images: ");
+    let failure = String::from_utf8(read(&place.path("run/failure.toml"))).unwrap();
+    let failure: toml::Table = toml::from_str(&failure).unwrap();
+    assert_eq!(failure["images"].as_array().unwrap().len(), 8);
+    let problem = failure["problem"].as_str().unwrap();
+    assert!(problem.contains("cross_entropy"), "{problem}");
+    assert!(!place.path("run/status.toml").exists());
+}
+
+#[test]
 fn bad_input_is_refused_in_one_line_before_a_run_folder_is_made() {
     let place = Workplace::new();
-    let refused: [(&[&str], i32, &str); 8] = [
+    let refused: [(&[&str], i32, &str); 12] = [
         (&["train.epoch=1"], 2, "unknown field `epoch`"),
         (&["train.batch_size=1"], 2, "train.batch_size: got 1, expected at least 2"),
         (&["train.batch_size=41"], 2, "batch_size: got 41, expected at most the 40 images"),
         (&["sib.mask.window_px=4"], 2, "sib.mask.window_px: got 4, expected an odd number"),
+        (&["train.accumulate_batches=6"], 2, "got 6, expected at most the 5 batches of an epoch"),
+        (&["train.best_metric=top2"], 2, "train.best_metric: got top2, expected one of top1, top5"),
+        (&["train.ema_decay=1.0"], 2, "train.ema_decay: got 1, expected a number in [0, 1)"),
+        (&["data.mix={ mixup = { alpha = 0 } }"], 2, "data.mix.mixup.alpha: got 0, expected"),
         (&["data.name=pets", "data.root=nowhere"], 1, "nowhere: "),
         (&["data.name=pets"], 2, "data.root: not set"),
         (&["model.weights=nowhere.pth"], 1, "nowhere.pth: cannot read"),
@@ -182,6 +188,6 @@ fn a_folder_that_holds_a_run_is_left_alone() {
     std::fs::write(place.path("run/notes.txt"), "precious").unwrap();
     let output = place.train("run", &[]);
     assert_refused(&output, 1, "the run folder is not empty");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("hint: "));
+    assert!(stderr(&output).contains("hint: "));
     assert_eq!(std::fs::read_dir(place.path("run")).unwrap().count(), 1);
 }

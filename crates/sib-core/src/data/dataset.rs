@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rand::seq::SliceRandom;
 
-use super::random::{Use, stream};
 use super::{BBox, DatasetName, GroundTruth, MaskSource, Source, Split};
+use crate::random::{Use, stream};
 use crate::{Error, Result};
 
 /// One labelled image and what is known of where its object is.

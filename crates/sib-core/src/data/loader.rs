@@ -16,8 +16,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Tensor};
 
 use super::cache::{Cache, Fixed};
-use super::random::{Use, stream};
 use super::{BBox, Dataset, GroundTruth, Transform};
+use crate::random::{Use, stream};
 use crate::{Error, Result};
 
 /// What to do about an image that cannot be decoded.

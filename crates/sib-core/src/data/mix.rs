@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::random::{Use, stream};
+use crate::random::{Use, stream};
 use crate::{Error, Result};
 
 /// How a batch is mixed.
@@ -25,6 +25,21 @@ pub enum Mix {
 }
 
 impl Mix {
+    /// Checks the range of `alpha`; `prefix` names the table it stands in.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key.
+    pub fn validate(self, prefix: &str) -> Result<()> {
+        let (name, alpha) = match self {
+            Self::Mixup { alpha } => ("mixup", alpha),
+            Self::CutMix { alpha } => ("cut-mix", alpha),
+        };
+        if alpha.is_finite() && alpha > 0.0 {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("{prefix}.{name}.alpha"), alpha, "a number above 0"))
+    }
+
     /// Mixes `images` `[B,3,H,W]` with a permutation of themselves; the choices follow from
     /// (`seed`, `epoch`, `batch`).
     ///
@@ -46,10 +61,8 @@ impl Mix {
         if targets.size().first() != Some(&count) || targets.dim() != 2 {
             return Err(Error::shape("targets", targets, format!("[{count},K]")));
         }
+        self.validate("mix")?;
         let (Self::Mixup { alpha } | Self::CutMix { alpha }) = self;
-        if !(alpha.is_finite() && alpha > 0.0) {
-            return Err(Error::invalid("mix.alpha", alpha, "a number above 0"));
-        }
         let mut rng = stream(Use::Mix, seed, epoch, batch);
         let mut order: Vec<i64> = (0..count).collect();
         order.shuffle(&mut rng);

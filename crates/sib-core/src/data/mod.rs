@@ -27,7 +27,6 @@ pub mod mix;
 mod name;
 mod pets;
 pub mod plan;
-mod random;
 mod resample;
 mod source;
 pub mod synthetic;

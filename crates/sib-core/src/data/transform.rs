@@ -7,9 +7,9 @@ use tch::Tensor;
 
 use super::decode::{self, Orientation};
 use super::plan::{Plan, Step};
-use super::random::{Use, stream};
 use super::trivial_augment;
 use crate::checkpoint::Preprocessing;
+use crate::random::{Use, stream};
 use crate::{Error, Result};
 
 /// One operation of a [`Transform`]; random ones draw when an image's [`Plan`] is made.

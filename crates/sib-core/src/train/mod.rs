@@ -1,110 +1,33 @@
-//! One training step, plain or with S-IB, and all the state that must survive an interruption.
+//! One update of a network, plain or with S-IB, and all the state that must survive an interruption.
 
+mod average;
 mod balance;
+mod config;
 mod optimizer;
 mod schedule;
 
+pub use config::{BestValue, TrainConfig};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind, global_norm};
 pub use schedule::{ScheduleConfig, ScheduleKind};
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use rand::Rng;
 use tch::{Kind, Tensor};
 
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
+use crate::random::{Use, stream};
 use crate::{Backbone, Error, Mode, Result};
+use average::WeightAverage;
 use balance::Balance;
 
-/// Settings of training; the defaults are the paper's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Passes over the training split.
-    pub epochs: u64,
-    /// Images a step; at least 2 with S-IB, whose HSIC compares the images of a batch.
-    pub batch_size: usize,
-    /// Of the initial weights, the order of the images and their augmentation.
-    pub seed: u64,
-    /// Label smoothing of cross-entropy, in `[0, 1)`.
-    pub label_smoothing: f64,
-    /// Largest Euclidean norm of the whole gradient; longer ones are shortened. Unset: no limit.
-    pub clip_norm: Option<f64>,
-    /// Update rule.
-    pub optimizer: OptimizerConfig,
-    /// Learning-rate schedule.
-    pub schedule: ScheduleConfig,
-    /// Log every k-th step; at least 1.
-    pub log_every_steps: u64,
-    /// Log the gradient norm of each term every k-th step (three more backward passes); 0: never.
-    pub log_gradient_norms: u64,
-    /// With each evaluation, log the information between regions of image and R on the test split
-    /// (Fig. 1a of the paper); costs one backward pass a batch.
-    pub log_information: bool,
-    /// Evaluate top-1 and top-5 on the test split every k-th epoch and after the last; at least 1.
-    pub evaluate_every_epochs: u64,
-    /// Save `last` this often within an epoch too, in minutes; it is saved after every epoch anyway.
-    pub checkpoint_every_minutes: f64,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            epochs: 90,
-            batch_size: 64,
-            seed: 43,
-            label_smoothing: 0.0,
-            clip_norm: None,
-            optimizer: OptimizerConfig::default(),
-            schedule: ScheduleConfig::default(),
-            log_every_steps: 1,
-            log_gradient_norms: 0,
-            log_information: false,
-            evaluate_every_epochs: 1,
-            checkpoint_every_minutes: 10.0,
-        }
-    }
-}
-
-impl TrainConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
-        for (key, value) in [
-            ("epochs", self.epochs),
-            ("batch_size", self.batch_size as u64),
-            ("log_every_steps", self.log_every_steps),
-            ("evaluate_every_epochs", self.evaluate_every_epochs),
-        ] {
-            if value == 0 {
-                return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 1"));
-            }
-        }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            let key = format!("{prefix}.label_smoothing");
-            return Err(Error::invalid(key, self.label_smoothing, "a number in [0, 1)"));
-        }
-        if let Some(norm) = self.clip_norm
-            && !(norm > 0.0 && norm.is_finite())
-        {
-            return Err(Error::invalid(format!("{prefix}.clip_norm"), norm, "a number above 0"));
-        }
-        let minutes = self.checkpoint_every_minutes;
-        if minutes.is_nan() || minutes <= 0.0 {
-            let key = format!("{prefix}.checkpoint_every_minutes");
-            return Err(Error::invalid(key, minutes, "a number above 0"));
-        }
-        self.optimizer.validate(&format!("{prefix}.optimizer"))?;
-        self.schedule.validate(&format!("{prefix}.schedule"))
-    }
-}
-
-/// What a step measured, in the order of the log: name and value.
+/// What an update measured, in the order of the log: name and value.
 pub type Measurements = Vec<(&'static str, f64)>;
 
 /// A network in training.
+///
+/// An update is [`Self::backward`] for each of [`TrainConfig::accumulate_batches`] batches, then
+/// [`Self::update`].
 #[derive(Debug)]
 pub struct Trainer<'a> {
     net: &'a dyn Backbone,
@@ -113,21 +36,48 @@ pub struct Trainer<'a> {
     steps_per_epoch: u64,
     optimizer: Optimizer,
     balance: Balance,
+    average: Option<WeightAverage>,
+    pending: Pending,
 }
 
+/// The batches of an update so far.
+#[derive(Debug, Default)]
+struct Pending {
+    batches: u64,
+    /// Sums over the batches, in the optimizer's order.
+    gradients: Vec<Tensor>,
+    /// Sums over the batches.
+    measured: Measurements,
+}
+
+/// Marks the average's tensors in [`Trainer::state`].
+const AVERAGE: &str = "average.";
+
 impl<'a> Trainer<'a> {
-    /// A trainer of `net`, whose trainable variables are `parameters` by state-dict key. Without
-    /// `sib`, or while that is not enabled, it trains on cross-entropy alone.
+    /// A trainer of `net`, whose `variables` (not copies) are given by state-dict key; those that
+    /// require a gradient are trained. Without `sib`, or while that is not enabled, it trains on
+    /// cross-entropy alone. An epoch has `steps_per_epoch` updates.
     pub fn new(
         net: &'a dyn Backbone,
-        parameters: BTreeMap<String, Tensor>,
+        variables: BTreeMap<String, Tensor>,
         config: TrainConfig,
         sib: Option<SibConfig>,
         steps_per_epoch: u64,
     ) -> Self {
-        let optimizer = Optimizer::new(parameters, config.optimizer.clone());
-        let sib = sib.filter(|sib| sib.enabled);
-        Self { net, config, sib, steps_per_epoch, optimizer, balance: Balance::default() }
+        let trained = variables.iter().filter(|(_, variable)| variable.requires_grad());
+        let trained = trained.map(|(name, variable)| (name.clone(), variable.shallow_clone()));
+        let optimizer = Optimizer::new(trained.collect(), config.optimizer.clone());
+        let average = config.ema_decay.map(|decay| WeightAverage::new(variables, decay));
+        Self {
+            net,
+            config,
+            sib: sib.filter(|sib| sib.enabled),
+            steps_per_epoch,
+            optimizer,
+            balance: Balance::default(),
+            average,
+            pending: Pending::default(),
+        }
     }
 
     /// Updates made so far.
@@ -135,16 +85,25 @@ impl<'a> Trainer<'a> {
         self.optimizer.steps()
     }
 
-    /// One update on `images` `[B,3,H,W]` (normalised) with classes `labels` `[B]`.
+    /// The moving average of all variables by state-dict key, where one is kept.
+    pub fn average(&self) -> Option<&BTreeMap<String, Tensor>> {
+        self.average.as_ref().map(WeightAverage::state)
+    }
+
+    /// Adds the gradients of a batch to the next update: `images` `[B,3,H,W]` (normalised) with
+    /// `targets`, classes `[B]` or their probabilities `[B,K]`.
     ///
     /// # Errors
     /// [`Error::NonFinite`] naming the terms, before any weight has changed; whatever
     /// [`SibConfig::terms`] refuses.
-    pub fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<Measurements> {
+    pub fn backward(&mut self, images: &Tensor, targets: &Tensor) -> Result<()> {
         let step = self.steps();
         let epoch = step / self.steps_per_epoch;
+        // Dropout depends on where it stands in the run alone, so that a resumed run repeats it.
+        let seed = stream(Use::Dropout, self.config.seed, step, self.pending.batches).random();
+        tch::manual_seed(seed);
         let cross_entropy =
-            |logits: &Tensor| cross_entropy(logits, labels, self.config.label_smoothing);
+            |logits: &Tensor| cross_entropy(logits, targets, self.config.label_smoothing);
         let sib = self
             .sib
             .clone()
@@ -155,7 +114,7 @@ impl<'a> Trainer<'a> {
             None => {
                 let logits = self.net.forward(images, Mode::Train);
                 let loss = cross_entropy(&logits);
-                let values = [("loss", &loss), ("top1", &top1(&logits, labels))];
+                let values = [("loss", &loss), ("top1", &top1(&logits, targets))];
                 measured.extend(values_of(values));
                 loss
             }
@@ -165,7 +124,7 @@ impl<'a> Trainer<'a> {
                 let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, lambdas);
                 let values = [
                     ("loss", &loss),
-                    ("top1", &top1(&terms.logits, labels)),
+                    ("top1", &top1(&terms.logits, targets)),
                     ("cross_entropy", &terms.cross_entropy),
                     ("foreground", &terms.foreground),
                     ("background", &terms.background),
@@ -182,19 +141,39 @@ impl<'a> Trainer<'a> {
             let what = format!("the loss of step {step} ({})", values.join(", "));
             return Err(Error::NonFinite { what });
         }
-
-        let mut gradients =
+        let gradients =
             Tensor::f_run_backward(&[loss], &self.optimizer.parameters(), false, false)?;
-        if let Some(longest) = self.config.clip_norm {
-            let norm = global_norm(&gradients);
-            measured.push(("gradient_norm", norm));
-            if norm > longest {
-                let shorten = |g: &mut Tensor| g.defined().then(|| g.g_mul_scalar_(longest / norm));
-                tch::no_grad(|| gradients.iter_mut().for_each(|g| drop(shorten(g))));
-            }
+        self.pending.add(gradients, measured);
+        Ok(())
+    }
+
+    /// Changes the weights by the mean gradient of the batches since the last update; returns means
+    /// over these batches.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when the gradient is not finite, before any weight has changed.
+    pub fn update(&mut self) -> Result<Measurements> {
+        let step = self.steps();
+        let Pending { batches, mut gradients, mut measured } = std::mem::take(&mut self.pending);
+        assert!(batches > 0, "no batch since the last update");
+        let share = 1.0 / batches as f64;
+        measured.iter_mut().for_each(|(_, value)| *value *= share);
+        let sum_norm = global_norm(&gradients);
+        let norm = sum_norm * share;
+        if !norm.is_finite() {
+            let values: Vec<_> = measured.iter().map(|(name, v)| format!("{name} {v}")).collect();
+            let what = format!("the gradient of step {step} ({})", values.join(", "));
+            return Err(Error::NonFinite { what });
         }
+        measured.push(("gradient_norm", norm));
+        let shortened = self.config.clip_norm.map_or(1.0, |longest| (longest / norm).min(1.0));
+        scale(&mut gradients, share * shortened);
+
         let factor = self.config.schedule.factor(step, self.steps_per_epoch, self.config.epochs);
         self.optimizer.step(&gradients, factor);
+        if let Some(average) = &mut self.average {
+            average.update(self.optimizer.steps());
+        }
         measured.push(("learning_rate", self.config.optimizer.learning_rate * factor));
         Ok(measured)
     }
@@ -251,7 +230,11 @@ impl<'a> Trainer<'a> {
     pub fn state(&self) -> (BTreeMap<String, Tensor>, BTreeMap<String, String>) {
         let mut text = self.balance.state();
         text.insert("steps".to_owned(), self.steps().to_string());
-        (self.optimizer.state(), text)
+        let mut tensors = self.optimizer.state();
+        for (name, average) in self.average().into_iter().flatten() {
+            tensors.insert(format!("{AVERAGE}{name}"), average.shallow_clone());
+        }
+        (tensors, text)
     }
 
     /// Restores what [`Self::state`] gave: training goes on as if never stopped.
@@ -268,13 +251,48 @@ impl<'a> Trainer<'a> {
             Error::invalid("training state, steps", steps, "the number of updates made")
         })?;
         self.balance = Balance::from_state(text)?;
+        if let Some(average) = &mut self.average {
+            average.restore(tensors, AVERAGE)?;
+        }
         self.optimizer.restore(tensors, steps)
     }
 }
 
-/// Share of `logits` `[B,K]` whose largest is at the label: a scalar in `[0, 1]`.
-fn top1(logits: &Tensor, labels: &Tensor) -> Tensor {
-    logits.argmax(-1, false).eq_tensor(labels).to_kind(Kind::Float).mean(None::<Kind>)
+impl Pending {
+    fn add(&mut self, gradients: Vec<Tensor>, measured: Measurements) {
+        self.batches += 1;
+        if self.batches == 1 {
+            (self.gradients, self.measured) = (gradients, measured);
+            return;
+        }
+        for (sum, gradient) in self.gradients.iter_mut().zip(gradients) {
+            // Undefined where nothing depends on the parameter, in every batch.
+            if sum.defined() {
+                *sum = &*sum + gradient;
+            }
+        }
+        for ((name, sum), (other, value)) in self.measured.iter_mut().zip(measured) {
+            assert_eq!(*name, other, "the batches of an update measure the same");
+            *sum += value;
+        }
+    }
+}
+
+/// Multiplies the defined `gradients` by `factor`.
+fn scale(gradients: &mut [Tensor], factor: f64) {
+    if factor != 1.0 {
+        for gradient in gradients.iter_mut().filter(|gradient| gradient.defined()) {
+            *gradient = &*gradient * factor;
+        }
+    }
+}
+
+/// Share of `logits` `[B,K]` whose largest is at the target, a class `[B]` or the most probable of
+/// `[B,K]`: a scalar in `[0, 1]`.
+fn top1(logits: &Tensor, targets: &Tensor) -> Tensor {
+    let classes =
+        if targets.dim() == 1 { targets.shallow_clone() } else { targets.argmax(-1, false) };
+    logits.argmax(-1, false).eq_tensor(&classes).to_kind(Kind::Float).mean(None::<Kind>)
 }
 
 /// The named scalars in one transfer from their device.
@@ -283,3 +301,6 @@ fn values_of<const N: usize>(named: [(&'static str, &Tensor); N]) -> Measurement
     let values = Vec::<f64>::try_from(Tensor::stack(&scalars, 0)).expect("a vector of f64");
     named.into_iter().map(|(name, _)| name).zip(values).collect()
 }
+
+#[cfg(test)]
+mod tests;

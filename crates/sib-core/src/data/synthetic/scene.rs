@@ -8,9 +8,9 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::random::{Use, stream};
 use super::texture::{self, Frame};
 use super::{BBox, CLASSES, Split, SyntheticOptions, shape};
+use crate::random::{Use, stream};
 
 /// An image of the synthetic dataset, made on demand.
 #[derive(Debug, Clone)]

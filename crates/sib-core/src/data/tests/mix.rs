@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::super::mix::{Mix, soft_targets, symmetric_beta};
-use super::super::random::{Use, stream};
+use crate::random::{Use, stream};
 
 /// Image `i` is filled with `i`, and its target is class `i`: what was mixed can be read off.
 fn batch(count: i64) -> (Tensor, Tensor) {

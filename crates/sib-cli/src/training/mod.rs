@@ -1,0 +1,107 @@
+//! Training: a configuration to images and network, and from there to a finished run folder.
+
+pub mod best;
+mod running;
+pub mod tensorboard;
+pub mod test_metrics;
+
+use anyhow::Result;
+use sib_core::data::{self, Loader, LoaderOptions, Split};
+use sib_models::Model;
+use tch::Device;
+
+use crate::config::{Config, evaluation_transform};
+use crate::error::usage;
+use crate::run_dir::RunDir;
+use running::Running;
+
+/// A run that is ready to start: its images and its network.
+#[derive(Debug)]
+pub struct Session<'c> {
+    config: &'c Config,
+    device: Device,
+    train: Loader,
+    test: Loader,
+    model: Model,
+    /// Takes the moving average, where one is kept: the network that is evaluated.
+    averaged: Option<Model>,
+}
+
+impl<'c> Session<'c> {
+    /// Opens the images and makes the network: everything that can fail on bad input.
+    ///
+    /// # Errors
+    /// When a setting does not fit the images, or files cannot be read.
+    pub fn prepare(config: &'c Config, device: Device) -> Result<Self> {
+        let (data, train) = (&config.data, &config.train);
+        let open = |split, limit: Option<usize>| -> Result<_> {
+            let dataset = data::open(data.name, data.root()?, split, &data.options())?;
+            Ok(match limit {
+                Some(n) => dataset.limit(n),
+                None => dataset,
+            })
+        };
+        let options = LoaderOptions {
+            batch_size: train.batch_size,
+            seed: train.seed,
+            workers: data.workers,
+            cache_mib: data.cache_mib,
+            ..LoaderOptions::default()
+        };
+        let best_of = test_metrics::names(train.log_information);
+        if !best_of.contains(&train.best_metric) {
+            return Err(usage(format!(
+                "train.best_metric: got {}, expected one of {}",
+                train.best_metric,
+                best_of.join(", ")
+            )));
+        }
+        let batches_an_update = train.accumulate_batches;
+        let train = Loader::new(
+            open(Split::Train, data.limit_train)?,
+            data.train_transform()?,
+            LoaderOptions {
+                shuffle: true,
+                // A last batch of one image has no batch statistics and no HSIC.
+                drop_last: true,
+                class_balanced: data.class_balanced,
+                ..options.clone()
+            },
+        )?;
+        if (train.batches_per_epoch() as u64) < batches_an_update {
+            return Err(usage(format!(
+                "train.accumulate_batches: got {batches_an_update}, expected at most the {} batches \
+                 of an epoch",
+                train.batches_per_epoch()
+            )));
+        }
+        let test = Loader::new(
+            open(Split::Test, data.limit_test)?,
+            evaluation_transform(&data.preprocessing)?,
+            options,
+        )?;
+        let classes = train.dataset().classes.len() as i64;
+        tch::manual_seed(config.train.seed as i64);
+        let new = || Model::new(config.model.arch, classes, device, &config.model.options);
+        let model = new()?;
+        let averaged = config.train.ema_decay.map(|_| new()).transpose()?;
+        if let Some(path) = &config.model.weights {
+            let report = model.load_weights(path)?;
+            eprintln!("initial weights: {}: {report}", path.display());
+        }
+        Ok(Self { config, device, train, test, model, averaged })
+    }
+
+    /// Trains in the folder `run` to the end of the configuration, or until its time limit.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or a loss is not finite.
+    pub fn train(&self, run: &RunDir) -> Result<()> {
+        Running::start(self, run)?.run()
+    }
+
+    /// Updates an epoch. Batches that do not fill an update are left out.
+    fn steps_per_epoch(&self) -> u64 {
+        self.train.batches_per_epoch() as u64 / self.config.train.accumulate_batches
+    }
+}

@@ -1,0 +1,98 @@
+//! What is measured on the test split during training.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use sib_core::Mode;
+use sib_core::data::Loader;
+use sib_core::information::RegionInformation;
+use sib_core::objective::{SibConfig, cross_entropy};
+use sib_metrics::accuracy::top_k_hits;
+use sib_models::Model;
+use tch::{Device, Kind};
+
+/// Regions of image and R, and the measures between them (METHOD: Fig. 1a).
+const REGIONS: [&str; 2] = ["fg", "bg"];
+const MEASURES: [&str; 3] = ["hsic", "cka", "renyi_bits"];
+
+/// Names of [`accuracy`]'s metrics, in their order.
+const ACCURACY: [&str; 3] = ["top1", "top5", "loss"];
+
+/// Names of all metrics of the test split.
+pub fn names(log_information: bool) -> Vec<String> {
+    let mut names: Vec<String> = ACCURACY.map(str::to_owned).to_vec();
+    if log_information {
+        for measure in MEASURES {
+            for x in REGIONS {
+                names.extend(REGIONS.map(|r| information_name(measure, x, r)));
+            }
+        }
+    }
+    names
+}
+
+fn information_name(measure: &str, x: &str, r: &str) -> String {
+    format!("{measure}_x_{x}_r_{r}")
+}
+
+/// Top-1 and top-5 in per cent and mean cross-entropy of `model` over `test`.
+///
+/// # Errors
+/// When an image cannot be read.
+pub fn accuracy(model: &Model, test: &Loader, device: Device) -> Result<[(String, f64); 3]> {
+    let (mut top1, mut top5, mut loss, mut n) = (0, 0, 0.0, 0);
+    for batch in test.epoch(0, 0) {
+        let batch = batch?.to(device);
+        let logits = tch::no_grad(|| model.backbone().forward(&batch.images, Mode::Eval));
+        let hits = |k: usize| -> Result<usize> {
+            let k = k.min(model.num_classes() as usize);
+            Ok(top_k_hits(&logits, &batch.labels, k)?.into_iter().filter(|&hit| hit).count())
+        };
+        top1 += hits(1)?;
+        top5 += hits(5)?;
+        let mean = cross_entropy(&logits, &batch.labels, 0.0).double_value(&[]);
+        loss += mean * batch.len() as f64;
+        n += batch.len();
+    }
+    let pct = |hits: usize| 100.0 * hits as f64 / n as f64;
+    let values = [pct(top1), pct(top5), loss / n as f64];
+    Ok(std::array::from_fn(|i| (ACCURACY[i].to_owned(), values[i])))
+}
+
+/// Information between the regions of image and R, by all three measures: means over the full
+/// batches of the split (all measures depend on the batch size), in f64: R is of the order of 1e-6.
+///
+/// # Errors
+/// When an image cannot be read or R is not finite.
+pub fn information(
+    model: &Model,
+    test: &Loader,
+    device: Device,
+    sib: &SibConfig,
+) -> Result<Vec<(String, f64)>> {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    let mut batches = 0.0;
+    let size = test.options().batch_size;
+    for batch in test.epoch(0, 0) {
+        let batch = batch?.to(device);
+        if batch.len() < size && batches > 0.0 {
+            break;
+        }
+        let images = batch.images.set_requires_grad(true);
+        let logits = model.backbone().forward(&images, Mode::Eval);
+        let r = sib.vjp.vjp(&images, &logits, false)?;
+        let mask = sib.mask.apply(&r)?.mask;
+        let [images, r, mask] = [images.detach(), r, mask].map(|x| x.to_kind(Kind::Double));
+        let measured = RegionInformation::measure(&images, &r, &mask)?;
+        let pairs = [measured.hsic, measured.cka, measured.renyi_bits];
+        for (measure, pairs) in MEASURES.into_iter().zip(pairs) {
+            for (x, row) in REGIONS.into_iter().zip(pairs) {
+                for (r, value) in REGIONS.into_iter().zip(row) {
+                    *sums.entry(information_name(measure, x, r)).or_default() += value;
+                }
+            }
+        }
+        batches += 1.0;
+    }
+    Ok(sums.into_iter().map(|(name, sum)| (name, sum / batches)).collect())
+}

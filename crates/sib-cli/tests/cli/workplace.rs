@@ -1,0 +1,106 @@
+//! A folder to run the program in, and what is asked of what it printed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// Tiny: ResNet-18 at 32 px, 40 images, 5 steps an epoch.
+pub(crate) const CONFIG: &str = r#"
+[model]
+arch = "resnet18"
+[data]
+name = "synthetic"
+[data.preprocessing]
+resize_px = 32
+crop_px = 32
+[data.synthetic]
+side_px = 32
+train_images = 40
+test_images = 20
+[train]
+epochs = 3
+batch_size = 8
+# So often that there is always one to go on from.
+checkpoint_every_minutes = 0.0001
+[sib]
+"#;
+
+pub(crate) struct Workplace {
+    folder: tempfile::TempDir,
+}
+
+impl Workplace {
+    /// An empty folder but for `tiny.toml`.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tiny.toml"), CONFIG).unwrap();
+        Self { folder }
+    }
+
+    /// As [`Self::new`], with `net.safetensors`, a network that was trained for one epoch.
+    pub(crate) fn with_checkpoint() -> Self {
+        static CHECKPOINT: OnceLock<Vec<u8>> = OnceLock::new();
+        let place = Self::new();
+        let checkpoint = CHECKPOINT.get_or_init(|| {
+            let output = place.train("run", &["train.epochs=1"]);
+            assert_success(&output);
+            let bytes = read(&place.path("run/checkpoints/last.safetensors"));
+            std::fs::remove_dir_all(place.path("run")).unwrap();
+            bytes
+        });
+        std::fs::write(place.path("net.safetensors"), checkpoint).unwrap();
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sib-cli"));
+        // One thread: sums in libtorch depend on how they are split between threads.
+        command.current_dir(self.folder.path()).args(arguments).env("OMP_NUM_THREADS", "1");
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn train(&self, run: &str, settings: &[&str]) -> Output {
+        let mut arguments = vec!["train", "--config", "tiny.toml", "--output", run];
+        settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+        self.run(&arguments)
+    }
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+pub(crate) fn assert_success(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// One line says what is wrong, and the exit status whose fault it is.
+#[track_caller]
+pub(crate) fn assert_refused(output: &Output, code: i32, expected: &str) {
+    let stderr = stderr(output);
+    assert!(stderr.contains(expected), "expected {expected:?} in:\n{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{stderr}");
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+}
+
+#[track_caller]
+pub(crate) fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rows of a CSV file by column.
+#[track_caller]
+pub(crate) fn read_csv(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
+    let mut reader =
+        csv::Reader::from_path(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    reader.deserialize().map(|row| row.unwrap()).collect()
+}
