@@ -17,6 +17,32 @@ pub trait Explainer: Debug + Send {
     /// [`Error::Shape`] for inputs of other shapes, [`Error::Invalid`] for a target that is no
     /// class of the network, [`Error::NonFinite`] where the network or its gradient overflows.
     fn explain(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor>;
+
+    /// The heatmaps with what the method says of their error.
+    ///
+    /// # Errors
+    /// As [`Self::explain`].
+    fn explain_with_error(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+    ) -> Result<Explanation> {
+        Ok(Explanation {
+            heatmaps: self.explain(model, images, targets)?,
+            completeness_error: None,
+        })
+    }
+}
+
+/// Heatmaps and what is known of their error.
+#[derive(Debug)]
+pub struct Explanation {
+    /// `[B,H,W]`, as [`Explainer::explain`] gives them.
+    pub heatmaps: Tensor,
+    /// `[B]`: how far the attribution's sum is from what it should be, as a fraction of that; of
+    /// methods that approximate a complete attribution.
+    pub completeness_error: Option<Tensor>,
 }
 
 /// How an attribution to every input channel becomes a heatmap.
@@ -55,6 +81,22 @@ pub trait InputAttribution: Debug + Send {
     /// As [`Explainer::explain`].
     fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor>;
 
+    /// [`Explanation::completeness_error`] of a signed `attribution` `[B,3,H,W]`; none where the
+    /// method promises no sum.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`].
+    fn completeness_error(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+        attribution: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        let _ = (model, images, targets, attribution);
+        Ok(None)
+    }
+
     /// Signed attribution `[B,3,H,W]` of any number of images.
     ///
     /// # Errors
@@ -78,6 +120,16 @@ impl InputAttribution for Box<dyn InputAttribution> {
     fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
         self.as_ref().attribute(model, images, targets)
     }
+
+    fn completeness_error(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+        attribution: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        self.as_ref().completeness_error(model, images, targets, attribution)
+    }
 }
 
 impl<A: InputAttribution> Explainer for A {
@@ -85,6 +137,17 @@ impl<A: InputAttribution> Explainer for A {
         in_chunks(self.batch_size(), images, targets, |images, targets| {
             Ok(self.reduction().apply(&self.attribute(model, images, targets)?))
         })
+    }
+
+    fn explain_with_error(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+    ) -> Result<Explanation> {
+        let signed = self.signed(model, images, targets)?;
+        let completeness_error = self.completeness_error(model, images, targets, &signed)?;
+        Ok(Explanation { heatmaps: self.reduction().apply(&signed), completeness_error })
     }
 }
 

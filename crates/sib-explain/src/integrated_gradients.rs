@@ -55,14 +55,23 @@ impl IntegratedGradients {
         targets: &Tensor,
     ) -> Result<CompleteAttribution> {
         let attribution = self.signed(model, images, targets)?;
+        let logit_difference = self.logit_difference(model, images, targets)?;
+        let completeness_error = total(&attribution) - &logit_difference;
+        Ok(CompleteAttribution { attribution, logit_difference, completeness_error })
+    }
+
+    /// `z_c(x) − z_c(x')` `[B]`.
+    fn logit_difference(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+    ) -> Result<Tensor> {
         let baselines = self.baseline_of(images)?.expand_as(images);
         let logits = |x: &Tensor| {
             target_scores(model, x, Some(targets), self.batch_size).map(|scores| scores.logits)
         };
-        let logit_difference = logits(images)? - logits(&baselines)?;
-        let total = attribution.sum_dim_intlist([1, 2, 3].as_slice(), false, None::<Kind>);
-        let completeness_error = total - &logit_difference;
-        Ok(CompleteAttribution { attribution, logit_difference, completeness_error })
+        Ok(logits(images)? - logits(&baselines)?)
     }
 
     /// The baseline in a shape that broadcasts with `images` `[B,C,H,W]`.
@@ -90,6 +99,11 @@ impl IntegratedGradients {
     }
 }
 
+/// Sum `[B]` of an attribution `[B,3,H,W]`.
+fn total(attribution: &Tensor) -> Tensor {
+    attribution.sum_dim_intlist([1, 2, 3].as_slice(), false, None::<Kind>)
+}
+
 impl InputAttribution for IntegratedGradients {
     fn batch_size(&self) -> i64 {
         self.batch_size
@@ -97,6 +111,17 @@ impl InputAttribution for IntegratedGradients {
 
     fn reduction(&self) -> ChannelReduction {
         ChannelReduction::SumAbs
+    }
+
+    fn completeness_error(
+        &self,
+        model: &dyn Backbone,
+        images: &Tensor,
+        targets: &Tensor,
+        attribution: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        let expected = self.logit_difference(model, images, targets)?;
+        Ok(Some((total(attribution) - &expected).abs() / expected.abs()))
     }
 
     fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {

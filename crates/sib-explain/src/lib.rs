@@ -26,7 +26,7 @@ mod smooth_grad;
 mod target;
 
 pub use cam::{Cam, CamContext, ChannelWeights};
-pub use explainer::{ChannelReduction, Explainer, InputAttribution};
+pub use explainer::{ChannelReduction, Explainer, Explanation, InputAttribution};
 pub use grad_cam::GradCam;
 pub use grad_cam_plus_plus::GradCamPlusPlus;
 pub use guided_backprop::{GuidedBackprop, guided_backprop_signed};

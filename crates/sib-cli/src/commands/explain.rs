@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sib_core::data::transform::{LoadedImage, load_image};
 use sib_explain::render::{Colormap, Heatmap, Shading, Style, overlay};
-use sib_explain::{Explainer, Method, MethodOptions, TargetScores, target_scores};
+use sib_explain::{Explainer, Explanation, Method, MethodOptions, TargetScores, target_scores};
 use tch::Tensor;
 
 use crate::checkpoint::Checkpoint;
@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         if !subjects.is_empty() {
             session.explain(&subjects, &mut manifest, &mut sheets)?;
         }
-        paths.iter().for_each(|_| progress.step(String::new));
+        progress.advance(paths.len() as u64, String::new);
     }
     sheets.finish()?;
     manifest.csv.flush()?;
@@ -107,8 +107,17 @@ struct Subject<'a> {
 /// One network's heatmaps of a chunk of images, with what it says of them.
 struct Explained {
     scores: TargetScores,
-    /// `[B,H,W]` and seconds an image, for each method.
-    heatmaps: Vec<(Tensor, f64)>,
+    /// For each method.
+    heatmaps: Vec<Heatmaps>,
+}
+
+/// One method's heatmaps of a chunk of images.
+struct Heatmaps {
+    /// `[B,H,W]`.
+    maps: Tensor,
+    /// `[B]`, of methods that have one.
+    completeness_error: Option<Tensor>,
+    seconds_an_image: f64,
 }
 
 /// All that is fixed before the first image.
@@ -173,11 +182,14 @@ impl<'a> Session<'a> {
         let scores = target_scores(net, images, targets, CHUNK as i64)?;
         let explain = |(method, explainer): &(Method, Box<dyn Explainer>)| {
             let started = Instant::now();
-            let heatmaps = explainer
-                .explain(net, images, &scores.targets)
-                .with_context(|| method.to_string())?
-                .to_device(tch::Device::Cpu);
-            Ok((heatmaps, started.elapsed().as_secs_f64() / images.size()[0] as f64))
+            let Explanation { heatmaps, completeness_error } = explainer
+                .explain_with_error(net, images, &scores.targets)
+                .with_context(|| method.to_string())?;
+            Ok(Heatmaps {
+                maps: heatmaps.to_device(tch::Device::Cpu),
+                completeness_error,
+                seconds_an_image: started.elapsed().as_secs_f64() / images.size()[0] as f64,
+            })
         };
         let heatmaps = self.methods.iter().map(explain).collect::<Result<_>>()?;
         Ok(Explained { scores, heatmaps })
@@ -224,8 +236,8 @@ impl<'a> Session<'a> {
         manifest: &mut Manifest,
     ) -> Result<Vec<Heatmap>> {
         let mut maps = Vec::new();
-        for ((method, _), (heatmaps, seconds)) in self.methods.iter().zip(&explained.heatmaps) {
-            let raw = heatmaps.get(index as i64).to_kind(tch::Kind::Float).contiguous();
+        for ((method, _), heatmaps) in self.methods.iter().zip(&explained.heatmaps) {
+            let raw = heatmaps.maps.get(index as i64).to_kind(tch::Kind::Float).contiguous();
             let heatmap = Heatmap::new(&raw)
                 .with_context(|| format!("{}: {method}", subject.path.display()))?;
             let file = |ending: &str| {
@@ -237,7 +249,7 @@ impl<'a> Session<'a> {
             if heatmap.is_flat() {
                 eprintln!("{}: the {method}{suffix} map is flat", subject.path.display());
             }
-            manifest.push(subject, *method, suffix, index, explained, &heatmap, *seconds, self)?;
+            manifest.push(subject, *method, suffix, index, explained, heatmaps, &heatmap, self)?;
             maps.push(heatmap);
         }
         Ok(maps)
@@ -305,6 +317,7 @@ impl Manifest {
             "min",
             "max",
             "flat",
+            "completeness_error",
             "seconds",
         ])?;
         Ok(Self { csv })
@@ -318,8 +331,8 @@ impl Manifest {
         suffix: &str,
         index: usize,
         explained: &Explained,
+        heatmaps: &Heatmaps,
         heatmap: &Heatmap,
-        seconds: f64,
         session: &Session<'_>,
     ) -> Result<()> {
         let class = explained.scores.targets.int64_value(&[index as i64]);
@@ -334,7 +347,8 @@ impl Manifest {
             min,
             max,
             heatmap.is_flat(),
-            (seconds * 1e4).round() / 1e4,
+            heatmaps.completeness_error.as_ref().map(|e| e.double_value(&[index as i64]) as f32),
+            (heatmaps.seconds_an_image * 1e4).round() / 1e4,
         ))?;
         Ok(())
     }

@@ -173,8 +173,8 @@ impl<'s> Running<'s> {
         let images_an_update = config.batch_size as u64 * config.accumulate_batches;
         let images_per_s = self.progress.rate() * images_an_update as f64;
         self.progress.step(|| {
-            let terms: Vec<_> =
-                measured.iter().take(5).map(|(name, v)| format!("{name} {}", short(*v))).collect();
+            let shown = measured.iter().filter(|(name, _)| SHOWN.contains(name));
+            let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
             format!("{images_per_s:.0} images/s  epoch {}  {}", epoch + 1, terms.join("  "))
         });
     }
@@ -316,6 +316,9 @@ const STATE_KEY: &str = "state";
 fn state_file_of(last: &Path) -> Option<String> {
     sib_core::checkpoint::read_meta(last).ok()?.extra.remove(STATE_KEY)
 }
+
+/// What the progress line shows of an update.
+const SHOWN: [&str; 5] = ["loss", "top1", "cross_entropy", "foreground", "background"];
 
 /// Four significant digits, at any magnitude.
 fn short(value: f64) -> String {

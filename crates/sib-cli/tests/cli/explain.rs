@@ -45,6 +45,8 @@ fn all_methods_write_maps_overlays_sheets_and_a_manifest() {
         let noted = |column: &str| row[column].parse::<f64>().unwrap();
         assert!((noted("min") - range.0).abs() <= 1e-6 * range.1.abs(), "{row:?}");
         assert!((0.0..=1.0).contains(&noted("probability")));
+        let is_complete = row["method"] == "integrated-gradients";
+        assert_eq!(row["completeness_error"].parse::<f32>().is_ok(), is_complete, "{row:?}");
         // Overlays have the size of the original.
         let original = image::image_dimensions(place.path(&row["image"])).unwrap();
         assert_eq!(image::image_dimensions(file("png")).unwrap(), original);
