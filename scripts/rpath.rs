@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Some(libtorch) = std::env::var_os("LIBTORCH") else { return };
     let lib = Path::new(&libtorch).join("lib");

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{data, doctor, evaluate, explain, import, predict, table, train};
+use crate::commands::{bench, data, doctor, evaluate, explain, import, predict, table, train};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -30,6 +30,8 @@ enum Command {
     Import(import::Arguments),
     /// Describe datasets, check that one is whole, export its images
     Data(data::Arguments),
+    /// Time the expensive parts against each other
+    Bench(bench::Arguments),
     /// Print versions, devices and where libtorch was found
     Doctor(doctor::Arguments),
 }
@@ -45,6 +47,7 @@ impl Cli {
             Command::Table(arguments) => table::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
             Command::Data(arguments) => data::run(&arguments),
+            Command::Bench(arguments) => bench::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }
     }

@@ -1,5 +1,6 @@
 //! The command line of S-IB as a library; `main.rs` only calls [`run`].
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod commands;

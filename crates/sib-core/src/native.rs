@@ -1,10 +1,94 @@
 //! What tch cannot do from safe Rust. This is the only module with unsafe code.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
+use std::ptr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
+use tch::Tensor;
+
+/// An `at::Tensor` on the other side of the border.
+type CTensor = c_void;
+
+unsafe extern "C" {
+    fn sib_batch_norm(
+        out: *mut *mut CTensor,
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        running_mean: *const CTensor,
+        running_var: *const CTensor,
+        momentum: f64,
+        eps: f64,
+    ) -> *mut c_char;
+    fn sib_conv2d(
+        out: *mut *mut CTensor,
+        x: *const CTensor,
+        weight: *const CTensor,
+        stride: i64,
+        padding: i64,
+    ) -> *mut c_char;
+    fn sib_free_message(message: *mut c_char);
+}
+
+/// Batch normalisation of `x` `[B,C,H,W]` in train mode; updates the running statistics `[C]`.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn batch_norm(
+    x: &Tensor,
+    [weight, bias, running_mean, running_var]: [&Tensor; 4],
+    momentum: f64,
+    eps: f64,
+) -> Result<Tensor, String> {
+    // SAFETY: the pointers are of live tensors, which the function reads or, the running
+    // statistics, writes as libtorch itself does. No exception leaves it.
+    returned(|out| unsafe {
+        sib_batch_norm(
+            out,
+            x.as_ptr().cast(),
+            weight.as_ptr().cast(),
+            bias.as_ptr().cast(),
+            running_mean.as_ptr().cast(),
+            running_var.as_ptr().cast(),
+            momentum,
+            eps,
+        )
+    })
+}
+
+/// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]`.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: i64,
+    padding: i64,
+) -> Result<Tensor, String> {
+    // SAFETY: the pointers are of live tensors, which the function only reads. No exception leaves
+    // it.
+    returned(|out| unsafe {
+        sib_conv2d(out, x.as_ptr().cast(), weight.as_ptr().cast(), stride, padding)
+    })
+}
+
+/// The tensor that `call` leaves in its argument, or the message that it returns.
+fn returned(call: impl FnOnce(*mut *mut CTensor) -> *mut c_char) -> Result<Tensor, String> {
+    let mut out = ptr::null_mut();
+    let message = call(&mut out);
+    if message.is_null() {
+        // SAFETY: without a message, `out` is a new tensor that nobody else owns.
+        return Ok(unsafe { Tensor::from_ptr(out.cast()) });
+    }
+    // SAFETY: a message is a C string of the other side, which frees it.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    unsafe { sib_free_message(message) };
+    Err(text)
+}
 
 /// Where the program was linked to look for libtorch; the dynamic linker finds the same folder.
 pub(crate) fn libtorch_folder() -> Option<PathBuf> {

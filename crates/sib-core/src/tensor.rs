@@ -1,6 +1,8 @@
 //! The few tensor idioms that the maths repeats.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+use crate::native;
 
 /// `[B, ...]` as rows `[B, D]`.
 pub fn rows(x: &Tensor) -> Tensor {
@@ -17,4 +19,48 @@ pub fn l2_normalise_rows(x: &Tensor) -> Tensor {
 /// The value of a scalar tensor.
 pub fn scalar(x: &Tensor) -> f64 {
     x.double_value(&[])
+}
+/// Batch normalisation of `x` `[B,C,H,W]` by its own statistics (Ioffe & Szegedy 2015,
+/// arXiv:1502.03167) with `weight`, `bias` `[C]`; `running_mean`, `running_var` `[C]` move by
+/// `momentum` towards the batch's mean and unbiased variance.
+///
+/// On the CPU its second derivative is one reduction and one elementwise pass; third derivatives
+/// are an error there. Elsewhere it is libtorch's.
+///
+/// # Panics
+/// As tch's operations do, when shapes or kinds do not fit.
+pub fn batch_norm_train(
+    x: &Tensor,
+    [weight, bias, running_mean, running_var]: [&Tensor; 4],
+    momentum: f64,
+    eps: f64,
+) -> Tensor {
+    if has_kernels(x) {
+        let variables = [weight, bias, running_mean, running_var];
+        return native::batch_norm(x, variables, momentum, eps)
+            .unwrap_or_else(|message| panic!("batch_norm_train: {message}"));
+    }
+    let (weight, bias) = (Some(weight), Some(bias));
+    let statistics = (Some(running_mean), Some(running_var));
+    x.batch_norm(weight, bias, statistics.0, statistics.1, true, momentum, eps, true)
+}
+
+/// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]`, without bias.
+///
+/// On the CPU the weights' share of the second derivative is taken by the ordinary weight-gradient
+/// primitive, and third derivatives are an error. Elsewhere it is libtorch's.
+///
+/// # Panics
+/// As tch's operations do, when shapes or kinds do not fit.
+pub fn conv2d(x: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
+    if has_kernels(x) {
+        return native::conv2d(x, weight, stride, padding)
+            .unwrap_or_else(|message| panic!("conv2d: {message}"));
+    }
+    x.conv2d(weight, None::<&Tensor>, stride, padding, 1, 1)
+}
+
+/// Whether the project's own derivatives are to be used for `x`.
+fn has_kernels(x: &Tensor) -> bool {
+    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::Double)
 }

@@ -1,7 +1,7 @@
 //! The layers that the networks share, with PyTorch's parameter names, layouts and default
 //! initialisation. All of them can be differentiated twice.
 
-use sib_core::Mode;
+use sib_core::{Mode, tensor};
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -74,7 +74,10 @@ impl Conv2d {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, self.bias.as_ref(), self.stride, self.padding, 1, 1)
+        match &self.bias {
+            None => tensor::conv2d(x, &self.weight, self.stride, self.padding),
+            bias => x.conv2d(&self.weight, bias.as_ref(), self.stride, self.padding, 1, 1),
+        }
     }
 
     pub(crate) fn out_channels(&self) -> i64 {
@@ -132,21 +135,17 @@ impl BatchNorm2d {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let train = mode == Mode::Train;
-        if train {
+        let Self { weight, bias, running_mean, running_var, .. } = self;
+        if mode == Mode::Train {
             // The count only matters to other software: the momentum here is fixed.
             let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
+            let variables = [weight, bias, running_mean, running_var];
+            return tensor::batch_norm_train(x, variables, Self::MOMENTUM, Self::EPS);
         }
-        x.batch_norm(
-            Some(&self.weight),
-            Some(&self.bias),
-            Some(&self.running_mean),
-            Some(&self.running_var),
-            train,
-            Self::MOMENTUM,
-            Self::EPS,
-            true,
-        )
+        let (weight, bias) = (Some(weight), Some(bias));
+        let statistics = (Some(running_mean), Some(running_var));
+        let (momentum, eps) = (Self::MOMENTUM, Self::EPS);
+        x.batch_norm(weight, bias, statistics.0, statistics.1, false, momentum, eps, true)
     }
 
     /// Scale and shift of each channel in eval mode, f64 `[C]`.

@@ -1,0 +1,64 @@
+//! One update of a network: plain, and with S-IB.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use sib_core::objective::SibConfig;
+use sib_core::train::{TrainConfig, Trainer};
+use sib_models::Model;
+
+use super::Workload;
+use super::inputs::{InputArguments, Inputs};
+
+/// Names of the variants.
+const VARIANTS: [&str; 2] = ["plain", "s-ib"];
+
+/// Updates on one batch, over and over, by AdamW at the paper's settings.
+#[derive(Debug)]
+pub struct Steps<'m> {
+    trainers: BTreeMap<&'static str, Trainer<'m>>,
+    inputs: Inputs,
+}
+
+impl<'m> Steps<'m> {
+    /// Networks for [`Self::new`], one a variant: `only` one of them, or both.
+    ///
+    /// # Errors
+    /// When the weights cannot be read.
+    pub fn models(
+        arguments: &InputArguments,
+        only: Option<&str>,
+    ) -> Result<Vec<(&'static str, Model)>> {
+        VARIANTS
+            .into_iter()
+            .filter(|variant| only.is_none_or(|only| only == *variant))
+            .map(|variant| Ok((variant, arguments.model()?)))
+            .collect()
+    }
+
+    /// Trainers of `models`.
+    pub fn new(models: &'m [(&'static str, Model)], inputs: Inputs) -> Self {
+        let trainer = |(variant, model): &'m (&'static str, Model)| {
+            let sib = (*variant == "s-ib").then(SibConfig::default);
+            let config = TrainConfig::default();
+            let trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, u64::MAX);
+            (*variant, trainer)
+        };
+        Self { trainers: models.iter().map(trainer).collect(), inputs }
+    }
+}
+
+impl Workload for Steps<'_> {
+    fn variants(&self) -> Vec<String> {
+        let known = VARIANTS.into_iter().filter(|variant| self.trainers.contains_key(variant));
+        known.map(str::to_owned).collect()
+    }
+
+    fn run(&mut self, variant: &str) -> Result<f64> {
+        let trainer = self.trainers.get_mut(variant).expect("one of the variants");
+        let Inputs { images, labels, .. } = &self.inputs;
+        trainer.backward(images, labels)?;
+        let measured = trainer.update()?;
+        Ok(measured.iter().find(|(name, _)| *name == "loss").map_or(f64::NAN, |(_, loss)| *loss))
+    }
+}

@@ -1,0 +1,141 @@
+//! `sib-cli bench`: how long the expensive parts take, as ratios.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use sib_core::checkpoint::write_tensors;
+use sib_core::data::{self, DataOptions, DatasetName, Loader, LoaderOptions, Split};
+use sib_explain::{Method, MethodOptions};
+use sib_metrics::faithfulness::Protocol;
+
+use crate::bench::explain::Explanations;
+use crate::bench::faithfulness::Curves;
+use crate::bench::inputs::InputArguments;
+use crate::bench::loader::Epochs;
+use crate::bench::step::Steps;
+use crate::bench::{Workload, alone, in_lockstep};
+use crate::config::DataConfig;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// An update, plain and with S-IB
+    Step {
+        #[command(flatten)]
+        inputs: InputArguments,
+        /// Only plain or only s-ib: for its memory
+        #[arg(long, value_parser = ["plain", "s-ib"])]
+        only: Option<String>,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Heatmaps of a batch for the classes of its labels
+    Explain {
+        #[command(flatten)]
+        inputs: InputArguments,
+        /// Method by name
+        #[arg(long, default_value = "score-cam")]
+        method: Method,
+        /// Change an option of the method; repeatable
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        assignments: Vec<String>,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Insertion and deletion curves of a batch
+    Faithfulness {
+        #[command(flatten)]
+        inputs: InputArguments,
+        /// Pixels from one point of a curve to the next
+        #[arg(long, default_value_t = Protocol::default().step_px)]
+        step_px: usize,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// An epoch of a dataset's training images: decoded, resized, cropped, batched
+    Loader {
+        /// Dataset
+        #[arg(long, value_name = "NAME")]
+        data: DatasetName,
+        /// Folder of the unpacked archive
+        #[arg(long, value_name = "DIR", default_value = "")]
+        root: PathBuf,
+        /// Images a batch
+        #[arg(long, default_value_t = 64)]
+        batch_size: usize,
+        /// Random resized crop and flip in place of resize and centre crop
+        #[arg(long)]
+        augment: bool,
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// How often each variant runs, after one run that does not count
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: u16,
+    /// Run what standard input names, line by line, and answer with seconds and a value
+    #[arg(long)]
+    lockstep: bool,
+    /// Write what the last run came to
+    #[arg(long, value_name = "FILE.safetensors")]
+    output: Option<PathBuf>,
+}
+
+impl Run {
+    fn time(&self, work: &mut dyn Workload) -> Result<()> {
+        if self.lockstep {
+            in_lockstep(work)?;
+        } else {
+            alone(work, self.repeat.into())?;
+        }
+        if let Some(path) = &self.output {
+            write_tensors(path, &work.outputs(), &[].into())?;
+        }
+        Ok(())
+    }
+}
+
+/// Times one of the workloads.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    match &arguments.what {
+        What::Step { inputs, only, run } => {
+            let models = Steps::models(inputs, only.as_deref())?;
+            run.time(&mut Steps::new(&models, inputs.read()?))
+        }
+        What::Explain { inputs, method, assignments, run } => {
+            let mut options = MethodOptions::default();
+            for assignment in assignments {
+                options.set(assignment)?;
+            }
+            let network = inputs.model()?.inference_form();
+            run.time(&mut Explanations::new(network, *method, &options, inputs.read()?)?)
+        }
+        What::Faithfulness { inputs, step_px, run } => {
+            let protocol = Protocol { step_px: *step_px, ..Protocol::default() };
+            let network = inputs.model()?.inference_form();
+            run.time(&mut Curves::new(network, protocol, inputs.read()?))
+        }
+        What::Loader { data, root, batch_size, augment, run } => {
+            let options = DataOptions { allow_missing: true, ..DataOptions::default() };
+            let dataset = data::open(*data, root, Split::Train, &options)?;
+            let config = DataConfig { augment: *augment, ..DataConfig::default() };
+            let options = LoaderOptions {
+                batch_size: *batch_size,
+                shuffle: true,
+                ..LoaderOptions::default()
+            };
+            let loader = Loader::new(dataset, config.train_transform()?, options)?;
+            run.time(&mut Epochs::new(loader))
+        }
+    }
+}

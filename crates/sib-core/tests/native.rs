@@ -1,0 +1,143 @@
+//! The project's own derivatives against libtorch's composites.
+
+use sib_core::tensor::{batch_norm_train, conv2d};
+use sib_core::testing::{formula_tensor, relative_difference};
+use tch::{Kind, Tensor};
+
+/// Contiguous, or with channels last in memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Layout {
+    Planes,
+    ChannelsLast,
+}
+
+fn laid_out(x: &Tensor, layout: Layout) -> Tensor {
+    match layout {
+        Layout::Planes => x.contiguous(),
+        Layout::ChannelsLast => x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
+    }
+}
+
+/// A leaf of this shape by formula.
+fn leaf(name: &str, shape: &[i64], kind: Kind, layout: Layout) -> Tensor {
+    let x = formula_tensor(name, shape).to_kind(kind);
+    let x = if shape.len() == 4 { laid_out(&x, layout) } else { x };
+    x.detach().set_requires_grad(true)
+}
+
+/// The output, all first derivatives of a functional of it, and all derivatives of a functional of
+/// these: of `inputs` and of the incoming gradient.
+fn derivatives(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
+    let y = f(inputs);
+    let layout = if y.permute([0, 2, 3, 1]).is_contiguous() && y.size()[1] > 1 {
+        Layout::ChannelsLast
+    } else {
+        Layout::Planes
+    };
+    let g = leaf("g", &y.size(), y.kind(), layout);
+    let all: Vec<&Tensor> = inputs.iter().chain([&g]).collect();
+    let first = Tensor::run_backward(
+        &[(&y * &g).sum(y.kind())],
+        &inputs.iter().collect::<Vec<_>>(),
+        true,
+        true,
+    );
+    let functional = first
+        .iter()
+        .enumerate()
+        .map(|(i, d)| {
+            let cotangent = formula_tensor(&format!("cotangent {i}"), &d.size()).to_kind(d.kind());
+            (d * cotangent).sum(d.kind())
+        })
+        .reduce(|a, b| a + b)
+        .unwrap();
+    let second = Tensor::run_backward(&[functional], &all, false, false);
+    let first = first.iter().map(Tensor::detach);
+    [y.detach()].into_iter().chain(first).chain(second).collect()
+}
+
+/// Compares all derivatives; one that is not there depends on nothing.
+#[track_caller]
+fn assert_same(ours: &[Tensor], theirs: &[Tensor], tolerance: f64, case: &str) {
+    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        assert_eq!(a.defined(), b.defined(), "{case}, derivative {i}");
+        if a.defined() {
+            let difference = relative_difference(a, b);
+            assert!(difference < tolerance, "{case}, derivative {i}: {difference:e}");
+        }
+    }
+}
+
+/// Sizes that fill no vector register, and one of a single pixel.
+const SIZES: [[i64; 4]; 4] = [[4, 6, 5, 7], [3, 17, 9, 2], [2, 3, 31, 33], [5, 8, 1, 1]];
+
+#[test]
+fn batch_normalisation_has_the_composite_s_derivatives() {
+    for kind in [Kind::Double, Kind::Float] {
+        let tolerance = if kind == Kind::Double { 1e-11 } else { 1e-4 };
+        for size in SIZES {
+            for layout in [Layout::Planes, Layout::ChannelsLast] {
+                let channels = [size[1]];
+                let inputs = [
+                    leaf("x", &size, kind, layout),
+                    leaf("weight", &channels, kind, layout),
+                    leaf("bias", &channels, kind, layout),
+                ];
+                let statistics = || {
+                    [
+                        Tensor::zeros(channels, (kind, tch::Device::Cpu)),
+                        Tensor::ones(channels, (kind, tch::Device::Cpu)),
+                    ]
+                };
+                let (ours, theirs) = (statistics(), statistics());
+                let fused = derivatives(&inputs, |i| {
+                    batch_norm_train(&i[0], [&i[1], &i[2], &ours[0], &ours[1]], 0.1, 1e-5)
+                });
+                let composite = derivatives(&inputs, |i| {
+                    let (weight, bias) = (Some(&i[1]), Some(&i[2]));
+                    let (mean, var) = (Some(&theirs[0]), Some(&theirs[1]));
+                    i[0].batch_norm(weight, bias, mean, var, true, 0.1, 1e-5, true)
+                });
+                assert_same(
+                    &fused,
+                    &composite,
+                    tolerance,
+                    &format!("{kind:?} {size:?} {layout:?}"),
+                );
+                assert_eq!(ours, theirs, "running statistics");
+            }
+        }
+    }
+}
+
+#[test]
+fn convolution_has_libtorchs_derivatives() {
+    for kind in [Kind::Double, Kind::Float] {
+        let tolerance = if kind == Kind::Double { 1e-12 } else { 1e-4 };
+        for (side, stride) in [(1, 1), (3, 1), (3, 2), (7, 2)] {
+            for layout in [Layout::Planes, Layout::ChannelsLast] {
+                let inputs = [
+                    leaf("x", &[3, 5, 9, 11], kind, layout),
+                    leaf("w", &[4, 5, side, side], kind, layout),
+                ];
+                let ours = derivatives(&inputs, |i| conv2d(&i[0], &i[1], stride, side / 2));
+                let theirs = derivatives(&inputs, |i| {
+                    i[0].conv2d(&i[1], None::<&Tensor>, stride, side / 2, 1, 1)
+                });
+                let case = format!("{kind:?} {side} {stride} {layout:?}");
+                assert_same(&ours, &theirs, tolerance, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_third_derivative_is_an_error_and_not_zero() {
+    let x = leaf("x", &[2, 3, 4, 4], Kind::Double, Layout::Planes);
+    let w = leaf("w", &[3, 3, 3, 3], Kind::Double, Layout::Planes);
+    let y = conv2d(&x, &w, 1, 1);
+    let first = Tensor::run_backward(&[(&y * &y).sum(Kind::Double)], &[&x], true, true);
+    let functional = (&first[0] * &first[0]).sum(Kind::Double);
+    let error = Tensor::f_run_backward(&[functional], &[&w], true, true).unwrap_err();
+    assert!(error.to_string().contains("third derivatives of convolution"), "{error}");
+}
