@@ -6,10 +6,10 @@ use anyhow::Result;
 use sib_core::checkpoint::CheckpointMeta;
 use sib_core::data::Transform;
 use sib_core::{Backbone, Mode};
-use sib_models::Model;
+use sib_models::{Model, Precision};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{Config, evaluation_transform};
+use crate::config::Config;
 
 /// A network, its classes and its preprocessing.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Checkpoint {
     pub model: Model,
     /// Its inference form: what images go through.
     pub backbone: Box<dyn Backbone>,
+    /// The same in another precision, for work that takes no gradient.
+    forward_only: Option<Box<dyn Backbone>>,
     /// What the file says about itself.
     pub meta: CheckpointMeta,
     /// Image to input.
@@ -27,18 +29,25 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the file at `path` onto the device named `device`.
+    /// Reads the file at `path` onto the device named `device`. Work without gradients is done in
+    /// `precision`.
     ///
     /// # Errors
     /// When the device cannot be had, or the file is no checkpoint.
-    pub fn open(path: &Path, device: &str) -> Result<Self> {
+    pub fn open(path: &Path, device: &str, precision: Precision) -> Result<Self> {
         let device = sib_core::device::parse(device)?;
         let (model, meta) = Model::from_checkpoint(path, device)?;
-        let transform = evaluation_transform(&meta.preprocessing)?;
+        let transform = Transform::matching(&meta.preprocessing)?;
         let crop_px = meta.preprocessing.crop_px;
         model.arch().check_image_size(crop_px, crop_px)?;
-        let backbone = model.inference_form();
-        Ok(Self { model, backbone, meta, transform, device })
+        let backbone = model.inference_form(Precision::F32);
+        let forward_only = (precision != Precision::F32).then(|| model.inference_form(precision));
+        Ok(Self { model, backbone, forward_only, meta, transform, device })
+    }
+
+    /// The network for work that takes no gradient.
+    pub fn forward_only(&self) -> &dyn Backbone {
+        self.forward_only.as_ref().unwrap_or(&self.backbone).as_ref()
     }
 
     /// Name of a class; its number where the checkpoint names none.
@@ -64,7 +73,7 @@ impl Checkpoint {
     /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`, on the CPU.
     pub fn logits(&self, images: &Tensor) -> Tensor {
         let images = images.to_device(self.device);
-        tch::no_grad(|| self.backbone.forward(&images, Mode::Eval))
+        tch::no_grad(|| self.forward_only().forward(&images, Mode::Eval))
             .to_kind(Kind::Float)
             .to_device(Device::Cpu)
     }

@@ -163,35 +163,16 @@ impl DataConfig {
     /// # Errors
     /// When `preprocessing` is out of range.
     pub fn train_transform(&self) -> Result<Transform> {
-        let mut transform = if self.augment {
-            let Preprocessing { crop_px, mean, std, .. } = &self.preprocessing;
-            Transform::augmented(pixels("data.preprocessing.crop_px", *crop_px)?, *mean, *std)?
-        } else {
-            evaluation_transform(&self.preprocessing)?
-        };
+        let mut transform = Transform::matching(&self.preprocessing)?;
+        if self.augment {
+            let Preprocessing { crop_px, mean, std, .. } = self.preprocessing;
+            transform = Transform::augmented(crop_px as u32, mean, std)?;
+        }
         if self.trivial_augment {
             transform.operations.push(Operation::TrivialAugment {});
         }
         Ok(transform)
     }
-}
-
-/// The transform of test images and of `explain` and `predict`.
-///
-/// # Errors
-/// When a size or standard deviation is out of range.
-pub fn evaluation_transform(preprocessing: &Preprocessing) -> sib_core::Result<Transform> {
-    let Preprocessing { resize_px, crop_px, mean, std } = preprocessing;
-    Transform::evaluation(
-        pixels("data.preprocessing.resize_px", *resize_px)?,
-        pixels("data.preprocessing.crop_px", *crop_px)?,
-        *mean,
-        *std,
-    )
-}
-
-fn pixels(key: &str, value: i64) -> sib_core::Result<u32> {
-    u32::try_from(value).map_err(|_| sib_core::Error::invalid(key, value, "a number of pixels"))
 }
 
 impl Config {
@@ -232,7 +213,7 @@ impl Config {
         self.data.root()?;
         self.data.train_transform()?;
         self.data.mix.map_or(Ok(()), |mix| mix.validate("data.mix"))?;
-        evaluation_transform(&self.data.preprocessing)?;
+        Transform::matching(&self.data.preprocessing)?;
         let crop_px = self.data.preprocessing.crop_px;
         self.model.arch.check_image_size(crop_px, crop_px)?;
         if let Some(sib) = self.sib.as_ref().filter(|sib| sib.enabled) {
@@ -414,5 +395,25 @@ mod tests {
         assert!(load(&[("a.toml", "[train]\nbatch_size = 1\n")], &[]).is_ok());
         let error = load(&[("a.toml", "[train]\nbatch_size = 1\n[sib]\n")], &[]).unwrap_err();
         assert!(error.to_string().starts_with("train.batch_size: got 1, expected at least 2"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_file_is_read_or_refused(
+            changes in proptest::collection::vec((0..500_usize, proptest::prelude::any::<u8>()), 0..6),
+            end in 0..500_usize,
+        ) {
+            let config = Config { sib: Some(SibConfig::default()), ..Config::default() };
+            let mut bytes = config.to_toml().unwrap().into_bytes();
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            if end > 250 {
+                bytes.truncate(end);
+            }
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let _ = Config::load(file.path(), &[]);
+        }
     }
 }

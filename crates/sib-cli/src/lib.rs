@@ -23,6 +23,7 @@ use clap::Parser;
 ///
 /// Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 pub fn run() -> ExitCode {
+    sib_core::device::keep_freed_memory();
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => ExitCode::from(error::report(&error)),

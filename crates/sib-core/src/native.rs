@@ -31,6 +31,13 @@ unsafe extern "C" {
         padding: i64,
     ) -> *mut c_char;
     fn sib_free_message(message: *mut c_char);
+    fn sib_keep_freed_memory();
+}
+
+/// Tells the allocator to keep what is freed.
+pub(crate) fn keep_freed_memory() {
+    // SAFETY: sets options of the allocator, which may change at any time.
+    unsafe { sib_keep_freed_memory() }
 }
 
 /// Batch normalisation of `x` `[B,C,H,W]` in train mode; updates the running statistics `[C]`.

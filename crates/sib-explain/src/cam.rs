@@ -103,7 +103,7 @@ impl<W: ChannelWeights> Cam<W> {
             if leaf.dim() != 4 {
                 return Err(Error::shape("the tapped feature map", &leaf, "[B,C,h,w]"));
             }
-            let activation = leaf.detach();
+            let activation = leaf.detach().to_kind(images.kind());
             let activation = if self.rectify_activation { activation.relu() } else { activation };
             let logit_sum = target_logits(&logits, targets)?.sum(None::<Kind>);
             Ok(CamContext {

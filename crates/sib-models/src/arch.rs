@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sib_core::{Backbone, Error, Result};
 use tch::nn;
 
+use crate::Precision;
 use crate::densenet::DenseNet;
 use crate::model::ModelOptions;
 use crate::resnet::{Block, ResNet};
@@ -30,7 +31,7 @@ pub enum Arch {
 /// What this crate asks of a network besides [`Backbone`].
 pub(crate) trait Network: Backbone {
     /// A copy in the form that [`Model::inference_form`](crate::Model::inference_form) describes.
-    fn inference_form(&self) -> Box<dyn Backbone>;
+    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone>;
 }
 
 impl Arch {

@@ -4,6 +4,7 @@ use sib_core::Mode;
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
+use crate::Precision;
 use crate::layers::{BatchNorm2d, Conv2d};
 
 /// A convolution and the normalisation of its output.
@@ -31,15 +32,15 @@ impl ConvNorm {
 
     /// The same map in eval mode as a single convolution: with `a = γ / sqrt(σ² + ε)`, kernels `a·W`
     /// and bias `β − a·μ`. Computed in f64 and rounded once.
-    pub(crate) fn folded(&self) -> Self {
+    pub(crate) fn folded(&self, precision: Precision) -> Self {
         let conv = match &self.norm {
-            None => self.conv.frozen(),
+            None => self.conv.frozen(precision),
             Some(norm) => {
                 let (scale, shift) = norm.eval_affine();
                 let weight = self.conv.weight();
                 let folded = weight.to_kind(Kind::Double) * scale.reshape([-1, 1, 1, 1]);
-                let bias = shift.to_kind(weight.kind());
-                self.conv.with(&folded.to_kind(weight.kind()), Some(bias))
+                let kind = precision.of(weight.kind());
+                self.conv.with(&folded.to_kind(kind), Some(shift.to_kind(kind)))
             }
         };
         Self { conv, norm: None }

@@ -4,6 +4,7 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
+use crate::Precision;
 use crate::arch::Network;
 use crate::conv_norm::ConvNorm;
 use crate::layers::{BatchNorm2d, Conv2d, Init, Linear, dropout};
@@ -52,11 +53,11 @@ impl DenseLayer {
         self.conv2.forward(&y)
     }
 
-    fn folded(&self) -> Self {
+    fn folded(&self, precision: Precision) -> Self {
         Self {
             norm1: self.norm1.frozen(),
-            reduce: self.reduce.folded(),
-            conv2: self.conv2.frozen(),
+            reduce: self.reduce.folded(precision),
+            conv2: self.conv2.frozen(precision),
         }
     }
 }
@@ -81,8 +82,8 @@ impl Transition {
         y.avg_pool2d(2, 2, 0, false, true, None)
     }
 
-    fn frozen(&self) -> Self {
-        Self { norm: self.norm.frozen(), conv: self.conv.frozen() }
+    fn frozen(&self, precision: Precision) -> Self {
+        Self { norm: self.norm.frozen(), conv: self.conv.frozen(precision) }
     }
 }
 
@@ -156,14 +157,14 @@ impl Backbone for DenseNet {
 }
 
 impl Network for DenseNet {
-    fn inference_form(&self) -> Box<dyn Backbone> {
+    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
         let blocks = self.blocks.each_ref();
         Box::new(Self {
-            stem: self.stem.folded(),
-            blocks: blocks.map(|block| block.iter().map(DenseLayer::folded).collect()),
-            transitions: self.transitions.each_ref().map(Transition::frozen),
+            stem: self.stem.folded(precision),
+            blocks: blocks.map(|block| block.iter().map(|layer| layer.folded(precision)).collect()),
+            transitions: self.transitions.each_ref().map(|transition| transition.frozen(precision)),
             norm5: self.norm5.frozen(),
-            classifier: self.classifier.frozen(),
+            classifier: self.classifier.frozen(precision),
             dropout: self.dropout,
         })
     }

@@ -5,6 +5,8 @@ use sib_core::{Mode, tensor};
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
+use crate::Precision;
+
 /// How a variable is drawn, from libtorch's global generator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Init {
@@ -97,8 +99,9 @@ impl Conv2d {
     }
 
     /// A copy that does not follow training.
-    pub(crate) fn frozen(&self) -> Self {
-        self.with(&self.weight().copy(), self.bias.as_ref().map(frozen))
+    pub(crate) fn frozen(&self, precision: Precision) -> Self {
+        let bias = self.bias.as_ref().map(|bias| frozen(bias, precision));
+        self.with(&frozen(&self.weight, precision), bias)
     }
 }
 
@@ -158,14 +161,15 @@ impl BatchNorm2d {
         (scale, shift)
     }
 
-    /// A copy that does not follow training.
+    /// A copy that does not follow training. Its variables keep their precision: libtorch
+    /// normalises bf16 by f32.
     pub(crate) fn frozen(&self) -> Self {
         Self {
-            weight: frozen(&self.weight),
-            bias: frozen(&self.bias),
-            running_mean: frozen(&self.running_mean),
-            running_var: frozen(&self.running_var),
-            num_batches_tracked: frozen(&self.num_batches_tracked),
+            weight: frozen(&self.weight, Precision::F32),
+            bias: frozen(&self.bias, Precision::F32),
+            running_mean: frozen(&self.running_mean, Precision::F32),
+            running_var: frozen(&self.running_var, Precision::F32),
+            num_batches_tracked: frozen(&self.num_batches_tracked, Precision::F32),
         }
     }
 }
@@ -196,8 +200,9 @@ impl Linear {
     }
 
     /// A copy that does not follow training.
-    pub(crate) fn frozen(&self) -> Self {
-        Self { weight: frozen(&self.weight), bias: frozen(&self.bias) }
+    pub(crate) fn frozen(&self, precision: Precision) -> Self {
+        let [weight, bias] = [&self.weight, &self.bias].map(|x| frozen(x, precision));
+        Self { weight, bias }
     }
 }
 
@@ -224,14 +229,15 @@ impl LayerNorm {
     }
 
     /// A copy that does not follow training.
-    pub(crate) fn frozen(&self) -> Self {
-        Self { weight: frozen(&self.weight), bias: frozen(&self.bias), eps: self.eps }
+    pub(crate) fn frozen(&self, precision: Precision) -> Self {
+        let [weight, bias] = [&self.weight, &self.bias].map(|x| frozen(x, precision));
+        Self { weight, bias, eps: self.eps }
     }
 }
 
 /// A copy of a variable, without gradient.
-pub(crate) fn frozen(variable: &Tensor) -> Tensor {
-    variable.detach().copy()
+pub(crate) fn frozen(variable: &Tensor, precision: Precision) -> Tensor {
+    variable.detach().to_kind(precision.of(variable.kind())).copy()
 }
 
 /// Dropout with the given probability of zero (Srivastava et al. 2014), in train mode only.

@@ -15,4 +15,5 @@ mod vit;
 
 pub use arch::Arch;
 pub use import::read_state_dict;
+pub use inference::Precision;
 pub use model::{LoadReport, Model, ModelOptions, Reshaped};

@@ -5,6 +5,7 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
+use crate::Precision;
 use crate::arch::Network;
 use crate::conv_norm::ConvNorm;
 use crate::layers::{Conv2d, Init, Linear};
@@ -85,10 +86,10 @@ impl Residual {
         probe.relu(&y)
     }
 
-    fn folded(&self) -> Self {
+    fn folded(&self, precision: Precision) -> Self {
         Self {
-            branch: self.branch.iter().map(ConvNorm::folded).collect(),
-            shortcut: self.shortcut.as_ref().map(ConvNorm::folded),
+            branch: self.branch.iter().map(|layer| layer.folded(precision)).collect(),
+            shortcut: self.shortcut.as_ref().map(|layer| layer.folded(precision)),
         }
     }
 }
@@ -144,14 +145,14 @@ impl Backbone for ResNet {
 }
 
 impl Network for ResNet {
-    fn inference_form(&self) -> Box<dyn Backbone> {
+    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
         Box::new(Self {
-            stem: self.stem.folded(),
+            stem: self.stem.folded(precision),
             stages: self
                 .stages
                 .each_ref()
-                .map(|stage| stage.iter().map(Residual::folded).collect()),
-            fc: self.fc.frozen(),
+                .map(|stage| stage.iter().map(|residual| residual.folded(precision)).collect()),
+            fc: self.fc.frozen(precision),
         })
     }
 }

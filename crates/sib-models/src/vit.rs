@@ -8,6 +8,7 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
+use crate::Precision;
 use crate::arch::Network;
 use crate::layers::{Init, LayerNorm, Linear, dropout, frozen};
 use crate::model::ModelOptions;
@@ -74,11 +75,11 @@ impl Attention {
         self.out_proj.forward(&mixed)
     }
 
-    fn frozen(&self) -> Self {
+    fn frozen(&self, precision: Precision) -> Self {
         Self {
-            in_proj_weight: frozen(&self.in_proj_weight),
-            in_proj_bias: frozen(&self.in_proj_bias),
-            out_proj: self.out_proj.frozen(),
+            in_proj_weight: frozen(&self.in_proj_weight, precision),
+            in_proj_bias: frozen(&self.in_proj_bias, precision),
+            out_proj: self.out_proj.frozen(precision),
             dropout: self.dropout,
         }
     }
@@ -118,12 +119,12 @@ impl EncoderBlock {
         x + dropout(y, self.dropout, mode)
     }
 
-    fn frozen(&self) -> Self {
+    fn frozen(&self, precision: Precision) -> Self {
         Self {
-            ln_1: self.ln_1.frozen(),
-            attention: self.attention.frozen(),
-            ln_2: self.ln_2.frozen(),
-            mlp: self.mlp.each_ref().map(Linear::frozen),
+            ln_1: self.ln_1.frozen(precision),
+            attention: self.attention.frozen(precision),
+            ln_2: self.ln_2.frozen(precision),
+            mlp: self.mlp.each_ref().map(|linear| linear.frozen(precision)),
             dropout: self.dropout,
         }
     }
@@ -185,7 +186,8 @@ impl Backbone for VisionTransformer {
         let (batch, grid) = (patches.size()[0], [patches.size()[2], patches.size()[3]]);
         let class_token = self.class_token.expand([batch, 1, WIDTH], false);
         let tokens = Tensor::cat(&[class_token, to_tokens(&patches)], 1);
-        let tokens = tokens + resize_pos_embedding(&self.pos_embedding, grid);
+        let positions = resize_pos_embedding(&self.pos_embedding, grid).to_kind(tokens.kind());
+        let tokens = tokens + positions;
         let mut x = dropout(tokens, self.dropout, mode); // [B,1+h·w,WIDTH]
         for (block, name) in self.blocks.iter().zip(TAPS) {
             x = block.forward(x, mode, |y| {
@@ -204,15 +206,16 @@ impl Backbone for VisionTransformer {
 
 impl Network for VisionTransformer {
     /// Layer normalisation depends on its input: there is nothing to fold.
-    fn inference_form(&self) -> Box<dyn Backbone> {
+    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
         Box::new(Self {
-            patch_weight: frozen(&self.patch_weight),
-            patch_bias: frozen(&self.patch_bias),
-            class_token: frozen(&self.class_token),
-            pos_embedding: frozen(&self.pos_embedding),
-            blocks: self.blocks.iter().map(EncoderBlock::frozen).collect(),
-            ln: self.ln.frozen(),
-            head: self.head.frozen(),
+            patch_weight: frozen(&self.patch_weight, precision),
+            patch_bias: frozen(&self.patch_bias, precision),
+            class_token: frozen(&self.class_token, precision),
+            // Resized where images have another size, and cast then.
+            pos_embedding: frozen(&self.pos_embedding, Precision::F32),
+            blocks: self.blocks.iter().map(|block| block.frozen(precision)).collect(),
+            ln: self.ln.frozen(precision),
+            head: self.head.frozen(precision),
             dropout: self.dropout,
         })
     }

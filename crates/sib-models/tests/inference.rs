@@ -2,7 +2,7 @@
 
 use sib_core::testing::{fill_by_formula, formula_tensor, relative_difference, test_device};
 use sib_core::{Backbone, Mode, Probe};
-use sib_models::{Arch, Model, ModelOptions};
+use sib_models::{Arch, Model, ModelOptions, Precision};
 use tch::{Kind, Tensor};
 
 /// Keeps every map it sees.
@@ -44,7 +44,7 @@ fn it_is_the_network_in_eval_mode() {
                 model.variables_mut().double();
             }
             fill_by_formula(model.variables_mut());
-            let folded = model.inference_form();
+            let folded = model.inference_form(Precision::F32);
             let images = formula_tensor("images", &[2, 3, 64, 64]).to_kind(kind);
             let images = images.to_device(test_device());
 
@@ -73,11 +73,30 @@ fn it_does_not_follow_the_network() {
     let images = formula_tensor("images", &[2, 3, 64, 64]).to_kind(Kind::Float);
     let images = images.to_device(test_device());
     tch::no_grad(|| {
-        let folded = model.inference_form();
+        let folded = model.inference_form(Precision::F32);
         let before = folded.forward(&images, Mode::Eval);
         for (_, mut parameter) in model.parameters() {
             let _ = parameter.zero_();
         }
         assert_eq!(folded.forward(&images, Mode::Eval), before);
     });
+}
+
+#[test]
+fn in_bf16_logits_differ_by_its_rounding() {
+    for arch in Arch::ALL {
+        let mut model = Model::new(arch, 5, test_device(), &ModelOptions::default()).unwrap();
+        fill_by_formula(model.variables_mut());
+        let images = formula_tensor("images", &[2, 3, 64, 64]).to_kind(Kind::Float);
+        let images = images.to_device(test_device());
+        let logits = |precision| {
+            tch::no_grad(|| model.inference_form(precision).forward(&images, Mode::Eval))
+        };
+        let (exact, rounded) = (logits(Precision::F32), logits(Precision::BF16));
+        assert_eq!(rounded.kind(), Kind::Float);
+        let norm = |x: &Tensor| x.norm().double_value(&[]);
+        let difference = norm(&(&rounded - &exact)) / norm(&exact);
+        // 2^-9 an operation, over up to 121 layers.
+        assert!(difference > 1e-5 && difference < 0.05, "{arch}: {difference}");
+    }
 }

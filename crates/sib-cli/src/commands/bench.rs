@@ -8,6 +8,7 @@ use sib_core::checkpoint::write_tensors;
 use sib_core::data::{self, DataOptions, DatasetName, Loader, LoaderOptions, Split};
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::faithfulness::Protocol;
+use sib_models::Precision;
 
 use crate::bench::explain::Explanations;
 use crate::bench::faithfulness::Curves;
@@ -43,6 +44,9 @@ enum What {
         /// Method by name
         #[arg(long, default_value = "score-cam")]
         method: Method,
+        /// Numbers to compute with: f32 or bf16
+        #[arg(long, default_value_t)]
+        precision: Precision,
         /// Change an option of the method; repeatable
         #[arg(long = "set", value_name = "KEY=VALUE")]
         assignments: Vec<String>,
@@ -53,6 +57,9 @@ enum What {
     Faithfulness {
         #[command(flatten)]
         inputs: InputArguments,
+        /// Numbers to compute with: f32 or bf16
+        #[arg(long, default_value_t)]
+        precision: Precision,
         /// Pixels from one point of a curve to the next
         #[arg(long, default_value_t = Protocol::default().step_px)]
         step_px: usize,
@@ -112,17 +119,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let models = Steps::models(inputs, only.as_deref())?;
             run.time(&mut Steps::new(&models, inputs.read()?))
         }
-        What::Explain { inputs, method, assignments, run } => {
+        What::Explain { inputs, method, precision, assignments, run } => {
             let mut options = MethodOptions::default();
             for assignment in assignments {
                 options.set(assignment)?;
             }
-            let network = inputs.model()?.inference_form();
+            let network = inputs.model()?.inference_form(*precision);
             run.time(&mut Explanations::new(network, *method, &options, inputs.read()?)?)
         }
-        What::Faithfulness { inputs, step_px, run } => {
+        What::Faithfulness { inputs, precision, step_px, run } => {
             let protocol = Protocol { step_px: *step_px, ..Protocol::default() };
-            let network = inputs.model()?.inference_form();
+            let network = inputs.model()?.inference_form(*precision);
             run.time(&mut Curves::new(network, protocol, inputs.read()?))
         }
         What::Loader { data, root, batch_size, augment, run } => {

@@ -15,6 +15,7 @@ use sib_explain::{Method, MethodOptions};
 use sib_metrics::Threshold;
 use sib_metrics::faithfulness::Protocol;
 use sib_metrics::localization::max_box_acc::Contours;
+use sib_models::Precision;
 use toml::{Table, Value};
 
 use crate::checkpoint::Checkpoint;
@@ -88,6 +89,10 @@ pub struct Arguments {
     /// Folder of the evaluation; one that was interrupted goes on
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// Numbers of work that takes no gradient (predictions, score-cam, insertion and deletion):
+    /// f32 or bf16
+    #[arg(long, default_value_t)]
+    precision: Precision,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -113,7 +118,7 @@ fn parse_contours(name: &str) -> Result<Contours, String> {
 /// Evaluates, or goes on with an evaluation that was interrupted, and prints the summary.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let path = &arguments.checkpoint;
-    let checkpoint = Checkpoint::open(path, &arguments.device)?;
+    let checkpoint = Checkpoint::open(path, &arguments.device, arguments.precision)?;
     let stored = StoredConfig::of(&checkpoint.meta, path)?;
     let options = Options::read(arguments, &stored.data)?;
     let mut dataset = open(arguments, options.synthetic.as_ref(), &checkpoint)?;
@@ -133,6 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         seed: arguments.seed,
         batch_size: arguments.batch_size as usize,
         device: arguments.device.clone(),
+        precision: arguments.precision,
         methods: methods(&arguments.method, &suites, &heatmaps)?,
         suites,
         heatmaps,

@@ -10,6 +10,7 @@ use clap::Args;
 use sib_core::data::transform::{LoadedImage, load_image};
 use sib_explain::render::{Colormap, Heatmap, Shading, Style, overlay};
 use sib_explain::{Explainer, Explanation, Method, MethodOptions, TargetScores, target_scores};
+use sib_models::Precision;
 use tch::Tensor;
 
 use crate::checkpoint::Checkpoint;
@@ -54,6 +55,9 @@ pub struct Arguments {
     /// Images a contact sheet; 0: no sheet
     #[arg(long, default_value_t = 12)]
     sheet_images: usize,
+    /// Numbers of work that takes no gradient (score-cam): f32 or bf16
+    #[arg(long, default_value_t)]
+    precision: Precision,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -150,10 +154,11 @@ impl<'a> Session<'a> {
         let build = |method: Method| Ok((method, method.build(&options)?));
         let methods = methods.into_iter().map(build).collect::<Result<Vec<_>>>()?;
 
-        let checkpoint = Checkpoint::open(&arguments.checkpoint, &arguments.device)?;
+        let checkpoint =
+            Checkpoint::open(&arguments.checkpoint, &arguments.device, arguments.precision)?;
         let target = target_class(&arguments.target, &checkpoint)?;
         let open = |path: &PathBuf| -> Result<Checkpoint> {
-            let baseline = Checkpoint::open(path, &arguments.device)?;
+            let baseline = Checkpoint::open(path, &arguments.device, arguments.precision)?;
             if baseline.meta.classes != checkpoint.meta.classes
                 || baseline.meta.preprocessing != checkpoint.meta.preprocessing
             {
@@ -182,6 +187,7 @@ impl<'a> Session<'a> {
         let scores = target_scores(net, images, targets, CHUNK as i64)?;
         let explain = |(method, explainer): &(Method, Box<dyn Explainer>)| {
             let started = Instant::now();
+            let net = if method.takes_gradients() { net } else { checkpoint.forward_only() };
             let Explanation { heatmaps, completeness_error } = explainer
                 .explain_with_error(net, images, &scores.targets)
                 .with_context(|| method.to_string())?;

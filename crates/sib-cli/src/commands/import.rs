@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use sib_core::checkpoint::{CheckpointMeta, Preprocessing};
+use sib_core::data::Transform;
 use sib_models::{Arch, Model, ModelOptions};
 use tch::Device;
 
-use crate::config::evaluation_transform;
 use crate::error::usage;
 
 /// Arguments of `import`.
@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         mean: three("--mean", &arguments.mean)?,
         std: three("--std", &arguments.std)?,
     };
-    evaluation_transform(&preprocessing)?;
+    Transform::matching(&preprocessing)?;
     arguments.arch.check_image_size(arguments.crop_px, arguments.crop_px)?;
     let classes = arguments.classes.as_deref().map(class_names).transpose()?.unwrap_or_default();
     let (model, report) = Model::import(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use sib_core::data::transform::load_image;
+use sib_models::Precision;
 use tch::Kind;
 
 use crate::checkpoint::Checkpoint;
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// CSV file [default: stdout]
     #[arg(long, value_name = "FILE.csv")]
     output: Option<PathBuf>,
+    /// Numbers to compute with: f32 or bf16
+    #[arg(long, default_value_t)]
+    precision: Precision,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -35,7 +39,8 @@ pub struct Arguments {
 /// be read is reported and left out; the command then fails at its end.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let images = images::expand(&arguments.image)?;
-    let checkpoint = Checkpoint::open(&arguments.checkpoint, &arguments.device)?;
+    let checkpoint =
+        Checkpoint::open(&arguments.checkpoint, &arguments.device, arguments.precision)?;
     let output: Box<dyn Write> = match &arguments.output {
         Some(path) => {
             Box::new(std::fs::File::create(path).map_err(sib_core::Error::io("create", path))?)

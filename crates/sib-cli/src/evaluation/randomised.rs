@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use sib_core::Backbone;
-use sib_models::{Arch, Model, ModelOptions};
+use sib_models::{Arch, Model, ModelOptions, Precision};
 use tch::Tensor;
 
 /// The two steps of the cascade, in their inference form.
@@ -26,8 +26,8 @@ impl Randomised {
     pub fn of(model: &Model, seed: u64) -> Result<Self> {
         let [head, last_stage] = prefixes(model.arch());
         Ok(Self {
-            head: without(model, &head, seed)?.inference_form(),
-            last_stage: without(model, &last_stage, seed)?.inference_form(),
+            head: without(model, &head, seed)?.inference_form(Precision::F32),
+            last_stage: without(model, &last_stage, seed)?.inference_form(Precision::F32),
         })
     }
 }

@@ -13,6 +13,7 @@ use sib_explain::{Method, MethodOptions};
 use sib_metrics::Threshold;
 use sib_metrics::faithfulness::Protocol;
 use sib_metrics::localization::max_box_acc::Contours;
+use sib_models::Precision;
 use toml::{Table, Value};
 
 use crate::error::{usage, with_hint};
@@ -108,6 +109,8 @@ pub struct Settings {
     pub batch_size: usize,
     /// Device of the network.
     pub device: String,
+    /// Numbers of work that takes no gradient.
+    pub precision: Precision,
     /// What is measured.
     pub suites: Vec<Suite>,
     /// Explainers whose heatmaps are scored.

@@ -6,11 +6,11 @@ pub mod tensorboard;
 pub mod test_metrics;
 
 use anyhow::Result;
-use sib_core::data::{self, Loader, LoaderOptions, Split};
+use sib_core::data::{self, Loader, LoaderOptions, Split, Transform};
 use sib_models::Model;
 use tch::Device;
 
-use crate::config::{Config, evaluation_transform};
+use crate::config::Config;
 use crate::error::usage;
 use crate::run_dir::RunDir;
 use running::Running;
@@ -77,7 +77,7 @@ impl<'c> Session<'c> {
         }
         let test = Loader::new(
             open(Split::Test, data.limit_test)?,
-            evaluation_transform(&data.preprocessing)?,
+            Transform::matching(&data.preprocessing)?,
             options,
         )?;
         let classes = train.dataset().classes.len() as i64;

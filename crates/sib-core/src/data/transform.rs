@@ -89,8 +89,8 @@ impl Transform {
     pub fn matching(preprocessing: &Preprocessing) -> Result<Self> {
         let &Preprocessing { resize_px, crop_px, mean, std } = preprocessing;
         let pixels = |key: &str, value: i64| {
-            u32::try_from(value)
-                .map_err(|_| Error::invalid(key, value, "a number of pixels from 1 to 2^32"))
+            let key = format!("preprocessing.{key}");
+            u32::try_from(value).map_err(|_| Error::invalid(key, value, "a number of pixels"))
         };
         Self::evaluation(pixels("resize_px", resize_px)?, pixels("crop_px", crop_px)?, mean, std)
     }

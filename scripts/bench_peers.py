@@ -1,0 +1,392 @@
+#!/usr/bin/env python3
+"""Times this project against the Python packages that do the same, interleaved in one run.
+
+    python3 -m pip install -r scripts/golden/requirements.txt
+    cargo build --release
+    scripts/bench_peers.py [--repeat N] [--size-px N] [--images DIR] [WORK ...]
+
+WORK is any of step, explain, integrated-gradients, faithfulness, loader. Both sides get the same
+weights and images and take turns, so that what else the machine does slows both; what they compute is
+compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio.
+"""
+
+import argparse
+import contextlib
+import csv
+import gc
+import io
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OURS = ROOT / "target" / "release" / "sib-cli"
+ARCHS = {"resnet18": 16, "resnet50": 8, "densenet121": 8, "vit_b_32": 16}
+
+
+class Ours:
+    """`sib-cli bench` in lockstep: it runs what it is told to, and answers with its seconds."""
+
+    def __init__(self, *arguments, output=None):
+        command = [OURS, "bench", *map(str, arguments), "--lockstep"]
+        self.output = output
+        if output:
+            command += ["--output", str(output)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        ready = self.process.stdout.readline().split()
+        assert ready and ready[0] == "ready", f"{command} did not start"
+
+    def run(self, variant):
+        print(variant, file=self.process.stdin, flush=True)
+        seconds, value = map(float, self.process.stdout.readline().split())
+        return seconds, value
+
+    def finish(self):
+        """The peak of its resident memory in MiB, and what it wrote."""
+        rest, _ = self.process.communicate()
+        assert self.process.returncode == 0
+        peak = float(rest.split()[-1])
+        return peak, load_file(self.output) if self.output else None
+
+
+def timed(call):
+    started = time.perf_counter()
+    value = call()
+    return time.perf_counter() - started, value
+
+
+def interleaved(ours, theirs, repeat):
+    """Ratios of `theirs` over `ours`, after a round that does not count, and both last values."""
+    ratios, seconds = [], []
+    for turn in range(repeat + 1):
+        # Who comes first alternates.
+        if turn % 2:
+            b, a = theirs(), ours()
+        else:
+            a, b = ours(), theirs()
+        if turn:
+            ratios.append(b[0] / a[0])
+            seconds.append((a[0], b[0]))
+    return ratios, seconds, a[1], b[1]
+
+
+class Table:
+    def __init__(self):
+        self.out = csv.writer(sys.stdout)
+        self.out.writerow("work,peer,ours_s,peer_s,ratio,q1,q3,repeats,agreement".split(","))
+
+    def row(self, work, peer, ratios, seconds, agreement):
+        q1, median, q3 = np.quantile(ratios, [0.25, 0.5, 0.75])
+        ours, theirs = (statistics.median(column) for column in zip(*seconds))
+        figures = [f"{x:.3f}" for x in (ours, theirs, median, q1, q3)]
+        self.out.writerow([work, peer, *figures, len(ratios), agreement])
+        sys.stdout.flush()
+
+
+# --- What the peers compute ---------------------------------------------------------------------
+
+
+def soft_quantile(rows, q, temperature=0.1):
+    ordered, _ = rows.sort(-1)
+    n = ordered.shape[1]
+    distance = (torch.arange(n, dtype=rows.dtype) - q * (n - 1)).abs()
+    return (ordered * torch.softmax(-distance / temperature, -1)).sum(-1, keepdim=True)
+
+
+def s_ib_loss(net, images, labels):
+    """The objective as METHOD states it, in plain PyTorch."""
+    x = images.clone().requires_grad_()
+    logits = net(x)
+    p = logits.softmax(-1)
+    (r,) = torch.autograd.grad((p * p).sum() / 2, x, create_graph=True)
+    batch, side = len(x), x.shape[-1]
+    g = r.mean(1).abs().flatten(1)
+    low, high = soft_quantile(g, 0.05), soft_quantile(g, 0.95)
+    g = (g - low) / (high - low + 1e-8)
+    strong = torch.sigmoid(10 * (g - soft_quantile(g, 0.8)))
+    window = max(3, 2 * round((31 * side / 224 - 1) / 2) + 1)
+    density = F.avg_pool2d(strong.view(batch, 1, side, side), window, 1, window // 2).flatten(1)
+    mask = torch.sigmoid(10 * (density - soft_quantile(density, 0.8))).view(batch, 1, side, side)
+    rows = [F.normalize((t * mask).flatten(1), dim=1) for t in (r, images)]
+    centre = torch.eye(batch) - 1 / batch
+    k, l = (f @ f.T for f in rows)
+    hsic = torch.trace(k @ centre @ l @ centre) / (batch - 1) ** 2
+    background = (r * (1 - mask)).flatten(1).var(1).mean()
+    return F.cross_entropy(logits, labels) + 1000 * background - 0.01 * hsic
+
+
+def attention_with_second_derivative():
+    """ViT's fused attention has no second derivative on the CPU either: the plain one has."""
+    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+
+
+def s_ib_step(net, optimizer, images, labels):
+    with attention_with_second_derivative():
+        loss = s_ib_loss(net, images, labels)
+        optimizer.zero_grad()
+        loss.backward(inputs=list(net.parameters()))
+    optimizer.step()
+    return loss.item()
+
+
+def rise_curves(net, images, heatmaps, step):
+    """Insertion and deletion as RISE has them: blurred and zero substrates, `step` pixels a step."""
+    axis = torch.arange(11) - 5.0
+    kernel = torch.exp(-axis**2 / 50)
+    kernel = (kernel[:, None] * kernel) / kernel.sum() ** 2
+    blur = kernel.expand(3, 1, 11, 11)
+    areas = []
+    with torch.no_grad():
+        for image, heatmap in zip(images, heatmaps):
+            image = image[None]
+            target = net(image).argmax()
+            order = heatmap.flatten().argsort(descending=True, stable=True)
+            blurred = F.conv2d(image, blur, padding=5, groups=3)
+            pairs = [(blurred, image), (image, torch.zeros_like(image))]
+            steps = -(-len(order) // step)
+            for start, end in pairs:
+                current, scores = start.clone(), []
+                versions = [current.clone()]
+                for i in range(steps):
+                    chosen = order[i * step : (i + 1) * step]
+                    current.view(3, -1)[:, chosen] = end.view(3, -1)[:, chosen]
+                    versions.append(current.clone())
+                for chunk in torch.cat(versions).split(64):
+                    scores.append(net(chunk).softmax(1)[:, target])
+                scores = torch.cat(scores).double()
+                areas.append((scores.sum() - scores[0] / 2 - scores[-1] / 2) / steps)
+    return torch.stack(areas).view(-1, 2)
+
+
+# --- The rows -----------------------------------------------------------------------------------
+
+
+class Case:
+    """The same network and images on both sides."""
+
+    def __init__(self, folder, arch, batch, size_px, trained=None):
+        torch.manual_seed(0)
+        self.arch, self.batch = arch, batch
+        extra = {"image_size": size_px} if arch.startswith("vit") else {}
+        self.net = getattr(torchvision.models, arch)(num_classes=1000, **extra)
+        if arch.startswith("vit"):
+            torch.nn.init.normal_(self.net.heads.head.weight, std=0.02)
+        # Running statistics of its own images, so that an untrained network tells them apart.
+        images = torch.randn(batch, 3, size_px // 8, size_px // 8)
+        self.images = F.interpolate(images, size=size_px, mode="bilinear") * 2
+        with torch.no_grad():
+            self.net.train()
+            for _ in range(30):
+                self.net(self.images)
+        self.net.eval()
+        with torch.no_grad():
+            self.labels = self.net(self.images).argmax(1)
+        self.heatmaps = F.interpolate(
+            torch.rand(batch, 1, size_px // 16, size_px // 16), size=size_px, mode="bilinear"
+        )[:, 0]
+        self.weights, self.inputs = folder / f"{arch}.pth", folder / f"{arch}.safetensors"
+        torch.save(self.net.state_dict(), self.weights)
+        tensors = {"images": self.images, "labels": self.labels, "heatmaps": self.heatmaps}
+        save_file({key: value.contiguous() for key, value in tensors.items()}, self.inputs)
+
+    def ours(self, work, *more, output=None):
+        arguments = ["--arch", self.arch, "--weights", self.weights, "--inputs", self.inputs]
+        return Ours(work, *arguments, *more, output=output)
+
+
+def step(table, folder, options):
+    for arch in options.archs:
+        case = Case(folder, arch, options.batch_size or ARCHS[arch], options.size_px)
+        net = case.net.train()
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=1e-4)
+        ours = case.ours("step", "--only", "s-ib")
+        first = {}
+
+        def run_ours():
+            seconds, loss = ours.run("s-ib")
+            first.setdefault("ours", loss)
+            return seconds, loss
+
+        def run_theirs():
+            seconds, loss = timed(lambda: s_ib_step(net, optimizer, case.images, case.labels))
+            first.setdefault("theirs", loss)
+            return seconds, loss
+
+        ratios, seconds, *_ = interleaved(run_ours, run_theirs, options.repeat)
+        difference = abs(first["ours"] / first["theirs"] - 1)
+        peak, _ = ours.finish()
+        table.row(f"S-IB step, {arch}, B {case.batch}", "PyTorch", ratios, seconds,
+                  f"first loss differs by {difference:.1e}; ours peaks at {peak:.0f} MiB")
+        plain = case.ours("step")
+        times = [(plain.run("plain")[0], plain.run("s-ib")[0]) for _ in range(options.repeat + 1)][1:]
+        plain.finish()
+        table.row(f"S-IB over plain step, {arch}, B {case.batch}", "our plain step",
+                  [s / p for p, s in times], [(p, s) for p, s in times], "")
+        del net, optimizer, case
+        gc.collect()
+
+
+def step_memory(table, folder, options):
+    """In processes of their own: what the other rows leave behind does not count."""
+    script = (
+        "import sys, resource, torch; sys.path.insert(0, sys.argv[1]);"
+        "import bench_peers as b, pathlib, tempfile;"
+        "case = b.Case(pathlib.Path(tempfile.mkdtemp()), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]));"
+        "net = case.net.train();"
+        "o = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=1e-4);"
+        "[b.s_ib_step(net, o, case.images, case.labels) for _ in range(3)];"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    for arch in options.archs:
+        batch = options.batch_size or ARCHS[arch]
+        case = Case(folder, arch, batch, options.size_px)
+        ours = case.ours("step", "--only", "s-ib")
+        for _ in range(3):
+            ours.run("s-ib")
+        peak, _ = ours.finish()
+        command = [sys.executable, "-c", script, str(ROOT / "scripts"), arch, batch, options.size_px]
+        theirs = float(subprocess.run(list(map(str, command)), capture_output=True, text=True,
+                                      check=True).stdout.split()[-1])
+        table.row(f"peak memory of an S-IB step in MiB, {arch}, B {batch}", "PyTorch",
+                  [theirs / peak], [(peak, theirs)], "")
+
+
+def explain(table, folder, options):
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    case = Case(folder, "resnet50", 1, options.size_px)
+    output = folder / "maps.safetensors"
+    ours = case.ours("explain", "--method", "score-cam", "--set", "score-cam.weights=softmax-logit",
+                     "--set", "score-cam.align_corners=true", *options.precision, output=output)
+    targets = [ClassifierOutputTarget(int(label)) for label in case.labels]
+    with pytorch_grad_cam.ScoreCAM(case.net, [case.net.layer4]) as cam:
+
+        def theirs():
+            with contextlib.redirect_stderr(io.StringIO()):
+                return timed(lambda: cam(case.images, targets=targets))
+
+        def at_batch(batch):
+            cam.batch_size = batch
+            return theirs()[0]
+
+        best = min(options.cam_batches, key=at_batch)
+        cam.batch_size = best
+        ratios, seconds, _, reference = interleaved(
+            lambda: ours.run("score-cam"), theirs, options.repeat)
+    _, written = ours.finish()
+    table.row(f"ScoreCAM, ResNet-50, batch {best} there", "pytorch-grad-cam", ratios, seconds,
+              agreement(written["heatmaps"], torch.from_numpy(reference)))
+
+
+def agreement(ours, theirs):
+    """Largest difference of the maps scaled to [0,1], and their rank correlation."""
+    scaled = []
+    for maps in (ours.double(), theirs.double()):
+        low, high = maps.amin((1, 2), True), maps.amax((1, 2), True)
+        scaled.append((maps - low) / (high - low))
+    ranks = [maps.flatten(1).argsort(1).argsort(1).double() for maps in scaled]
+    correlation = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(*ranks)])
+    return f"maps differ by {(scaled[0] - scaled[1]).abs().max():.1e}, rank correlation {correlation:.4f}"
+
+
+def integrated_gradients(table, folder, options):
+    import captum.attr
+
+    case = Case(folder, "resnet50", 2, options.size_px)
+    output = folder / "maps.safetensors"
+    ours = case.ours("explain", "--method", "integrated-gradients", output=output)
+    method = captum.attr.IntegratedGradients(case.net)
+
+    def theirs():
+        return timed(lambda: method.attribute(case.images, target=case.labels, n_steps=50,
+                                              internal_batch_size=16))
+
+    ratios, seconds, _, reference = interleaved(
+        lambda: ours.run("integrated-gradients"), theirs, options.repeat)
+    _, written = ours.finish()
+    table.row("integrated gradients, 50 steps, ResNet-50", "Captum", ratios, seconds,
+              agreement(written["heatmaps"], reference.detach().abs().sum(1)))
+
+
+def faithfulness(table, folder, options):
+    case = Case(folder, "resnet50", 1, options.size_px)
+    output = folder / "auc.safetensors"
+    ours = case.ours("faithfulness", *options.precision, output=output)
+    ratios, seconds, _, reference = interleaved(
+        lambda: ours.run("insertion-deletion"),
+        lambda: timed(lambda: rise_curves(case.net, case.images, case.heatmaps, 224)),
+        options.repeat)
+    _, written = ours.finish()
+    difference = (written["auc"] - reference).abs().max()
+    table.row("insertion and deletion, ResNet-50", "PyTorch loop", ratios, seconds,
+              f"AUC differs by {difference:.1e}")
+
+
+def loader(table, folder, options):
+    from torchvision import transforms
+
+    if options.images is None:
+        print("loader: needs --images DIR with DIR/train/<class>/*", file=sys.stderr)
+        return
+    for augment in (False, True):
+        head = ([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()] if augment
+                else [transforms.Resize(256), transforms.CenterCrop(224)])
+        transform = transforms.Compose(
+            [*head, transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
+        dataset = torchvision.datasets.ImageFolder(options.images / "train", transform)
+        theirs = torch.utils.data.DataLoader(dataset, 64, shuffle=True, num_workers=2,
+                                             persistent_workers=True)
+        more = ["--augment"] if augment else []
+        ours = Ours("loader", "--data", "folder", "--root", options.images, *more)
+        ratios, seconds, a, b = interleaved(
+            lambda: ours.run("epoch"),
+            lambda: timed(lambda: sum(len(labels) for _, labels in theirs)), options.repeat)
+        ours.finish()
+        table.row(f"loader, {'augmented' if augment else 'resize and crop'}",
+                  "torchvision, 2 workers", ratios, seconds, f"{a:.0f} and {b} images")
+
+
+WORK = {
+    "step": step,
+    "memory": step_memory,
+    "explain": explain,
+    "integrated-gradients": integrated_gradients,
+    "faithfulness": faithfulness,
+    "loader": loader,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", nargs="*", choices=[*WORK, []], default=list(WORK))
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--size-px", type=int, default=224)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--archs", nargs="+", choices=list(ARCHS), default=list(ARCHS))
+    parser.add_argument("--cam-batches", nargs="+", type=int, default=[16, 32, 64],
+                        help="batch sizes of which pytorch-grad-cam gets its best")
+    parser.add_argument("--images", type=pathlib.Path, help="folder of train/<class>/*")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    options = parser.parse_args()
+    options.precision = [] if options.precision == "f32" else ["--precision", options.precision]
+    warnings.filterwarnings("ignore", message="Setting backward hooks|.*required_grads")
+    table = Table()
+    with tempfile.TemporaryDirectory() as folder:
+        for work in options.work or WORK:
+            WORK[work](table, pathlib.Path(folder), options)
+
+
+if __name__ == "__main__":
+    main()
