@@ -13,7 +13,6 @@ compared in the same run. A row is peer seconds over ours: median and quartiles 
 import argparse
 import contextlib
 import csv
-import gc
 import io
 import pathlib
 import statistics
@@ -175,7 +174,7 @@ def rise_curves(net, images, heatmaps, step):
 class Case:
     """The same network and images on both sides."""
 
-    def __init__(self, folder, arch, batch, size_px, trained=None):
+    def __init__(self, folder, arch, batch, size_px):
         torch.manual_seed(0)
         self.arch, self.batch = arch, batch
         extra = {"image_size": size_px} if arch.startswith("vit") else {}
@@ -233,8 +232,6 @@ def step(table, folder, options):
         plain.finish()
         table.row(f"S-IB over plain step, {arch}, B {case.batch}", "our plain step",
                   [s / p for p, s in times], [(p, s) for p, s in times], "")
-        del net, optimizer, case
-        gc.collect()
 
 
 def step_memory(table, folder, options):
@@ -346,8 +343,7 @@ def loader(table, folder, options):
         transform = transforms.Compose(
             [*head, transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
         dataset = torchvision.datasets.ImageFolder(options.images / "train", transform)
-        theirs = torch.utils.data.DataLoader(dataset, 64, shuffle=True, num_workers=2,
-                                             persistent_workers=True)
+        theirs = torch.utils.data.DataLoader(dataset, 64, shuffle=True, num_workers=2)
         more = ["--augment"] if augment else []
         ours = Ours("loader", "--data", "folder", "--root", options.images, *more)
         ratios, seconds, a, b = interleaved(
