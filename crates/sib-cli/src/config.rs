@@ -328,6 +328,15 @@ mod tests {
         assert_eq!((sib.every, sib.vjp.scalar), (2, sib_core::objective::Scalar::Logits));
     }
 
+    #[test]
+    fn the_reference_lists_every_setting_with_its_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/reference.toml");
+        let all = Config { sib: Some(SibConfig::default()), ..Config::default() };
+        assert_eq!(Config::load(&path, &[]).unwrap(), all);
+        let listed: Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        assert_eq!(listed, Table::try_from(all).unwrap());
+    }
+
     /// 5 datasets, 4 networks, without and with S-IB: `configs/paper/`.
     #[test]
     fn the_papers_configurations_are_its_settings() {
