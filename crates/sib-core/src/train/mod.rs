@@ -17,6 +17,7 @@ use tch::{Kind, Tensor};
 
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
+use crate::tensor::for_convolutions;
 use crate::{Backbone, Error, Mode, Result};
 use average::WeightAverage;
 use balance::Balance;
@@ -102,6 +103,7 @@ impl<'a> Trainer<'a> {
         // Dropout depends on where it stands in the run alone, so that a resumed run repeats it.
         let seed = stream(Use::Dropout, self.config.seed, step, self.pending.batches).random();
         tch::manual_seed(seed);
+        let images = &for_convolutions(images);
         let cross_entropy =
             |logits: &Tensor| cross_entropy(logits, targets, self.config.label_smoothing);
         let sib = self
