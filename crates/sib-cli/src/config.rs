@@ -334,7 +334,7 @@ mod tests {
         let all = Config { sib: Some(SibConfig::default()), ..Config::default() };
         assert_eq!(Config::load(&path, &[]).unwrap(), all);
         let listed: Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        assert_eq!(listed, Table::try_from(all).unwrap());
+        assert_eq!(listed, toml::from_str(&all.to_toml().unwrap()).unwrap());
     }
 
     /// 5 datasets, 4 networks, without and with S-IB: `configs/paper/`.
