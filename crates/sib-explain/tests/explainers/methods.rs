@@ -75,7 +75,7 @@ fn options_are_refused_with_key_value_and_what_was_expected() {
 
     options.set("integrated-gradients.steps=0").unwrap();
     let message = Method::IntegratedGradients.build(&options).unwrap_err().to_string();
-    assert_eq!(message, "steps: got 0, expected at least 1");
+    assert_eq!(message, "integrated-gradients.steps: got 0, expected at least 1");
     options.set("smooth-grad.of=grad-cam").unwrap();
     let message = Method::SmoothGrad.build(&options).unwrap_err().to_string();
     assert!(message.starts_with("smooth-grad.of: got grad-cam, expected a method"), "{message}");
