@@ -213,7 +213,6 @@ impl Config {
         self.data.root()?;
         self.data.train_transform()?;
         self.data.mix.map_or(Ok(()), |mix| mix.validate("data.mix"))?;
-        Transform::matching(&self.data.preprocessing)?;
         let crop_px = self.data.preprocessing.crop_px;
         self.model.arch.check_image_size(crop_px, crop_px)?;
         if let Some(sib) = self.sib.as_ref().filter(|sib| sib.enabled) {
