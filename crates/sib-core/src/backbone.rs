@@ -20,6 +20,12 @@ pub trait Probe {
         x.relu()
     }
 
+    /// Whether [`Self::relu`] is the plain ReLU: a network may then compute it along with what comes
+    /// before, and not call it.
+    fn keeps_relu(&self) -> bool {
+        false
+    }
+
     /// Called with each named feature map `[B,C,h,w]`; what it returns flows on.
     fn tap(&mut self, layer: &str, x: Tensor) -> Tensor {
         let _ = layer;
@@ -28,7 +34,11 @@ pub trait Probe {
 }
 
 /// The ordinary forward pass.
-impl Probe for () {}
+impl Probe for () {
+    fn keeps_relu(&self) -> bool {
+        true
+    }
+}
 
 /// An image classifier.
 pub trait Backbone: Debug + Send {

@@ -30,6 +30,15 @@ unsafe extern "C" {
         stride: i64,
         padding: i64,
     ) -> *mut c_char;
+    fn sib_conv2d_relu(
+        out: *mut *mut CTensor,
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        shortcut: *const CTensor,
+        stride: i64,
+        padding: i64,
+    ) -> *mut c_char;
     fn sib_free_message(message: *mut c_char);
     fn sib_keep_freed_memory();
 }
@@ -80,6 +89,26 @@ pub(crate) fn conv2d(
     // it.
     returned(|out| unsafe {
         sib_conv2d(out, x.as_ptr().cast(), weight.as_ptr().cast(), stride, padding)
+    })
+}
+
+/// `relu(conv(x) + bias + shortcut)`, of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]` and `bias` `[D]`.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn conv2d_relu(
+    x: &Tensor,
+    (weight, bias): (&Tensor, &Tensor),
+    shortcut: Option<&Tensor>,
+    stride: i64,
+    padding: i64,
+) -> Result<Tensor, String> {
+    let shortcut = shortcut.map_or(ptr::null(), |shortcut| shortcut.as_ptr().cast());
+    // SAFETY: the pointers are of live tensors, which the function only reads, or null where it
+    // allows that. No exception leaves it.
+    returned(|out| unsafe {
+        let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
+        sib_conv2d_relu(out, x, weight, bias, shortcut, stride, padding)
     })
 }
 

@@ -60,6 +60,25 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor 
     x.conv2d(weight, None::<&Tensor>, stride, padding, 1, 1)
 }
 
+/// `relu(conv(x) + bias + shortcut)`: `x` `[B,C,H,W]`, `weight` `[D,C,h,w]`, `bias` `[D]`, `shortcut`
+/// like the result.
+///
+/// On the CPU, where no derivative is recorded, it is a single pass over memory.
+///
+/// # Panics
+/// As tch's operations do, when shapes or kinds do not fit.
+pub fn conv2d_relu(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    shortcut: Option<&Tensor>,
+    stride: i64,
+    padding: i64,
+) -> Tensor {
+    native::conv2d_relu(x, (weight, bias), shortcut, stride, padding)
+        .unwrap_or_else(|message| panic!("conv2d_relu: {message}"))
+}
+
 /// `x` `[B,C,H,W]` in the memory layout that convolutions are fastest in: on the CPU channels last,
 /// which the activations of a network then take on; elsewhere as it is.
 pub fn for_convolutions(x: &Tensor) -> Tensor {

@@ -1,6 +1,6 @@
 //! The project's own derivatives against libtorch's composites.
 
-use sib_core::tensor::{batch_norm_train, conv2d};
+use sib_core::tensor::{batch_norm_train, conv2d, conv2d_relu};
 use sib_core::testing::{formula_tensor, relative_difference};
 use tch::{Kind, Tensor};
 
@@ -140,4 +140,35 @@ fn a_third_derivative_is_an_error_and_not_zero() {
     let functional = (&first[0] * &first[0]).sum(Kind::Double);
     let error = Tensor::f_run_backward(&[functional], &[&w], true, true).unwrap_err();
     assert!(error.to_string().contains("third derivatives of convolution"), "{error}");
+}
+
+#[test]
+fn a_convolution_with_what_follows_is_the_composite() {
+    // bf16 rounds once where the composite rounds after each step: half a unit of 8 bits each.
+    for (kind, tolerance) in [(Kind::Double, 1e-15), (Kind::Float, 1e-6), (Kind::BFloat16, 2e-2)] {
+        for layout in [Layout::Planes, Layout::ChannelsLast] {
+            for with_shortcut in [false, true] {
+                let x = leaf("x", &[2, 5, 9, 8], kind, layout);
+                let weight = leaf("weight", &[7, 5, 3, 3], kind, layout);
+                let bias = leaf("bias", &[7], kind, layout);
+                let shortcut = leaf("shortcut", &[2, 7, 5, 4], kind, layout);
+                let shortcut = with_shortcut.then_some(&shortcut);
+                let y = x.conv2d(&weight, Some(&bias), 2, 1, 1, 1);
+                let expected = shortcut.map_or(y.shallow_clone(), |shortcut| &y + shortcut).relu();
+                let fused = || conv2d_relu(&x, &weight, &bias, shortcut, 2, 1);
+                let unrecorded = tch::no_grad(fused);
+                let case = format!("{kind:?} {layout:?} {with_shortcut}");
+                assert!(relative_difference(&unrecorded, &expected) <= tolerance, "{case}");
+                assert!(!unrecorded.requires_grad());
+                // Where derivatives are recorded it is the composite itself.
+                let recorded = fused();
+                assert_eq!(recorded, expected, "{case}");
+                let gradient = |y: &Tensor| {
+                    let y = y.sum(kind);
+                    Tensor::run_backward(&[y], &[&x], false, false).remove(0)
+                };
+                assert_eq!(gradient(&recorded), gradient(&expected), "{case}");
+            }
+        }
+    }
 }

@@ -146,6 +146,10 @@ struct Tap<'a> {
 }
 
 impl Probe for Tap<'_> {
+    fn keeps_relu(&self) -> bool {
+        true
+    }
+
     fn tap(&mut self, layer: &str, x: Tensor) -> Tensor {
         self.seen.push(layer.to_owned());
         if layer != self.layer || self.leaf.is_some() {

@@ -1,6 +1,6 @@
 //! A convolution with batch normalisation behind it, which is one affine map in eval mode.
 
-use sib_core::Mode;
+use sib_core::{Mode, Probe};
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
@@ -27,6 +27,25 @@ impl ConvNorm {
         match &self.norm {
             Some(norm) => norm.forward(&y, mode),
             None => y,
+        }
+    }
+
+    /// `relu(forward(x) + shortcut)`; one pass over memory once it is folded, unless `probe` wants to
+    /// see the ReLU or a derivative is recorded.
+    pub(crate) fn forward_relu(
+        &self,
+        x: &Tensor,
+        shortcut: Option<&Tensor>,
+        mode: Mode,
+        probe: &mut dyn Probe,
+    ) -> Tensor {
+        if self.norm.is_none() && probe.keeps_relu() {
+            return self.conv.forward_relu(x, shortcut);
+        }
+        let y = self.forward(x, mode);
+        match shortcut {
+            Some(shortcut) => probe.relu(&(y + shortcut)),
+            None => probe.relu(&y),
         }
     }
 

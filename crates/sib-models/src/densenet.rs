@@ -49,7 +49,7 @@ impl DenseLayer {
 
     fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
         let y = probe.relu(&self.norm1.forward(x, mode));
-        let y = probe.relu(&self.reduce.forward(&y, mode));
+        let y = self.reduce.forward_relu(&y, None, mode, probe);
         self.conv2.forward(&y)
     }
 
@@ -133,7 +133,7 @@ impl DenseNet {
 
 impl Backbone for DenseNet {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let x = probe.relu(&self.stem.forward(images, mode));
+        let x = self.stem.forward_relu(images, None, mode, probe);
         let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
         for (i, block) in self.blocks.iter().enumerate() {
             if i > 0 {

@@ -82,6 +82,12 @@ impl Conv2d {
         }
     }
 
+    /// `relu(forward(x) + shortcut)` of a layer with bias.
+    pub(crate) fn forward_relu(&self, x: &Tensor, shortcut: Option<&Tensor>) -> Tensor {
+        let bias = self.bias.as_ref().expect("a folded layer");
+        tensor::conv2d_relu(x, &self.weight, bias, shortcut, self.stride, self.padding)
+    }
+
     pub(crate) fn out_channels(&self) -> i64 {
         self.weight.size()[0]
     }

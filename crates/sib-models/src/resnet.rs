@@ -72,18 +72,16 @@ impl Residual {
     }
 
     fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let mut y = x.shallow_clone();
-        for (i, layer) in self.branch.iter().enumerate() {
-            if i > 0 {
-                y = probe.relu(&y);
-            }
-            y = layer.forward(&y, mode);
-        }
-        let y = match &self.shortcut {
-            Some(shortcut) => y + shortcut.forward(x, mode),
-            None => y + x,
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x, mode),
+            None => x.shallow_clone(),
         };
-        probe.relu(&y)
+        let (last, first) = self.branch.split_last().expect("a block has convolutions");
+        let mut y = x.shallow_clone();
+        for layer in first {
+            y = layer.forward_relu(&y, None, mode, probe);
+        }
+        last.forward_relu(&y, Some(&shortcut), mode, probe)
     }
 
     fn folded(&self, precision: Precision) -> Self {
@@ -127,7 +125,7 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let x = probe.relu(&self.stem.forward(images, mode)); // [B,64,H/2,W/2]
+        let x = self.stem.forward_relu(images, None, mode, probe); // [B,64,H/2,W/2]
         let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
         for (stage, name) in self.stages.iter().zip(&TAPS[1..]) {
             for residual in stage {

@@ -52,6 +52,10 @@ fn it_is_the_network_in_eval_mode() {
             let (folded_logits, folded_gradient, folded_maps) = evaluate(&*folded, &images);
             let difference = relative_difference(&folded_logits, &logits);
             assert!(difference < tolerance, "{arch} {kind:?}: {difference:e}");
+            // What nobody watches may be computed in another way.
+            let unwatched = tch::no_grad(|| folded.forward(&images, Mode::Eval));
+            let difference = relative_difference(&unwatched, &logits);
+            assert!(difference < tolerance, "{arch} {kind:?} unwatched: {difference:e}");
             if let Some(tolerance) = gradient_tolerance {
                 let difference = relative_difference(&folded_gradient, &gradient);
                 assert!(difference < tolerance, "{arch} {kind:?} gradient: {difference:e}");

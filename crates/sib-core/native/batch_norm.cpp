@@ -1,26 +1,14 @@
-// Batch normalisation and convolution whose second derivatives cost what they must.
-//
-// libtorch differentiates both twice already, by composites: some thirty passes over memory for a
-// batch normalisation, and for a convolution's weight gradient a forward convolution with operands
-// swapped, which oneDNN is slow at. Here the second derivative of a batch normalisation is one
-// reduction and one elementwise pass, and that of a convolution two ordinary primitives.
-//
-// Tensors cross the border by pointer; an exception comes back as its message.
+// Batch normalisation whose second derivative is one reduction and one elementwise pass. libtorch's
+// is a composite of some thirty passes over memory.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
-#include <cstring>
-#include <exception>
 #include <vector>
 
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
+#include "border.h"
 
 namespace {
 
@@ -37,11 +25,6 @@ using torch::autograd::variable_list;
 #define FOR_EACH_CPU
 #endif
 
-void expect_last_derivative(const char* of) {
-  TORCH_CHECK(!at::GradMode::is_enabled(), "third derivatives of ", of, " are not implemented");
-}
-
-// ---------------------------------------------------------------------------------------------
 // Batch normalisation in train mode. With x̂ = (x − μ)r, r = 1/σ and means over N·H·W:
 //
 //   dx = γr(g − ḡ − x̂·mean(gx̂)),  dγ = Σ gx̂,  dβ = Σ g.
@@ -264,7 +247,7 @@ struct BatchNormBackward : Function<BatchNormBackward> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list cotangents) {
-    expect_last_derivative("batch normalisation");
+    sib::expect_last_derivative("batch normalisation");
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[1], &weight = saved[2];
     const auto format = x.suggest_memory_format();
@@ -314,134 +297,13 @@ struct BatchNorm : Function<BatchNorm> {
   }
 };
 
-// ---------------------------------------------------------------------------------------------
-// Convolution without bias. For the cotangents v of the input gradient and u of the weight
-// gradient: ∂/∂g = conv(v, w) + conv(x, u), ∂/∂w is the weight gradient with v in the input's
-// place, ∂/∂x the input gradient with u in the weights' place.
-
-struct Geometry {
-  int64_t stride, padding;
-
-  Tensor conv(const Tensor& x, const Tensor& w) const {
-    return at::conv2d(x, w, {}, stride, padding);
-  }
-
-  // Of the input, of the weights: those asked for.
-  std::tuple<Tensor, Tensor> gradients(
-      const Tensor& g, const Tensor& x, const Tensor& w, bool of_x, bool of_w) const {
-    const int64_t s[] = {stride, stride}, p[] = {padding, padding}, one[] = {1, 1}, none[] = {0, 0};
-    auto [dx, dw, unused] = at::convolution_backward(
-        g, x, w, at::OptionalIntArrayRef(), s, p, one, false, none, 1, {of_x, of_w, false});
-    return {dx, dw};
-  }
-};
-
-Geometry geometry(AutogradContext* ctx) {
-  return {ctx->saved_data["stride"].toInt(), ctx->saved_data["padding"].toInt()};
-}
-
-void remember(AutogradContext* ctx, const Geometry& geometry) {
-  ctx->saved_data["stride"] = geometry.stride;
-  ctx->saved_data["padding"] = geometry.padding;
-}
-
-Tensor sum_of(const Tensor& a, const Tensor& b) {
-  return !a.defined() ? b : !b.defined() ? a : a + b;
-}
-
-struct Conv2dBackward : Function<Conv2dBackward> {
-  static variable_list forward(
-      AutogradContext* ctx, const Tensor& g, const Tensor& x, const Tensor& w, int64_t stride,
-      int64_t padding, bool of_x, bool of_w) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    const Geometry geometry{stride, padding};
-    auto [dx, dw] = geometry.gradients(g, x, w, of_x, of_w);
-    ctx->save_for_backward({g, x, w});
-    ctx->set_materialize_grads(false);
-    remember(ctx, geometry);
-    // An output must be a tensor, also one that nobody asked for.
-    const Tensor nothing = at::empty({0}, g.options());
-    return {of_x ? dx : nothing, of_w ? dw : nothing};
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list cotangents) {
-    expect_last_derivative("convolution");
-    const auto saved = ctx->get_saved_variables();
-    const Tensor &g = saved[0], &x = saved[1], &w = saved[2], &v = cotangents[0],
-                 &u = cotangents[1];
-    const Geometry of = geometry(ctx);
-    Tensor dg, dx, dw;
-    if (v.defined()) {
-      if (ctx->needs_input_grad(0)) dg = of.conv(v, w);
-      if (ctx->needs_input_grad(2)) dw = std::get<1>(of.gradients(g, v, w, false, true));
-    }
-    if (u.defined()) {
-      if (ctx->needs_input_grad(0)) dg = sum_of(dg, of.conv(x, u));
-      if (ctx->needs_input_grad(1)) dx = std::get<0>(of.gradients(g, x, u, true, false));
-    }
-    return {dg, dx, dw, {}, {}, {}, {}};
-  }
-};
-
-struct Conv2d : Function<Conv2d> {
-  static Tensor forward(
-      AutogradContext* ctx, const Tensor& x, const Tensor& w, int64_t stride, int64_t padding) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    const Geometry geometry{stride, padding};
-    ctx->save_for_backward({x, w});
-    remember(ctx, geometry);
-    return geometry.conv(x, w);
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list g) {
-    const auto saved = ctx->get_saved_variables();
-    const Geometry of = geometry(ctx);
-    const bool of_x = ctx->needs_input_grad(0), of_w = ctx->needs_input_grad(1);
-    auto gradients =
-        Conv2dBackward::apply(g[0], saved[0], saved[1], of.stride, of.padding, of_x, of_w);
-    return {of_x ? gradients[0] : Tensor(), of_w ? gradients[1] : Tensor(), {}, {}};
-  }
-};
-
-// The message of an exception, to be freed by the caller; null where there was none.
-template <typename F>
-char* caught(F&& call) {
-  try {
-    call();
-    return nullptr;
-  } catch (const c10::Error& error) {
-    return strdup(error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  }
-}
-
 }  // namespace
 
-extern "C" {
-
-char* sib_batch_norm(
+extern "C" char* sib_batch_norm(
     Tensor** out, const Tensor* x, const Tensor* weight, const Tensor* bias,
     const Tensor* running_mean, const Tensor* running_var, double momentum, double eps) {
-  return caught([&] {
+  return sib::caught([&] {
     *out = new Tensor(
         BatchNorm::apply(*x, *weight, *bias, *running_mean, *running_var, momentum, eps));
   });
-}
-
-char* sib_conv2d(
-    Tensor** out, const Tensor* x, const Tensor* w, int64_t stride, int64_t padding) {
-  return caught([&] { *out = new Tensor(Conv2d::apply(*x, *w, stride, padding)); });
-}
-
-void sib_free_message(char* message) { free(message); }
-
-void sib_keep_freed_memory() {
-#if defined(__GLIBC__)
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  mallopt(M_TOP_PAD, 256 << 20);
-#endif
-}
-
 }

@@ -1,0 +1,195 @@
+// Convolution whose second derivative takes ordinary primitives only, and convolution in one pass
+// with what follows it. libtorch computes the weights' share of the second derivative as a forward
+// convolution with operands swapped, which oneDNN is slow at.
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <optional>
+
+#include "border.h"
+
+namespace {
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+// Convolution without bias. For the cotangents v of the input gradient and u of the weight
+// gradient: ∂/∂g = conv(v, w) + conv(x, u), ∂/∂w is the weight gradient with v in the input's
+// place, ∂/∂x the input gradient with u in the weights' place.
+
+struct Geometry {
+  int64_t stride, padding;
+
+  Tensor conv(const Tensor& x, const Tensor& w) const {
+    return at::conv2d(x, w, {}, stride, padding);
+  }
+
+  // Of the input, of the weights: those asked for.
+  std::tuple<Tensor, Tensor> gradients(
+      const Tensor& g, const Tensor& x, const Tensor& w, bool of_x, bool of_w) const {
+    const int64_t s[] = {stride, stride}, p[] = {padding, padding}, one[] = {1, 1}, none[] = {0, 0};
+    auto [dx, dw, unused] = at::convolution_backward(
+        g, x, w, at::OptionalIntArrayRef(), s, p, one, false, none, 1, {of_x, of_w, false});
+    return {dx, dw};
+  }
+};
+
+Geometry geometry(AutogradContext* ctx) {
+  return {ctx->saved_data["stride"].toInt(), ctx->saved_data["padding"].toInt()};
+}
+
+void remember(AutogradContext* ctx, const Geometry& geometry) {
+  ctx->saved_data["stride"] = geometry.stride;
+  ctx->saved_data["padding"] = geometry.padding;
+}
+
+Tensor sum_of(const Tensor& a, const Tensor& b) {
+  return !a.defined() ? b : !b.defined() ? a : a + b;
+}
+
+struct Conv2dBackward : Function<Conv2dBackward> {
+  static variable_list forward(
+      AutogradContext* ctx, const Tensor& g, const Tensor& x, const Tensor& w, int64_t stride,
+      int64_t padding, bool of_x, bool of_w) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const Geometry geometry{stride, padding};
+    auto [dx, dw] = geometry.gradients(g, x, w, of_x, of_w);
+    ctx->save_for_backward({g, x, w});
+    ctx->set_materialize_grads(false);
+    remember(ctx, geometry);
+    // An output must be a tensor, also one that nobody asked for.
+    const Tensor nothing = at::empty({0}, g.options());
+    return {of_x ? dx : nothing, of_w ? dw : nothing};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list cotangents) {
+    sib::expect_last_derivative("convolution");
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &g = saved[0], &x = saved[1], &w = saved[2], &v = cotangents[0],
+                 &u = cotangents[1];
+    const Geometry of = geometry(ctx);
+    Tensor dg, dx, dw;
+    if (v.defined()) {
+      if (ctx->needs_input_grad(0)) dg = of.conv(v, w);
+      if (ctx->needs_input_grad(2)) dw = std::get<1>(of.gradients(g, v, w, false, true));
+    }
+    if (u.defined()) {
+      if (ctx->needs_input_grad(0)) dg = sum_of(dg, of.conv(x, u));
+      if (ctx->needs_input_grad(1)) dx = std::get<0>(of.gradients(g, x, u, true, false));
+    }
+    return {dg, dx, dw, {}, {}, {}, {}};
+  }
+};
+
+struct Conv2d : Function<Conv2d> {
+  static Tensor forward(
+      AutogradContext* ctx, const Tensor& x, const Tensor& w, int64_t stride, int64_t padding) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const Geometry geometry{stride, padding};
+    ctx->save_for_backward({x, w});
+    remember(ctx, geometry);
+    return geometry.conv(x, w);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list g) {
+    const auto saved = ctx->get_saved_variables();
+    const Geometry of = geometry(ctx);
+    const bool of_x = ctx->needs_input_grad(0), of_w = ctx->needs_input_grad(1);
+    auto gradients =
+        Conv2dBackward::apply(g[0], saved[0], saved[1], of.stride, of.padding, of_x, of_w);
+    return {of_x ? gradients[0] : Tensor(), of_w ? gradients[1] : Tensor(), {}, {}};
+  }
+};
+
+// ---------------------------------------------------------------------------------------------
+// relu(conv(x, w) + bias + shortcut), where no derivative is asked for. oneDNN applies what follows
+// a convolution while its results are still in registers; libtorch has these calls for its compiler.
+
+using Attributes = c10::List<std::optional<at::Scalar>>;
+using Name = std::optional<std::string_view>;
+using WithRelu = Tensor(
+    const Tensor&, const Tensor&, const std::optional<Tensor>&, at::IntArrayRef, at::IntArrayRef,
+    at::IntArrayRef, int64_t, std::string_view, Attributes, Name);
+using WithSumAndRelu = Tensor(
+    const Tensor&, const Tensor&, const Tensor&, const std::optional<Tensor>&, at::IntArrayRef,
+    at::IntArrayRef, at::IntArrayRef, int64_t, std::string_view, std::optional<at::Scalar>, Name,
+    Attributes, Name);
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> mkldnn_operator(const char* overload) {
+  return c10::Dispatcher::singleton()
+      .findSchemaOrThrow("mkldnn::_convolution_pointwise", overload)
+      .typed<Signature>();
+}
+
+Tensor fused(
+    const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& shortcut,
+    const Geometry& of) {
+  const int64_t p[] = {of.padding, of.padding}, s[] = {of.stride, of.stride}, one[] = {1, 1};
+  if (shortcut.defined()) {
+    static const auto call = mkldnn_operator<WithSumAndRelu>("binary");
+    return call.call(
+        x, shortcut, w, bias, p, s, one, 1, "add", std::nullopt, "relu", Attributes(),
+        std::nullopt);
+  }
+  static const auto call = mkldnn_operator<WithRelu>("");
+  return call.call(x, w, bias, p, s, one, 1, "relu", Attributes(), std::nullopt);
+}
+
+// Whether this libtorch on this processor has the calls for numbers of kind `kind`.
+bool can_fuse(at::ScalarType kind) {
+  const auto works = [](at::ScalarType kind) {
+    try {
+      const Tensor x = at::ones({1, 2, 2, 2}, kind).contiguous(at::MemoryFormat::ChannelsLast);
+      const Tensor w = at::ones({2, 2, 1, 1}, kind), bias = at::ones({2}, kind);
+      const Geometry plain{1, 0};
+      return fused(x, w, bias, {}, plain).eq(3).all().item<bool>() &&
+             fused(x, w, bias, x, plain).eq(4).all().item<bool>();
+    } catch (const c10::Error&) {
+      return false;
+    }
+  };
+  static const bool f32 = works(at::kFloat), bf16 = works(at::kBFloat16);
+  return kind == at::kFloat ? f32 : kind == at::kBFloat16 && bf16;
+}
+
+Tensor conv2d_relu(
+    const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& shortcut,
+    const Geometry& of) {
+  const bool recorded =
+      at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad() ||
+                                     (shortcut.defined() && shortcut.requires_grad()));
+  // With channels last alone the sum is one with the convolution.
+  const bool channels_last = w.suggest_memory_format() == at::MemoryFormat::ChannelsLast ||
+                             x.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+  if (!recorded && channels_last && x.is_cpu() && can_fuse(x.scalar_type())) {
+    return fused(x, w, bias, shortcut, of);
+  }
+  const Tensor y = at::conv2d(x, w, bias, of.stride, of.padding);
+  return at::relu(shortcut.defined() ? y + shortcut : y);
+}
+
+}  // namespace
+
+extern "C" {
+
+char* sib_conv2d(
+    Tensor** out, const Tensor* x, const Tensor* w, int64_t stride, int64_t padding) {
+  return sib::caught([&] { *out = new Tensor(Conv2d::apply(*x, *w, stride, padding)); });
+}
+
+// `shortcut` may be null.
+char* sib_conv2d_relu(
+    Tensor** out, const Tensor* x, const Tensor* w, const Tensor* bias, const Tensor* shortcut,
+    int64_t stride, int64_t padding) {
+  return sib::caught([&] {
+    const Geometry geometry{stride, padding};
+    *out = new Tensor(conv2d_relu(*x, *w, *bias, shortcut ? *shortcut : Tensor(), geometry));
+  });
+}
+
+}
