@@ -5,7 +5,7 @@
     cargo build --release
     scripts/bench_peers.py [--repeat N] [--size-px N] [--images DIR] [WORK ...]
 
-WORK is any of step, explain, integrated-gradients, faithfulness, loader. Both sides get the same
+WORK is any of step, memory, explain, integrated-gradients, faithfulness, loader. Both sides get the same
 weights and images and take turns, so that what else the machine does slows both; what they compute is
 compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio.
 """
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import csv
 import io
+import os
 import pathlib
 import statistics
 import subprocess
@@ -29,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-OURS = ROOT / "target" / "release" / "sib-cli"
+OURS = pathlib.Path(os.environ.get("SIB_CLI", ROOT / "target" / "release" / "sib-cli"))
 ARCHS = {"resnet18": 16, "resnet50": 8, "densenet121": 8, "vit_b_32": 16}
 
 
@@ -65,19 +66,23 @@ def timed(call):
     return time.perf_counter() - started, value
 
 
-def interleaved(ours, theirs, repeat):
-    """Ratios of `theirs` over `ours`, after a round that does not count, and both last values."""
-    ratios, seconds = [], []
-    for turn in range(repeat + 1):
+def interleaved(ours, theirs, repeat, warm_up=True):
+    """Runs the variants `ours` and `theirs` in turn, after a round that does not count; for each of
+    ours the ratios of theirs over it, the seconds of both, and both last values."""
+    rounds = []
+    for turn in range(repeat + warm_up):
         # Who comes first alternates.
         if turn % 2:
-            b, a = theirs(), ours()
+            b, a = theirs(), {name: run() for name, run in ours.items()}
         else:
-            a, b = ours(), theirs()
-        if turn:
-            ratios.append(b[0] / a[0])
-            seconds.append((a[0], b[0]))
-    return ratios, seconds, a[1], b[1]
+            a, b = {name: run() for name, run in ours.items()}, theirs()
+        rounds.append((a, b))
+    rounds = rounds[int(warm_up):]
+    return {
+        name: ([b[0] / a[name][0] for a, b in rounds], [(a[name][0], b[0]) for a, b in rounds],
+               rounds[-1][0][name][1], rounds[-1][1][1])
+        for name in ours
+    }
 
 
 class Table:
@@ -222,7 +227,8 @@ def step(table, folder, options):
             first.setdefault("theirs", loss)
             return seconds, loss
 
-        ratios, seconds, *_ = interleaved(run_ours, run_theirs, options.repeat)
+        measured = interleaved({"": run_ours}, run_theirs, options.repeat)
+        ratios, seconds, *_ = measured[""]
         difference = abs(first["ours"] / first["theirs"] - 1)
         peak, _ = ours.finish()
         table.row(f"S-IB step, {arch}, B {case.batch}", "PyTorch", ratios, seconds,
@@ -264,27 +270,41 @@ def explain(table, folder, options):
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     case = Case(folder, "resnet50", 1, options.size_px)
-    output = folder / "maps.safetensors"
-    ours = case.ours("explain", "--method", "score-cam", "--set", "score-cam.weights=softmax-logit",
-                     "--set", "score-cam.align_corners=true", *options.precision, output=output)
+    ours = {
+        precision: case.ours(
+            "explain", "--method", "score-cam", "--set", "score-cam.weights=softmax-logit",
+            "--set", "score-cam.align_corners=true", "--precision", precision,
+            output=folder / f"maps.{precision}.safetensors")
+        for precision in options.precisions
+    }
     targets = [ClassifierOutputTarget(int(label)) for label in case.labels]
     with pytorch_grad_cam.ScoreCAM(case.net, [case.net.layer4]) as cam:
+        cam.batch_size = best_batch(case.net, case.images, options.cam_batches)
 
         def theirs():
             with contextlib.redirect_stderr(io.StringIO()):
                 return timed(lambda: cam(case.images, targets=targets))
 
-        def at_batch(batch):
-            cam.batch_size = batch
-            return theirs()[0]
+        # Each side takes minutes: a round to warm up would change nothing.
+        measured = interleaved(
+            {precision: lambda process=process: process.run("score-cam")
+             for precision, process in ours.items()}, theirs, options.repeat, warm_up=False)
+    for precision, (ratios, seconds, _, reference) in measured.items():
+        _, written = ours[precision].finish()
+        table.row(f"ScoreCAM in {precision}, ResNet-50, batch {cam.batch_size} there",
+                  "pytorch-grad-cam", ratios, seconds,
+                  agreement(written["heatmaps"], torch.from_numpy(reference)))
 
-        best = min(options.cam_batches, key=at_batch)
-        cam.batch_size = best
-        ratios, seconds, _, reference = interleaved(
-            lambda: ours.run("score-cam"), theirs, options.repeat)
-    _, written = ours.finish()
-    table.row(f"ScoreCAM, ResNet-50, batch {best} there", "pytorch-grad-cam", ratios, seconds,
-              agreement(written["heatmaps"], torch.from_numpy(reference)))
+
+def best_batch(net, images, sizes):
+    """The size by which an image's forward pass is fastest."""
+
+    def seconds_an_image(size):
+        batch = images[:1].repeat(size, 1, 1, 1)
+        with torch.no_grad():
+            return min(timed(lambda: net(batch))[0] for _ in range(3)) / size
+
+    return min(sizes, key=seconds_an_image)
 
 
 def agreement(ours, theirs):
@@ -310,8 +330,8 @@ def integrated_gradients(table, folder, options):
         return timed(lambda: method.attribute(case.images, target=case.labels, n_steps=50,
                                               internal_batch_size=16))
 
-    ratios, seconds, _, reference = interleaved(
-        lambda: ours.run("integrated-gradients"), theirs, options.repeat)
+    measured = interleaved({"": lambda: ours.run("integrated-gradients")}, theirs, options.repeat)
+    ratios, seconds, _, reference = measured[""]
     _, written = ours.finish()
     table.row("integrated gradients, 50 steps, ResNet-50", "Captum", ratios, seconds,
               agreement(written["heatmaps"], reference.detach().abs().sum(1)))
@@ -319,16 +339,21 @@ def integrated_gradients(table, folder, options):
 
 def faithfulness(table, folder, options):
     case = Case(folder, "resnet50", 1, options.size_px)
-    output = folder / "auc.safetensors"
-    ours = case.ours("faithfulness", *options.precision, output=output)
-    ratios, seconds, _, reference = interleaved(
-        lambda: ours.run("insertion-deletion"),
+    ours = {
+        precision: case.ours("faithfulness", "--precision", precision,
+                             output=folder / f"auc.{precision}.safetensors")
+        for precision in options.precisions
+    }
+    measured = interleaved(
+        {precision: lambda process=process: process.run("insertion-deletion")
+         for precision, process in ours.items()},
         lambda: timed(lambda: rise_curves(case.net, case.images, case.heatmaps, 224)),
         options.repeat)
-    _, written = ours.finish()
-    difference = (written["auc"] - reference).abs().max()
-    table.row("insertion and deletion, ResNet-50", "PyTorch loop", ratios, seconds,
-              f"AUC differs by {difference:.1e}")
+    for precision, (ratios, seconds, _, reference) in measured.items():
+        _, written = ours[precision].finish()
+        difference = (written["auc"] - reference).abs().max()
+        table.row(f"insertion and deletion in {precision}, ResNet-50", "PyTorch loop", ratios,
+                  seconds, f"AUC differs by {difference:.1e}")
 
 
 def loader(table, folder, options):
@@ -347,8 +372,8 @@ def loader(table, folder, options):
         more = ["--augment"] if augment else []
         ours = Ours("loader", "--data", "folder", "--root", options.images, *more)
         ratios, seconds, a, b = interleaved(
-            lambda: ours.run("epoch"),
-            lambda: timed(lambda: sum(len(labels) for _, labels in theirs)), options.repeat)
+            {"": lambda: ours.run("epoch")},
+            lambda: timed(lambda: sum(len(labels) for _, labels in theirs)), options.repeat)[""]
         ours.finish()
         table.row(f"loader, {'augmented' if augment else 'resize and crop'}",
                   "torchvision, 2 workers", ratios, seconds, f"{a:.0f} and {b} images")
@@ -374,9 +399,9 @@ def main():
     parser.add_argument("--cam-batches", nargs="+", type=int, default=[16, 32, 64],
                         help="batch sizes of which pytorch-grad-cam gets its best")
     parser.add_argument("--images", type=pathlib.Path, help="folder of train/<class>/*")
-    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], default=["f32", "bf16"],
+                        help="of our forward passes, in explain and faithfulness")
     options = parser.parse_args()
-    options.precision = [] if options.precision == "f32" else ["--precision", options.precision]
     warnings.filterwarnings("ignore", message="Setting backward hooks|.*required_grads")
     table = Table()
     with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::quantile::{linear_quantile, soft_quantiles};
 use crate::{Error, Result, tensor::rows};
 
 /// Which function g maps R to the mask (decision C2).
@@ -125,7 +126,7 @@ impl MaskConfig {
     /// the results.
     fn soft(&self, g: &Tensor, shape: [i64; 4]) -> Mask {
         // A soft quantile is a weighted mean of order statistics, so it commutes with the
-        // increasing affine map to the robust range: one sort gives all three quantiles.
+        // increasing affine map to the robust range: one search gives all three quantiles.
         let [low, high, strong] =
             soft_quantiles(g, [RANGE.0, RANGE.1, self.quantile], self.temperature);
         let range = high - low + 1e-8;
@@ -158,74 +159,12 @@ impl MaskConfig {
     }
 }
 
-/// Soft quantiles of each row of `values` `[B,n]`: `Σ w_i v_(i)` over the order statistics, with
-/// `w = softmax(−|i − q(n−1)|/T)`; each result is `[B,1]`.
-///
-/// Only the order statistics within `40·T` ranks of `q(n−1)` are gathered: the weight of the rest
-/// is below `e^-40`, 4e-18.
-pub fn soft_quantiles<const N: usize>(
-    values: &Tensor,
-    quantiles: [f64; N],
-    temperature: f64,
-) -> [Tensor; N] {
-    let n = *values.size().last().expect("rows");
-    // Only the permutation comes from the sort: the derivative is that of the few gathered values.
-    let (_, order) = values.detach().sort(-1, false);
-    let half_width = (40.0 * temperature).ceil();
-    quantiles.map(|q| {
-        let centre = q * (n - 1) as f64;
-        let first = (centre.floor() - half_width).max(0.0) as i64;
-        let last = ((centre.ceil() + half_width) as i64).min(n - 1);
-        let ranks = Tensor::arange_start(first, last + 1, (Kind::Double, values.device()));
-        let weights = ((ranks - centre).abs() / -temperature).softmax(-1, None::<Kind>);
-        let nearest = values.gather(-1, &order.narrow(-1, first, last - first + 1), false);
-        (nearest * weights.to_kind(values.kind())).sum_dim_intlist(
-            [-1i64].as_slice(),
-            true,
-            None::<Kind>,
-        )
-    })
-}
-
-/// Quantile of each row of `values` `[B,n]`, interpolated linearly between ranks: `[B,1]`.
-fn linear_quantile(values: &Tensor, q: f64) -> Tensor {
-    let (sorted, _) = values.sort(-1, false);
-    let rank = q * (values.size()[1] - 1) as f64;
-    let below = sorted.narrow(-1, rank.floor() as i64, 1);
-    let above = sorted.narrow(-1, rank.ceil() as i64, 1);
-    &below + (above - &below) * rank.fract()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::testing::{formula_tensor, relative_difference};
-
-    /// The definition: a softmax over all n order statistics.
-    fn full_soft_quantile(values: &Tensor, q: f64, temperature: f64) -> Tensor {
-        let (sorted, _) = values.sort(-1, false);
-        let n = values.size()[1];
-        let ranks = Tensor::arange(n, (Kind::Double, values.device()));
-        let weights = ((ranks - q * (n - 1) as f64).abs() / -temperature).softmax(-1, None::<Kind>);
-        (sorted * weights).sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>)
-    }
-
-    #[test]
-    fn the_window_of_order_statistics_equals_the_full_softmax() {
-        for n in [2, 7, 50, 4096] {
-            let values = formula_tensor("values", &[3, n]);
-            for q in [0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0] {
-                for temperature in [0.05, 0.1, 1.0] {
-                    let [windowed] = soft_quantiles(&values, [q], temperature);
-                    let full = full_soft_quantile(&values, q, temperature);
-                    let difference = (windowed - full).abs().max().double_value(&[]);
-                    assert!(difference < 1e-12, "n {n}, q {q}, T {temperature}: {difference}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn the_window_scales_with_the_image() {

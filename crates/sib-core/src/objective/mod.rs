@@ -4,11 +4,12 @@
 mod background;
 mod foreground;
 mod mask;
+mod quantile;
 mod vjp;
 
 pub use background::{BackgroundConfig, Variance};
 pub use foreground::{HsicConfig, RowNormalise};
-pub use mask::{Mask, MaskConfig, MaskKind, soft_quantiles};
+pub use mask::{Mask, MaskConfig, MaskKind};
 pub use vjp::{Normalise, Scalar, VjpConfig, mean_norm};
 
 use serde::{Deserialize, Serialize};
