@@ -70,7 +70,8 @@ impl Conv2d {
     ) -> Self {
         let fans = (in_channels * kernel * kernel, out_channels * kernel * kernel);
         let shape = [out_channels, in_channels, kernel, kernel];
-        let weight = init.draw(&shape, fans, path.device());
+        // A convolution would otherwise rearrange them at each of its passes.
+        let weight = tensor::for_convolutions(&init.draw(&shape, fans, path.device()));
         let weight = path.add("weight", weight, true);
         Self { weight, bias: None, stride, padding: kernel / 2 }
     }

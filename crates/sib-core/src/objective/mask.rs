@@ -148,15 +148,20 @@ impl MaskConfig {
     /// Share of strong pixels in the window around each pixel, zeros beyond the border: `[B,HW]`.
     fn density(&self, strong: &Tensor, shape: [i64; 4]) -> Tensor {
         let window = self.window(shape[2]);
-        // Sums along one axis, then along the other: 2·31 additions a pixel instead of 31². Divided
-        // at the end, so that equal counts of a hard mask stay equal.
-        let sum = |x: Tensor, kernel: [i64; 2]| {
-            let padding = kernel.map(|side| side / 2);
-            x.avg_pool2d(kernel, [1, 1], padding, false, true, 1)
-        };
-        let sums = sum(sum(strong.view(shape), [1, window]), [window, 1]);
+        // Divided at the end, so that equal counts of a hard mask stay equal.
+        let sums = window_sums(&window_sums(&strong.view(shape), -1, window), -2, window);
         sums.flatten(1, -1) / (window * window) as f64
     }
+}
+
+/// Sums of `x` along dimension `dim`, one of the last two, in a window of `window` (odd) around each
+/// place: a difference of cumulative sums, whatever the window's length.
+fn window_sums(x: &Tensor, dim: i64, window: i64) -> Tensor {
+    let (before, after) = (window / 2 + 1, window / 2);
+    let padding = if dim == -1 { vec![before, after] } else { vec![0, 0, before, after] };
+    let cumulative = x.constant_pad_nd(padding).cumsum(dim, None::<Kind>);
+    let size = x.size()[(x.dim() as i64 + dim) as usize];
+    cumulative.narrow(dim, window, size) - cumulative.narrow(dim, 0, size)
 }
 
 #[cfg(test)]
@@ -170,6 +175,18 @@ mod tests {
     fn the_window_scales_with_the_image() {
         let window = |h| MaskConfig::default().window(h);
         assert_eq!([224, 128, 96, 64, 32, 8].map(window), [31, 17, 13, 9, 5, 3]);
+    }
+
+    #[test]
+    fn window_sums_are_those_of_pooling() {
+        // Integers: both are exact.
+        let x = (formula_tensor("x", &[2, 1, 12, 9]) * 100.0).round();
+        for window in [3, 7, 31] {
+            let half = window / 2;
+            let pooled = |kernel, padding| x.avg_pool2d(kernel, [1, 1], padding, false, true, 1);
+            assert_eq!(window_sums(&x, -1, window), pooled([1, window], [0, half]));
+            assert_eq!(window_sums(&x, -2, window), pooled([window, 1], [half, 0]));
+        }
     }
 
     #[test]
