@@ -8,6 +8,7 @@ pub mod config;
 pub mod environment;
 pub mod error;
 pub mod evaluation;
+pub mod figures;
 pub mod folder_lock;
 pub mod images;
 pub mod progress;
