@@ -9,13 +9,14 @@ use sib_core::checkpoint::read_meta;
 use sib_explain::Method;
 
 use super::classes::{self, ClassesView};
+use super::curves::{self, ChartView};
 use super::format::{count, dash};
 use super::galleries::{self, GalleryView};
 use super::pictures::Photographs;
 use super::runs::title_of;
 use super::suites::{self, SuiteView};
 use crate::csv_rows;
-use crate::evaluation::folder::{Description, PER_IMAGE};
+use crate::evaluation::folder::{CURVES, Description, PER_IMAGE};
 use crate::evaluation::record::ImageRow;
 use crate::tables::evaluations::Evaluation;
 use crate::tables::number::{arch_label, dataset_label};
@@ -29,6 +30,7 @@ pub(super) struct EvaluationView {
     run: Option<(String, String)>,
     facts: Vec<(&'static str, String)>,
     suites: Vec<SuiteView>,
+    curves: Vec<ChartView>,
     classes: Option<ClassesView>,
     galleries: Vec<GalleryView>,
     /// Why there are no photographs.
@@ -39,7 +41,7 @@ impl EvaluationView {
     /// The evaluation number `number` of the page, called `name`, in the folder of `run`.
     ///
     /// # Errors
-    /// When its rows of images cannot be read.
+    /// When a file of it cannot be read or is damaged.
     pub(super) fn new(
         number: usize,
         evaluation: &Evaluation,
@@ -60,12 +62,17 @@ impl EvaluationView {
         if let Some(method) = shown_method(&rows) {
             galleries.extend(galleries::of_heatmaps(method, &of(method), &opened));
         }
+        let curves_file = path.join(CURVES);
         Ok(Self {
             id: format!("evaluation-{number}"),
             name,
             run,
             facts: facts(description),
             suites: suites::views(summary),
+            curves: match curves_file.is_file() {
+                true => curves::of_evaluation(&csv_rows::read(&curves_file)?)?,
+                false => Vec::new(),
+            },
             classes: classes::view(&images, class_name),
             galleries,
             no_photographs: opened.problem().map(str::to_owned),

@@ -19,6 +19,17 @@ pub(super) fn significant(value: Option<f64>) -> String {
     minus(&format!("{value:.digits$}"))
 }
 
+/// A value with as many digits after the point as give two of its standard error, and that error.
+pub(super) fn with_error(value: Option<f64>, error: Option<f64>) -> (String, Option<String>) {
+    match (value, error) {
+        (Some(value), Some(error)) if error > 0.0 => {
+            let digits = (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize;
+            (minus(&format!("{value:.digits$}")), Some(format!("{error:.digits$}")))
+        }
+        _ => (significant(value), error.map(|error| significant(Some(error)))),
+    }
+}
+
 /// A count and its noun.
 pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
@@ -44,5 +55,14 @@ mod tests {
             .map(|value| significant(Some(value)));
         assert_eq!(shown, ["83.22", "0.03160", "−0.001235", "5.81e−8", "12346", "0"]);
         assert_eq!((significant(None), fixed(None)), (dash(), dash()));
+    }
+
+    #[test]
+    fn the_error_says_how_many_digits_its_value_has() {
+        let shown = |value, error| with_error(Some(value), error);
+        assert_eq!(shown(-8.3612e-4, Some(2.099e-4)), ("−0.00084".into(), Some("0.00021".into())));
+        assert_eq!(shown(4.27123, Some(12.3)), ("4".into(), Some("12".into())));
+        assert_eq!(shown(0.5, Some(0.0)), ("0.5000".into(), Some("0".into())));
+        assert_eq!(shown(0.5, None), ("0.5000".into(), None));
     }
 }

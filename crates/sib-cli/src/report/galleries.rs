@@ -61,7 +61,7 @@ pub(super) fn of_predictions(
     let (right, wrong): (Vec<_>, Vec<_>) = by_confidence(images)
         .into_iter()
         .partition(|(row, _)| row.predicted == Some(row.label as i64));
-    let pct = |probability: f64| format!("{:.1} %", 100.0 * probability);
+    let pct = |probability: f64| format!("{:.1}\u{a0}%", 100.0 * probability);
     let wrong = Choice {
         title: "Wrong with the most confidence".to_owned(),
         rule: "Wrong predictions, the highest class probability first.".to_owned(),
@@ -107,7 +107,7 @@ pub(super) fn of_heatmaps(
             ),
             rows: by_overlap(rows, best)
                 .into_iter()
-                .map(|(row, iou)| (row, vec![format!("IoU {:.1} %", 100.0 * iou)]))
+                .map(|(row, iou)| (row, vec![format!("IoU {:.1}\u{a0}%", 100.0 * iou)]))
                 .collect(),
         }
     };

@@ -5,11 +5,13 @@
 //! that it is given but for charts and pictures, which are made here.
 
 mod classes;
+mod curves;
 mod evaluations;
 mod format;
 mod galleries;
 mod pictures;
 mod runs;
+mod series;
 mod settings;
 mod sheets;
 mod suites;
@@ -28,6 +30,7 @@ use time::OffsetDateTime;
 use crate::environment::Environment;
 use crate::tables::evaluations::{self as found, Evaluation};
 use crate::tree;
+use curves::GroupView;
 use evaluations::EvaluationView;
 use format::count;
 use pictures::{PHOTOGRAPH_PX, Photographs};
@@ -54,6 +57,7 @@ struct Page {
     environments: Vec<(String, String)>,
     differences: Vec<Difference>,
     tables: Vec<TableView>,
+    groups: Vec<GroupView>,
     evaluations: Vec<EvaluationView>,
     sheets: Vec<SheetsView>,
     photograph_px: u32,
@@ -94,6 +98,7 @@ fn collect(root: &Path) -> Result<Page> {
         environments: environments(&runs, &found.evaluations),
         differences: settings::differences(&settings, &SHOWN),
         tables: tables::views(&found.evaluations, |evaluation| name(&evaluation.path)),
+        groups: series::groups(&runs).iter().map(GroupView::new).collect::<Result<_>>()?,
         evaluations: evaluation_views(&found.evaluations, &runs, &views, name)?,
         sheets: sheets.filter_map(Result::transpose).collect::<Result<_>>()?,
         photograph_px: PHOTOGRAPH_PX,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::format::{count, fixed, significant};
+use super::format::{count, fixed, with_error};
 use crate::evaluation::settings::Suite;
 use crate::evaluation::summary::MetricRow;
 use crate::tables::Number;
@@ -70,11 +70,12 @@ fn of_methods(rows: &[MetricRow]) -> SuiteView {
 }
 
 fn value(row: &MetricRow) -> Value {
-    let shown = if row.metric.ends_with("_pct") { fixed } else { significant };
-    Value {
-        value: shown(row.value),
-        standard_error: row.standard_error.map(|error| shown(Some(error))),
-    }
+    let (value, standard_error) = if row.metric.ends_with("_pct") {
+        (fixed(row.value), row.standard_error.map(|error| fixed(Some(error))))
+    } else {
+        with_error(row.value, row.standard_error)
+    };
+    Value { value, standard_error }
 }
 
 /// A metric in words, with its unit.
@@ -87,9 +88,18 @@ fn title(metric: &str) -> String {
     };
     let words = match known.find(|known| known.ours == metric) {
         Some(known) => known.title.to_owned(),
-        None => name.replace('_', " "),
+        None => name.split('_').map(spelt).collect::<Vec<_>>().join(" "),
     };
     words + unit
+}
+
+/// A word of a metric's name as it is written elsewhere.
+fn spelt(word: &str) -> String {
+    match word {
+        "hsic" | "cka" | "r" => word.to_uppercase(),
+        "renyi" => "Rényi".to_owned(),
+        _ => word.replace("iou", "IoU"),
+    }
 }
 
 /// How many images (batches) count, and why others do not.
@@ -139,6 +149,12 @@ mod tests {
             mean_foreground_frac: None,
             settings: String::new(),
         }
+    }
+
+    #[test]
+    fn metrics_are_spelt_as_elsewhere() {
+        let titles = ["top1_pct", "miou_per_image_pct", "renyi_bits_x_fg_r_bg"].map(title);
+        assert_eq!(titles, ["top-1, %", "mIoU per image, %", "Rényi bits x fg R bg"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::error::message;
 use crate::tables::evaluations::Evaluation;
 use crate::tables::layout::Layout;
 use crate::tables::{self, Number};
@@ -44,7 +45,7 @@ pub(super) fn views(
             title: number.title(),
             caption: number.caption(),
             parts,
-            reason: reason.map(|error| format!("{error:#}")),
+            reason: reason.as_ref().map(message),
         }
     };
     TABLES.map(view).into()
