@@ -24,11 +24,11 @@ pub(super) struct ChartView {
     description: String,
 }
 
-/// The charts of a group of runs.
+/// Charts of the same runs or evaluations.
 #[derive(Debug, Serialize)]
 pub(super) struct GroupView {
-    title: String,
-    charts: Vec<ChartView>,
+    pub(super) title: String,
+    pub(super) charts: Vec<ChartView>,
 }
 
 impl GroupView {
@@ -41,7 +41,7 @@ impl GroupView {
         let measures = MEASURES.iter().map(|measure| region_chart(measure, group));
         Ok(Self {
             title: group.title.clone(),
-            charts: plots.chain(measures).filter_map(view).collect::<Result<_>>()?,
+            charts: plots.chain(measures).filter_map(drawn).collect::<Result<_>>()?,
         })
     }
 }
@@ -206,7 +206,7 @@ fn line(
 }
 
 /// A chart of the series that have a point.
-fn chart(title: &str, x: &str, y: &str, mut series: Vec<Series>) -> LineChart {
+pub(super) fn chart(title: &str, x: &str, y: &str, mut series: Vec<Series>) -> LineChart {
     series.retain(|series| !series.points.is_empty());
     LineChart { title: title.to_owned(), x: AxisOptions::new(x), y: AxisOptions::new(y), series }
 }
@@ -230,10 +230,11 @@ pub(super) fn of_evaluation(points: &[CurvePoint]) -> Result<Vec<ChartView>> {
         };
         chart(title, "pixels changed, %", "class probability, %", series.collect())
     });
-    charts.filter_map(view).collect()
+    charts.filter_map(drawn).collect()
 }
 
-fn on_chart(point: &CurvePoint) -> Point {
+/// A point in per cent.
+pub(super) fn on_chart(point: &CurvePoint) -> Point {
     Point {
         x: 100.0 * point.changed_frac,
         mean: 100.0 * point.mean,
@@ -242,7 +243,7 @@ fn on_chart(point: &CurvePoint) -> Point {
 }
 
 /// The chart as the page shows it; `None` where it is empty.
-fn view(chart: LineChart) -> Option<Result<ChartView>> {
+pub(super) fn drawn(chart: LineChart) -> Option<Result<ChartView>> {
     if chart.series.is_empty() {
         return None;
     }

@@ -5,6 +5,7 @@
 //! that it is given but for charts and pictures, which are made here.
 
 mod classes;
+mod comparisons;
 mod curves;
 mod evaluations;
 mod format;
@@ -57,7 +58,10 @@ struct Page {
     environments: Vec<(String, String)>,
     differences: Vec<Difference>,
     tables: Vec<TableView>,
+    /// Training curves.
     groups: Vec<GroupView>,
+    /// Insertion and deletion curves of baseline and S-IB.
+    comparisons: Vec<GroupView>,
     evaluations: Vec<EvaluationView>,
     sheets: Vec<SheetsView>,
     photograph_px: u32,
@@ -99,6 +103,7 @@ fn collect(root: &Path) -> Result<Page> {
         differences: settings::differences(&settings, &SHOWN),
         tables: tables::views(&found.evaluations, |evaluation| name(&evaluation.path)),
         groups: series::groups(&runs).iter().map(GroupView::new).collect::<Result<_>>()?,
+        comparisons: comparisons::views(&found.evaluations)?,
         evaluations: evaluation_views(&found.evaluations, &runs, &views, name)?,
         sheets: sheets.filter_map(Result::transpose).collect::<Result<_>>()?,
         photograph_px: PHOTOGRAPH_PX,

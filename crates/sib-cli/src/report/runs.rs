@@ -112,7 +112,7 @@ impl Run {
         let planned = self.setting("train.epochs");
         let trained = match &self.status {
             Some(status) => status.epochs,
-            None => self.metrics.last().map(|row| row.epoch).unwrap_or_default(),
+            None => epochs_in(&self.metrics),
         };
         if trained.to_string() == planned { planned } else { format!("{trained} of {planned}") }
     }
@@ -122,6 +122,11 @@ impl Run {
         let test = self.metrics.iter().filter(|row| row.split == "test");
         test.map(|row| (row.name.as_str(), row.value)).collect()
     }
+}
+
+/// Whole epochs in the log: each ends with the test split where that is evaluated.
+fn epochs_in(metrics: &[MetricRow]) -> u64 {
+    metrics.last().map_or(0, |row| row.epoch + u64::from(row.split == "test"))
 }
 
 fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
@@ -196,5 +201,23 @@ pub(super) fn title_of(training: Training) -> &'static str {
     match training {
         Training::Baseline => "Baseline",
         Training::SIb => "S-IB",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_counts_when_the_test_split_was_evaluated_after_it() {
+        let row = |epoch, split: &str| MetricRow {
+            step: 1,
+            epoch,
+            split: split.to_owned(),
+            name: "loss".to_owned(),
+            value: 1.0,
+        };
+        let rows = [row(0, "train"), row(0, "test"), row(1, "train")];
+        assert_eq!([0, 1, 2, 3].map(|n| epochs_in(&rows[..n])), [0, 0, 1, 1]);
     }
 }

@@ -149,6 +149,7 @@ fn the_page_holds_runs_tables_curves_and_pictures_and_stands_alone() {
         "Table 4: Localization",
         "Table 5: Faithfulness",
         "Baseline, test",
+        "Baseline, insertion",
         "Gradient norms",
         "Regions of image and R: CKA",
         "Object found worst by S-IB map",
@@ -158,8 +159,8 @@ fn the_page_holds_runs_tables_curves_and_pictures_and_stands_alone() {
     ] {
         assert!(parsed.text.contains(expected), "{expected}");
     }
-    // Loss, two accuracies, four terms, gradients, three measures; two an evaluation.
-    assert_eq!(parsed.count("svg"), 11 + 2 * 2);
+    // Loss, two accuracies, four terms, gradients, three measures; one a method; two an evaluation.
+    assert_eq!(parsed.count("svg"), 11 + 2 + 2 * 2);
     // Of each evaluation right, worst and best predictions and maps; one sheet.
     assert!((2 * 18..=2 * 24 + 1).contains(&parsed.count("img")), "{}", parsed.count("img"));
     assert!(html.contains("prefers-color-scheme: dark") && html.contains("@media print"));
