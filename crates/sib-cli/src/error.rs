@@ -34,19 +34,24 @@ pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error
     error.context(Hint(hint.into()))
 }
 
-/// Prints `error: ...` and, where there is one, `hint: ...` to stderr; returns the exit code.
-pub fn report(error: &anyhow::Error) -> u8 {
-    let core = error.chain().find_map(|cause| cause.downcast_ref::<sib_core::Error>());
-    let hint = error.downcast_ref::<Hint>();
+/// What an error says in one line, without its hint.
+pub fn message(error: &anyhow::Error) -> String {
     let mut messages: Vec<String> = Vec::new();
-    for cause in error.chain().skip(usize::from(hint.is_some())) {
+    for cause in error.chain().skip(usize::from(error.downcast_ref::<Hint>().is_some())) {
         // A message that already ends in its source's is not repeated.
         let message = cause.to_string();
         if !messages.last().is_some_and(|last| last.ends_with(&message)) {
             messages.push(message);
         }
     }
-    eprintln!("error: {}", messages.join(": "));
+    messages.join(": ")
+}
+
+/// Prints `error: ...` and, where there is one, `hint: ...` to stderr; returns the exit code.
+pub fn report(error: &anyhow::Error) -> u8 {
+    let core = error.chain().find_map(|cause| cause.downcast_ref::<sib_core::Error>());
+    let hint = error.downcast_ref::<Hint>();
+    eprintln!("error: {}", message(error));
     if let Some(hint) = hint.map(|hint| hint.0.clone()).or_else(|| core?.hint()) {
         eprintln!("hint: {hint}");
     }

@@ -5,15 +5,19 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod csv_rows;
 pub mod environment;
 pub mod error;
 pub mod evaluation;
+pub mod figures;
 pub mod folder_lock;
 pub mod images;
 pub mod progress;
+pub mod report;
 pub mod run_dir;
 pub mod tables;
 pub mod training;
+pub mod tree;
 
 use std::process::ExitCode;
 

@@ -80,17 +80,21 @@ impl CurveSums {
     }
 }
 
-/// A point of a mean curve.
-#[derive(Debug, Serialize)]
-struct Point<'a> {
-    method: &'a str,
-    path: &'a str,
+/// A point of a mean curve, a row of `curves.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Where the heatmaps come from.
+    pub method: String,
+    /// `insertion` or `deletion`.
+    pub path: String,
     /// Pixels changed so far, as a share of the image.
-    changed_frac: f64,
+    pub changed_frac: f64,
     /// Mean class probability over images.
-    mean: f64,
-    standard_error: Option<f64>,
-    n: u64,
+    pub mean: f64,
+    /// Its standard error; none of one image.
+    pub standard_error: Option<f64>,
+    /// Images that have a curve.
+    pub n: u64,
 }
 
 /// `curves.csv` from the sums of all batches, for images of `pixels` pixels of which `step_px`
@@ -117,9 +121,9 @@ pub fn to_csv(
             for (step, (sum, square)) in sums.0.iter().zip(&squares.0).enumerate() {
                 let mean = sum / n;
                 let variance = (square - sum * mean).max(0.0) / (n - 1.0);
-                writer.serialize(Point {
-                    method,
-                    path,
+                writer.serialize(CurvePoint {
+                    method: method.clone(),
+                    path: path.to_owned(),
                     changed_frac: (step * step_px).min(pixels) as f64 / pixels as f64,
                     mean,
                     standard_error: (images > 1).then(|| (variance / n).sqrt()),

@@ -2,11 +2,12 @@
 
 pub mod cell;
 pub mod evaluations;
+pub mod layout;
 pub mod number;
 pub mod paper;
 pub mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -61,8 +62,11 @@ type Samples<'e> = BTreeMap<(Key, Training, Option<u64>), Sample<'e>>;
 /// # Errors
 /// When there is no evaluation with the metrics, two of the same network disagree, or those to
 /// compare were made with different settings.
-pub fn build(number: Number, evaluations: &[Evaluation]) -> Result<Table> {
-    let mut samples = Samples::new();
+pub fn build<'e>(
+    number: Number,
+    evaluations: impl IntoIterator<Item = &'e Evaluation>,
+) -> Result<Table> {
+    let mut samples = Samples::<'e>::new();
     let mut cells = BTreeMap::<Key, Cell>::new();
     for evaluation in evaluations {
         for row in evaluation.summary.iter().filter(|row| row.suite == number.suite().name()) {
@@ -121,6 +125,14 @@ fn add<'e>(
             Err(with_hint(error, "give --runs a folder that holds only one of them"))
         }
     }
+}
+
+/// All settings that the values of one evaluation must share with those of another to stand beside
+/// them; `None` where it has none of the table's metrics.
+pub fn settings_of(number: Number, evaluation: &Evaluation) -> Option<String> {
+    let rows = evaluation.summary.iter().filter(|row| row.suite == number.suite().name());
+    let settings: BTreeSet<String> = rows.map(|row| comparable_settings(evaluation, row)).collect();
+    (!settings.is_empty()).then(|| settings.into_iter().collect::<Vec<_>>().join("; "))
 }
 
 /// All settings that values to compare must share.

@@ -1,14 +1,12 @@
 //! Tables as tidy CSV and as Markdown in the paper's layout.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::cell::CellSummary;
-use super::number::{Label, Place};
-use super::{Key, Table};
+use super::Table;
+use super::layout::{Block, CellText, Pair};
 
 #[derive(Serialize)]
 struct CsvRow<'a> {
@@ -31,11 +29,6 @@ struct CsvRow<'a> {
 }
 
 impl Table {
-    /// The cells in the order of the paper.
-    fn places(&self) -> BTreeMap<Place, &Key> {
-        self.cells.keys().map(|key| (self.number.place(key), key)).collect()
-    }
-
     /// One row a cell.
     ///
     /// # Errors
@@ -71,21 +64,17 @@ impl Table {
         Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }
 
-    /// Cells `Baseline→S-IB`, the paper's in brackets below them.
+    /// Cells `Baseline→S-IB`, the paper's in brackets behind them.
     pub fn to_markdown(&self) -> String {
-        let places = self.places();
-        let blocks: BTreeSet<&Label> = places.keys().map(|place| &place.block).collect();
-        let mut text = String::new();
-        for block in blocks {
-            self.block(&places, block, &mut text);
-        }
+        let layout = self.layout();
+        let mut text: String = layout.blocks.iter().map(block).collect();
         text.push_str(self.number.caption());
         text.push_str(" Cells are Baseline→S-IB");
-        if self.cells.keys().any(|key| self.published.contains_key(key)) {
+        if layout.has_published {
             text.push_str(", with the paper's in brackets");
         }
         text.push('.');
-        if self.cells.values().any(|cell| cell.summary().standard_error.is_some()) {
+        if layout.has_errors {
             text.push_str(
                 " Behind ± stands the standard error of the difference over training seeds, behind \
                  p the p-value of the paired t-test.",
@@ -94,54 +83,37 @@ impl Table {
         text.push('\n');
         text
     }
+}
 
-    fn block(&self, places: &BTreeMap<Place, &Key>, block: &Label, text: &mut String) {
-        let here = || places.iter().filter(|(place, _)| place.block == *block);
-        let columns: BTreeSet<&Label> = here().map(|(place, _)| &place.column).collect();
-        let mut rows = BTreeMap::<&Label, Vec<&Key>>::new();
-        here().for_each(|(place, key)| rows.entry(&place.row).or_default().push(key));
-
-        // Writing to a string cannot fail.
-        let of = if block.1.is_empty() { String::new() } else { format!(", {}", block.1) };
-        let _ = writeln!(text, "## {}{of}\n", self.number.title());
-        let headings: Vec<&str> = columns.iter().map(|column| column.1.as_str()).collect();
-        let _ = writeln!(text, "| | {} |", headings.join(" | "));
-        let _ = writeln!(text, "|---|{}", "---|".repeat(headings.len()));
-        let mut notes = Vec::new();
-        for (row, keys) in rows {
-            let cells: Vec<String> =
-                keys.into_iter().map(|key| self.cell_text(key, &mut notes)).collect();
-            let _ = writeln!(text, "| {} | {} |", row.1, cells.join(" | "));
-        }
-        text.push('\n');
-        for (index, note) in notes.iter().enumerate() {
-            let _ = writeln!(text, "({}) {note}\n", index + 1);
-        }
+fn block(block: &Block) -> String {
+    let mut text = format!("## {}\n\n", block.title);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "| | {} |", block.columns.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(block.columns.len()));
+    for row in &block.rows {
+        let cells: Vec<String> = row.cells.iter().map(cell).collect();
+        let _ = writeln!(text, "| {} | {} |", row.title, cells.join(" | "));
     }
-
-    fn cell_text(&self, key: &Key, notes: &mut Vec<String>) -> String {
-        let digits = self.number.metric(&key.metric).map_or(2, |metric| metric.digits);
-        let cell = &self.cells[key];
-        let CellSummary { baseline, s_ib, standard_error, p_value, .. } = cell.summary();
-        let value =
-            |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.digits$}"));
-        let mut text = format!("{}→{}", value(baseline), value(s_ib));
-        if let Some(error) = standard_error {
-            let _ = write!(text, " ± {error:.digits$}");
-        }
-        if let Some(p) = p_value {
-            let _ = write!(text, " (p = {p:.3})");
-        }
-        if let Some((baseline, s_ib)) = self.published.get(key) {
-            let _ = write!(text, " [{baseline:.digits$}→{s_ib:.digits$}]");
-        }
-        if let Some(note) = cell.note() {
-            let at = notes.iter().position(|known| *known == note).unwrap_or_else(|| {
-                notes.push(note);
-                notes.len() - 1
-            });
-            let _ = write!(text, " ({})", at + 1);
-        }
-        text
+    text.push('\n');
+    for (index, note) in block.notes.iter().enumerate() {
+        let _ = writeln!(text, "({}) {note}\n", index + 1);
     }
+    text
+}
+
+fn cell(cell: &CellText) -> String {
+    let mut text = format!("{}→{}", cell.ours.baseline, cell.ours.s_ib);
+    if let Some(error) = &cell.standard_error {
+        let _ = write!(text, " ± {error}");
+    }
+    if let Some(p) = &cell.p_value {
+        let _ = write!(text, " (p = {p})");
+    }
+    if let Some(Pair { baseline, s_ib, .. }) = &cell.published {
+        let _ = write!(text, " [{baseline}→{s_ib}]");
+    }
+    if let Some(note) = cell.note {
+        let _ = write!(text, " ({note})");
+    }
+    text
 }

@@ -11,3 +11,4 @@ pub use colormap::Colormap;
 pub use heatmap::Heatmap;
 pub use overlay::{Shading, Style, overlay, seen_part, signed_image};
 pub use sheet::{Legend, Sheet, SheetRow};
+pub use text::Text;

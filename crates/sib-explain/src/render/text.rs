@@ -10,8 +10,8 @@ pub(super) enum Align {
     Right,
 }
 
-/// A font at one size.
-pub(super) struct Text {
+/// DejaVu Sans at one size.
+pub struct Text {
     font: FontRef<'static>,
     scale: PxScale,
 }
@@ -24,8 +24,16 @@ impl Text {
         Self { font, scale: PxScale::from(height_px) }
     }
 
-    /// Width of one line in pixels.
-    pub(super) fn width(&self, line: &str) -> f32 {
+    /// Set at `size`, as print gives sizes: the height of the letters' body, in any unit.
+    pub fn with_font_size(bold: bool, size: f32) -> Self {
+        let Self { font, .. } = Self::new(bold, size);
+        let body = font.units_per_em().unwrap_or_else(|| font.height_unscaled());
+        let scale = PxScale::from(size * font.height_unscaled() / body);
+        Self { font, scale }
+    }
+
+    /// Width of one line, in the unit of the size.
+    pub fn width(&self, line: &str) -> f32 {
         let font = self.font.as_scaled(self.scale);
         let mut previous = None;
         line.chars()
@@ -38,9 +46,9 @@ impl Text {
             .sum()
     }
 
-    /// `line` in at most `lines` lines of at most `width` pixels, broken at spaces; what does not
-    /// fit ends in an ellipsis.
-    pub(super) fn wrap(&self, line: &str, width: f32, lines: usize) -> Vec<String> {
+    /// `line` in at most `lines` lines of at most `width`, broken at spaces; what does not fit ends in
+    /// an ellipsis.
+    pub fn wrap(&self, line: &str, width: f32, lines: usize) -> Vec<String> {
         let mut wrapped: Vec<String> = Vec::new();
         for word in line.split_whitespace() {
             let full = wrapped.len() == lines;

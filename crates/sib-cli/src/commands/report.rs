@@ -1,0 +1,28 @@
+//! `sib-cli report`: runs and evaluations on one HTML page.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::write_file;
+use crate::report;
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder with runs and evaluations, at any depth
+    #[arg(long, value_name = "DIR")]
+    runs: PathBuf,
+    /// The page; it holds all that it shows
+    #[arg(long, value_name = "FILE.html")]
+    output: PathBuf,
+}
+
+/// Writes the page.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let page = report::html(&arguments.runs)?;
+    write_file(&arguments.output, page.as_bytes())?;
+    eprintln!("{}: {:.1} MB", arguments.output.display(), page.len() as f64 / 1e6);
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Groups of bars with error bars.
+
+use super::axis::{Axis, AxisOptions};
+use super::label;
+use super::panels::{Key, Panel};
+use super::plot::{self, Place, Plot};
+use super::style::{Colour, INK, SMALL_PT};
+use super::svg::{Anchor, Fill, Rect, Stroke, Svg, Type};
+
+/// A bar.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bar {
+    /// Its height.
+    pub value: f64,
+    /// Half the length of its error bar.
+    pub error: Option<f64>,
+}
+
+/// The bars of one colour: one in each group, where there is a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BarSeries {
+    /// Its name in the legend.
+    pub label: String,
+    /// Of outline and filling.
+    pub colour: Colour,
+    /// Opacity of the filling, so that series differ in grey.
+    pub opacity: f64,
+    /// For each group.
+    pub bars: Vec<Option<Bar>>,
+}
+
+/// A plot of groups of bars.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BarChart {
+    /// Above it; may be empty.
+    pub title: String,
+    /// What stands below each group; `_{...}` is a subscript.
+    pub groups: Vec<String>,
+    /// What runs up.
+    pub y: AxisOptions,
+    /// The bars.
+    pub series: Vec<BarSeries>,
+}
+
+/// Share of a group's width that its bars take.
+const FILLED: f64 = 0.76;
+/// Half the width of an error bar's end.
+const WHISKER: f64 = 1.6;
+
+impl BarChart {
+    fn bars(&self) -> impl Iterator<Item = Bar> {
+        self.series.iter().flat_map(|series| series.bars.iter().copied().flatten())
+    }
+
+    fn y_axis(&self) -> Axis {
+        let ends = |bar: Bar| {
+            let error = bar.error.unwrap_or_default();
+            [bar.value - error, bar.value + error]
+        };
+        let (low, high) = self
+            .bars()
+            .flat_map(ends)
+            .fold((0.0, 0.0), |(low, high), end| (f64::min(low, end), f64::max(high, end)));
+        // Room for the value above the highest bar.
+        Axis::new(self.y.range.unwrap_or((low, high * 1.06)), 4, false, true)
+    }
+
+    fn draw_bar(&self, svg: &mut Svg, plot: &Plot<'_>, area: Rect, bar: Bar, series: &BarSeries) {
+        let outline = Stroke::solid(series.colour, 0.7);
+        svg.rect(area, Fill { colour: series.colour, opacity: series.opacity }, Some(&outline));
+        let middle = area.x + area.width / 2.0;
+        let mut top = area.y;
+        if let Some(error) = bar.error {
+            let (high, low) = (plot.y_at(bar.value + error), plot.y_at(bar.value - error));
+            let line = Stroke::solid(INK, 0.7);
+            svg.polyline(&[(middle, low), (middle, high)], &line);
+            for y in [low, high] {
+                svg.polyline(&[(middle - WHISKER, y), (middle + WHISKER, y)], &line);
+            }
+            top = top.min(high);
+        }
+        let value = plot.y.finer_label(bar.value);
+        // A value that is wider than its bar would run into the next.
+        if label::width(&value, SMALL_PT, false) <= area.width * 1.15 {
+            svg.text((middle, top - 2.0), &Type::new(SMALL_PT, Anchor::Middle), &value);
+        }
+    }
+}
+
+impl Panel for BarChart {
+    fn has_data(&self) -> bool {
+        self.bars().any(|bar| bar.value.is_finite())
+    }
+
+    fn legend(&self) -> Vec<(String, Key)> {
+        let entry = |series: &BarSeries| {
+            (series.label.clone(), Key::Box { colour: series.colour, opacity: series.opacity })
+        };
+        self.series.iter().map(entry).collect()
+    }
+
+    fn left_space(&self) -> f64 {
+        plot::left_space(&self.y_axis())
+    }
+
+    fn draw(&self, svg: &mut Svg, place: &Place) {
+        let plot = Plot::new(place, &self.title, self.y_axis(), &self.y);
+        plot.draw_back(svg);
+        let group_width = plot.inner.width / self.groups.len() as f64;
+        let width = FILLED * group_width / self.series.len() as f64;
+        for (number, group) in self.groups.iter().enumerate() {
+            let left = plot.inner.x + number as f64 * group_width;
+            let first = left + 0.5 * (1.0 - FILLED) * group_width;
+            for (place, series) in self.series.iter().enumerate() {
+                let Some(bar) = series.bars.get(number).copied().flatten() else { continue };
+                let (zero, end) = (plot.y_at(0.0), plot.y_at(bar.value));
+                let area = Rect {
+                    x: first + place as f64 * width + 0.5,
+                    y: zero.min(end),
+                    width: width - 1.0,
+                    height: (zero - end).abs(),
+                };
+                self.draw_bar(svg, &plot, area, bar, series);
+            }
+            plot.draw_x_tick(svg, left + group_width / 2.0, group, false);
+        }
+        plot.draw_axes(svg);
+    }
+}

@@ -1,0 +1,115 @@
+//! Insertion and deletion curves of a baseline and of S-IB in one chart, a method each.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::curves::{GroupView, chart, drawn, on_chart};
+use super::runs::title_of;
+use crate::csv_rows;
+use crate::evaluation::curves::{CurvePoint, PATHS};
+use crate::evaluation::folder::CURVES;
+use crate::evaluation::network::{Network, Training};
+use crate::figures::chart::{LineChart, Series};
+use crate::figures::style::{Dash, Style};
+use crate::tables::evaluations::Evaluation;
+use crate::tables::number::{arch_label, dataset_label, method_label};
+use crate::tables::{Number, settings_of};
+
+/// Charts for each baseline and S-IB network of one training seed that were evaluated alike.
+///
+/// # Errors
+/// When a file cannot be read or is damaged.
+pub(super) fn views(evaluations: &[Evaluation]) -> Result<Vec<GroupView>> {
+    let views = pairs(evaluations).into_iter().map(|(title, [baseline, s_ib])| {
+        let curves = |of: &Evaluation| csv_rows::read(&of.path.join(CURVES));
+        let charts =
+            charts(&[(Training::Baseline, curves(baseline)?), (Training::SIb, curves(s_ib)?)]);
+        let charts = charts.into_iter().filter_map(drawn).collect::<Result<_>>()?;
+        Ok(GroupView { title, charts })
+    });
+    views.collect()
+}
+
+/// What a baseline and an S-IB network have in common, in words, and their evaluations.
+fn pairs(evaluations: &[Evaluation]) -> Vec<(String, [&Evaluation; 2])> {
+    let mut alike = BTreeMap::<(String, Option<String>), Vec<&Evaluation>>::new();
+    for evaluation in evaluations.iter().filter(|of| of.path.join(CURVES).is_file()) {
+        let Network { arch, train_seed, .. } = &evaluation.description.network;
+        let dataset = dataset_label(evaluation.description.dataset.name.as_str()).1;
+        let seed = train_seed.map_or(String::new(), |seed| format!(", seed {seed}"));
+        let title = format!("{dataset}, {}{seed}", arch_label(arch).1);
+        let settings = settings_of(Number::Five, evaluation);
+        alike.entry((title, settings)).or_default().push(evaluation);
+    }
+    let pairs = alike.into_iter().map(|((title, _), members)| (title, pair(members)));
+    pairs.filter_map(|(title, pair)| Some((title, pair?))).collect()
+}
+
+/// The baseline and the S-IB network, where there is one of each.
+fn pair(mut members: Vec<&Evaluation>) -> Option<[&Evaluation; 2]> {
+    let training = |of: &Evaluation| of.description.network.training;
+    members.sort_by_key(|of| training(of));
+    let pair: [&Evaluation; 2] = members.try_into().ok()?;
+    (pair.map(training) == [Training::Baseline, Training::SIb]).then_some(pair)
+}
+
+/// A chart for each method, with lines for each path of each training.
+fn charts(curves: &[(Training, Vec<CurvePoint>)]) -> Vec<LineChart> {
+    let first = curves.first().map_or(&[][..], |(_, points)| points);
+    let mut methods: Vec<&str> = first.iter().map(|point| point.method.as_str()).collect();
+    methods.dedup();
+    let of_method = |method: &str| {
+        let mut series = Vec::new();
+        for (path, dash) in PATHS.into_iter().zip([Dash::Solid, Dash::Dashed]) {
+            for (index, (training, points)) in curves.iter().enumerate() {
+                let here = points.iter().filter(|of| of.method == method && of.path == path);
+                series.push(Series {
+                    label: format!("{}, {path}", title_of(*training)),
+                    points: here.map(on_chart).collect(),
+                    style: Style { dash, ..Style::nth(index) },
+                });
+            }
+        }
+        let title = method_label(method).1;
+        chart(&title, "pixels changed, %", "class probability, %", series)
+    };
+    methods.into_iter().map(of_method).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_method_has_a_chart_of_both_trainings_and_both_paths() {
+        let points = |methods: &[&str]| -> Vec<CurvePoint> {
+            let point = |method: &str, path: &str| CurvePoint {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                changed_frac: 0.5,
+                mean: 0.25,
+                standard_error: None,
+                n: 1,
+            };
+            methods.iter().flat_map(|method| PATHS.map(|path| point(method, path))).collect()
+        };
+        let curves = [
+            (Training::Baseline, points(&["saliency", "grad-cam"])),
+            (Training::SIb, points(&["saliency"])),
+        ];
+        let charts = charts(&curves);
+        let labels = |chart: &LineChart| -> Vec<String> {
+            chart.series.iter().map(|series| series.label.clone()).collect()
+        };
+        assert_eq!((charts.len(), charts[0].title.as_str()), (2, "Saliency"));
+        let both =
+            ["Baseline, insertion", "S-IB, insertion", "Baseline, deletion", "S-IB, deletion"];
+        assert_eq!(labels(&charts[0]), both);
+        assert_eq!(labels(&charts[1]), [both[0], both[2]]);
+        assert_eq!(
+            (charts[0].series[0].points[0].x, charts[0].series[0].points[0].mean),
+            (50.0, 25.0)
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! One self-contained HTML page on everything below a folder: runs, evaluations, the paper's tables,
+//! curves and heatmaps.
+//!
+//! What the folders hold is collected into plain views, which the template lays out; it escapes all
+//! that it is given but for charts and pictures, which are made here.
+
+mod classes;
+mod comparisons;
+mod curves;
+mod evaluations;
+mod format;
+mod galleries;
+mod pictures;
+mod runs;
+mod series;
+mod settings;
+mod sheets;
+mod suites;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment as Templates, UndefinedBehavior};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::environment::Environment;
+use crate::tables::evaluations::{self as found, Evaluation};
+use crate::tree;
+use curves::GroupView;
+use evaluations::EvaluationView;
+use format::count;
+use pictures::{PHOTOGRAPH_PX, Photographs};
+use runs::{Run, RunView, SHOWN};
+use settings::Difference;
+use sheets::SheetsView;
+use tables::TableView;
+
+/// Everything on the page.
+#[derive(Debug, Serialize)]
+struct Page {
+    style: &'static str,
+    version: &'static str,
+    /// The folder, as it was named.
+    root: String,
+    /// When the page was made.
+    made: String,
+    runs: Vec<RunView>,
+    /// Runs that have not ended.
+    unfinished_runs: Vec<String>,
+    /// Evaluations that were begun and not finished.
+    unfinished_evaluations: Vec<String>,
+    /// Versions and machines, and what ran on them.
+    environments: Vec<(String, String)>,
+    differences: Vec<Difference>,
+    tables: Vec<TableView>,
+    /// Training curves.
+    groups: Vec<GroupView>,
+    /// Insertion and deletion curves of baseline and S-IB.
+    comparisons: Vec<GroupView>,
+    evaluations: Vec<EvaluationView>,
+    sheets: Vec<SheetsView>,
+    photograph_px: u32,
+}
+
+/// The page on the folder at `root`.
+///
+/// # Errors
+/// When there is neither a run nor a finished evaluation, or one of them is damaged.
+pub fn html(root: &Path) -> Result<String> {
+    render(&collect(root)?)
+}
+
+fn collect(root: &Path) -> Result<Page> {
+    let name = |path: &Path| name_of(path, root);
+    let folders = tree::folders(root)?;
+    let runs = folders.iter().filter(|folder| Run::is_at(folder));
+    let runs: Vec<Run> =
+        runs.map(|folder| Run::read(folder, name(folder))).collect::<Result<_>>()?;
+    let found = found::find(root)?;
+    if runs.is_empty() && found.evaluations.is_empty() {
+        bail!("{}: no run and no finished evaluation here", root.display());
+    }
+    let sheets = folders.iter().map(|folder| sheets::of_folder(folder, &name(folder)));
+    let settings: Vec<_> = runs.iter().map(|run| (run.name.as_str(), &run.settings)).collect();
+    let views: Vec<RunView> = (1..).zip(&runs).map(|(n, run)| RunView::new(n, run)).collect();
+    Ok(Page {
+        style: include_str!("style.css"),
+        version: env!("CARGO_PKG_VERSION"),
+        root: root.display().to_string(),
+        made: now(),
+        unfinished_runs: runs
+            .iter()
+            .filter(|run| run.status.is_none())
+            .map(|run| run.name.clone())
+            .collect(),
+        unfinished_evaluations: found.unfinished.iter().map(|path| name(path)).collect(),
+        environments: environments(&runs, &found.evaluations),
+        differences: settings::differences(&settings, &SHOWN),
+        tables: tables::views(&found.evaluations, |evaluation| name(&evaluation.path)),
+        groups: series::groups(&runs).iter().map(GroupView::new).collect::<Result<_>>()?,
+        comparisons: comparisons::views(&found.evaluations)?,
+        evaluations: evaluation_views(&found.evaluations, &runs, &views, name)?,
+        sheets: sheets.filter_map(Result::transpose).collect::<Result<_>>()?,
+        photograph_px: PHOTOGRAPH_PX,
+        runs: views,
+    })
+}
+
+/// The path from `root`; the folder's own name where it is that.
+fn name_of(path: &Path, root: &Path) -> String {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    if relative.as_os_str().is_empty() {
+        let whole = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        return whole.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
+    }
+    relative.display().to_string()
+}
+
+fn evaluation_views(
+    evaluations: &[Evaluation],
+    runs: &[Run],
+    views: &[RunView],
+    name: impl Fn(&Path) -> String,
+) -> Result<Vec<EvaluationView>> {
+    let mut photographs = Photographs::default();
+    let view = |(number, evaluation): (usize, &Evaluation)| {
+        let holds = |(run, _): &(&Run, &RunView)| evaluation.path.starts_with(&run.path);
+        let run = runs.iter().zip(views).rfind(holds);
+        let run = run.map(|(_, view)| (view.id.clone(), view.name.clone()));
+        EvaluationView::new(number, evaluation, name(&evaluation.path), run, &mut photographs)
+    };
+    (1..).zip(evaluations).map(view).collect()
+}
+
+/// Versions and machines in words, with the number of runs and evaluations on each.
+fn environments(runs: &[Run], evaluations: &[Evaluation]) -> Vec<(String, String)> {
+    let mut counts = BTreeMap::<String, (usize, usize)>::new();
+    for run in runs {
+        counts.entry(in_words(&run.environment)).or_default().0 += 1;
+    }
+    for evaluation in evaluations {
+        counts.entry(in_words(&evaluation.description.environment)).or_default().1 += 1;
+    }
+    let words = |(runs, evaluations): (usize, usize)| {
+        let runs = (runs > 0).then(|| count(runs, "run", "runs"));
+        let evaluations =
+            (evaluations > 0).then(|| count(evaluations, "evaluation", "evaluations"));
+        runs.into_iter().chain(evaluations).collect::<Vec<_>>().join(", ")
+    };
+    counts.into_iter().map(|(environment, counts)| (environment, words(counts))).collect()
+}
+
+fn in_words(environment: &Environment) -> String {
+    let Environment { sib_cli, libtorch, device, platform, cores, threads, .. } = environment;
+    format!(
+        "sib-cli {sib_cli}, libtorch {libtorch}, {device}, {platform}, {}, {}",
+        count(*cores, "core", "cores"),
+        count(*threads as usize, "thread", "threads"),
+    )
+}
+
+/// Date and time of day in UTC.
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let (year, month, day) = now.to_calendar_date();
+    format!("{day} {month} {year}, {:02}:{:02} UTC", now.hour(), now.minute())
+}
+
+/// Name of the template; its ending switches escaping on.
+const TEMPLATE: &str = "report.html";
+
+fn render(page: &Page) -> Result<String> {
+    let mut templates = Templates::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    templates.set_syntax(syntax.build()?);
+    templates
+        .add_template(TEMPLATE, include_str!("template.html"))
+        .and_then(|()| templates.get_template(TEMPLATE)?.render(Serde(page)))
+        .context("the page cannot be laid out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_called_by_its_path_from_the_reports() {
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(name_of(&root.path().join("a/b"), root.path()), "a/b");
+        assert_eq!(name_of(root.path(), root.path()), own);
+    }
+}

@@ -1,0 +1,223 @@
+//! The runs below a folder: what they were set to and what they came to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sib_core::Error;
+
+use super::format::{dash, fixed, significant};
+use super::settings::{Settings, flatten};
+use crate::csv_rows;
+use crate::environment::Environment;
+use crate::evaluation::network::Training;
+use crate::progress::duration;
+use crate::run_dir::{MetricRow, Status};
+use crate::tables::number::{arch_label, dataset_label};
+
+/// A run as its folder holds it.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) path: PathBuf,
+    /// Path from the report's folder.
+    pub(super) name: String,
+    /// `config.toml`.
+    pub(super) config: String,
+    pub(super) settings: Settings,
+    pub(super) environment: Environment,
+    /// None of a run that has not ended.
+    pub(super) status: Option<Status>,
+    /// Whether it ended with a loss that is not finite.
+    failed: bool,
+    pub(super) metrics: Vec<MetricRow>,
+}
+
+/// Settings that the table of runs shows.
+pub(super) const SHOWN: [&str; 4] = ["data.name", "model.arch", "train.seed", "train.epochs"];
+
+impl Run {
+    /// Whether `folder` is that of a run.
+    pub(super) fn is_at(folder: &Path) -> bool {
+        folder.join("config.toml").is_file() && folder.join("environment.toml").is_file()
+    }
+
+    /// Reads the folder at `path`.
+    ///
+    /// # Errors
+    /// When a file of it cannot be read or is damaged.
+    pub(super) fn read(path: &Path, name: String) -> Result<Self> {
+        let config_file = path.join("config.toml");
+        let config = fs::read_to_string(&config_file).map_err(Error::io("read", &config_file))?;
+        let settings = flatten(&parse(&config, &config_file)?);
+        let status_file = path.join("status.toml");
+        let metrics_file = path.join("metrics.csv");
+        Ok(Self {
+            path: path.to_owned(),
+            name,
+            config,
+            settings,
+            environment: read_toml(&path.join("environment.toml"))?,
+            status: status_file.is_file().then(|| read_toml(&status_file)).transpose()?,
+            failed: path.join("failure.toml").is_file(),
+            metrics: match metrics_file.is_file() {
+                true => csv_rows::read(&metrics_file)?,
+                false => Vec::new(),
+            },
+        })
+    }
+
+    /// The value of a setting; a dash where there is none.
+    pub(super) fn setting(&self, key: &str) -> String {
+        self.settings.get(key).cloned().unwrap_or_else(dash)
+    }
+
+    /// Dataset, as it is called in tables.
+    pub(super) fn dataset(&self) -> String {
+        dataset_label(&self.setting("data.name")).1
+    }
+
+    /// Architecture, as it is called in tables.
+    pub(super) fn arch(&self) -> String {
+        arch_label(&self.setting("model.arch")).1
+    }
+
+    /// How it was trained.
+    pub(super) fn training(&self) -> Training {
+        match self.settings.get("sib.enabled").map(String::as_str) {
+            Some("true") => Training::SIb,
+            _ => Training::Baseline,
+        }
+    }
+
+    /// Updates made.
+    pub(super) fn steps(&self) -> u64 {
+        let logged = self.metrics.last().map(|row| row.step).unwrap_or_default();
+        self.status.as_ref().map_or(logged, |status| status.steps)
+    }
+
+    /// `finished`, `stopped early`, `failed` or `unfinished`.
+    fn state(&self) -> &str {
+        match &self.status {
+            Some(status) => &status.state,
+            None if self.failed => "failed",
+            None => "unfinished",
+        }
+    }
+
+    /// Epochs trained, and of how many where there are more.
+    fn epochs(&self) -> String {
+        let planned = self.setting("train.epochs");
+        let trained = match &self.status {
+            Some(status) => status.epochs,
+            None => epochs_in(&self.metrics),
+        };
+        if trained.to_string() == planned { planned } else { format!("{trained} of {planned}") }
+    }
+
+    /// The last value of each metric of the test split.
+    fn test_metrics(&self) -> BTreeMap<&str, f64> {
+        let test = self.metrics.iter().filter(|row| row.split == "test");
+        test.map(|row| (row.name.as_str(), row.value)).collect()
+    }
+}
+
+/// Whole epochs in the log: each ends with the test split where that is evaluated.
+fn epochs_in(metrics: &[MetricRow]) -> u64 {
+    metrics.last().map_or(0, |row| row.epoch + u64::from(row.split == "test"))
+}
+
+fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    parse(&fs::read_to_string(path).map_err(Error::io("read", path))?, path)
+}
+
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
+    match toml::from_str(text) {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+            let line = 1 + before.matches('\n').count();
+            bail!("{}: line {line}: {}", path.display(), error.message())
+        }
+    }
+}
+
+/// A run as the page shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct RunView {
+    pub(super) id: String,
+    pub(super) name: String,
+    dataset: String,
+    arch: String,
+    training: &'static str,
+    seed: String,
+    state: String,
+    finished: bool,
+    epochs: String,
+    steps: u64,
+    time: String,
+    top1: String,
+    top5: String,
+    loss: String,
+    /// The other metrics of the test split.
+    test: Vec<(String, String)>,
+    config: String,
+}
+
+impl RunView {
+    /// The run number `number` of the page.
+    pub(super) fn new(number: usize, run: &Run) -> Self {
+        let mut test = run.test_metrics();
+        let mut take = |name: &str| test.remove(name);
+        let (top1, top5, loss) = (take("top1"), take("top5"), take("loss"));
+        Self {
+            id: format!("run-{number}"),
+            name: run.name.clone(),
+            dataset: run.dataset(),
+            arch: run.arch(),
+            training: title_of(run.training()),
+            seed: run.setting("train.seed"),
+            state: run.state().to_owned(),
+            finished: run.status.is_some(),
+            epochs: run.epochs(),
+            steps: run.steps(),
+            time: run.status.as_ref().map_or_else(dash, |status| duration(status.seconds)),
+            top1: fixed(top1),
+            top5: fixed(top5),
+            loss: significant(loss),
+            test: test
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), significant(Some(value))))
+                .collect(),
+            config: run.config.clone(),
+        }
+    }
+}
+
+/// What a way of training is called on the page.
+pub(super) fn title_of(training: Training) -> &'static str {
+    match training {
+        Training::Baseline => "Baseline",
+        Training::SIb => "S-IB",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_counts_when_the_test_split_was_evaluated_after_it() {
+        let row = |epoch, split: &str| MetricRow {
+            step: 1,
+            epoch,
+            split: split.to_owned(),
+            name: "loss".to_owned(),
+            value: 1.0,
+        };
+        let rows = [row(0, "train"), row(0, "test"), row(1, "train")];
+        assert_eq!([0, 1, 2, 3].map(|n| epochs_in(&rows[..n])), [0, 0, 1, 1]);
+    }
+}

@@ -1,0 +1,169 @@
+//! The rows and cells of a table as they are shown, whatever it is written as.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::cell::CellSummary;
+use super::number::{Label, Place};
+use super::{Key, Table};
+
+/// A table in the paper's layout.
+#[derive(Debug, Serialize)]
+pub struct Layout {
+    /// Tables of methods have one an architecture.
+    pub blocks: Vec<Block>,
+    /// Whether the paper has figures for a cell.
+    pub has_published: bool,
+    /// Whether a cell has the standard error of its difference.
+    pub has_errors: bool,
+}
+
+/// Rows under one heading.
+#[derive(Debug, Serialize)]
+pub struct Block {
+    /// Heading.
+    pub title: String,
+    /// Headings of the columns.
+    pub columns: Vec<String>,
+    /// One cell a column each.
+    pub rows: Vec<Row>,
+    /// What cells refer to by its number.
+    pub notes: Vec<String>,
+}
+
+/// A row of a block.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Heading.
+    pub title: String,
+    /// In the order of the columns.
+    pub cells: Vec<CellText>,
+}
+
+/// A cell in words.
+#[derive(Debug, Serialize)]
+pub struct CellText {
+    /// What was measured.
+    pub ours: Pair,
+    /// Standard error of the difference, over training seeds.
+    pub standard_error: Option<String>,
+    /// p-value of the paired t-test.
+    pub p_value: Option<String>,
+    /// The paper's figures.
+    pub published: Option<Pair>,
+    /// Number of the note that says what is missing, from 1.
+    pub note: Option<usize>,
+}
+
+/// A metric without and with S-IB; a dash where there is no value.
+#[derive(Debug, Serialize)]
+pub struct Pair {
+    /// Of the baseline.
+    pub baseline: String,
+    /// With S-IB.
+    pub s_ib: String,
+    /// S-IB − baseline, with its sign.
+    pub difference: String,
+}
+
+impl Pair {
+    fn new(
+        baseline: Option<f64>,
+        s_ib: Option<f64>,
+        difference: Option<f64>,
+        digits: usize,
+    ) -> Self {
+        let value = |value: Option<f64>| value.map(|v| format!("{v:.digits$}"));
+        let dash = || "–".to_owned();
+        Self {
+            baseline: value(baseline).unwrap_or_else(dash),
+            s_ib: value(s_ib).unwrap_or_else(dash),
+            difference: difference.map_or_else(dash, |difference| signed(difference, digits)),
+        }
+    }
+}
+
+/// A number with its sign; none before what rounds to zero.
+fn signed(value: f64, digits: usize) -> String {
+    let text = format!("{:.digits$}", value.abs());
+    let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    match (is_zero, value < 0.0) {
+        (true, _) => text,
+        (false, true) => format!("−{text}"),
+        (false, false) => format!("+{text}"),
+    }
+}
+
+impl Table {
+    /// The cells in the order of the paper.
+    pub(super) fn places(&self) -> BTreeMap<Place, &Key> {
+        self.cells.keys().map(|key| (self.number.place(key), key)).collect()
+    }
+
+    /// What is shown of the table.
+    pub fn layout(&self) -> Layout {
+        let places = self.places();
+        let blocks: BTreeSet<&Label> = places.keys().map(|place| &place.block).collect();
+        Layout {
+            blocks: blocks.into_iter().map(|block| self.block(&places, block)).collect(),
+            has_published: self.cells.keys().any(|key| self.published.contains_key(key)),
+            has_errors: self.cells.values().any(|cell| cell.summary().standard_error.is_some()),
+        }
+    }
+
+    fn block(&self, places: &BTreeMap<Place, &Key>, block: &Label) -> Block {
+        let here = || places.iter().filter(|(place, _)| place.block == *block);
+        let columns: BTreeSet<&Label> = here().map(|(place, _)| &place.column).collect();
+        let mut rows = BTreeMap::<&Label, Vec<&Key>>::new();
+        here().for_each(|(place, key)| rows.entry(&place.row).or_default().push(key));
+        let of = if block.1.is_empty() { String::new() } else { format!(", {}", block.1) };
+        let mut notes = Vec::new();
+        let mut cells =
+            |keys: Vec<&Key>| keys.into_iter().map(|key| self.cell(key, &mut notes)).collect();
+        let rows = rows
+            .into_iter()
+            .map(|(label, keys)| Row { title: label.1.clone(), cells: cells(keys) })
+            .collect();
+        Block {
+            title: format!("{}{of}", self.number.title()),
+            columns: columns.into_iter().map(|column| column.1.clone()).collect(),
+            rows,
+            notes,
+        }
+    }
+
+    fn cell(&self, key: &Key, notes: &mut Vec<String>) -> CellText {
+        let digits = self.number.metric(&key.metric).map_or(2, |metric| metric.digits);
+        let cell = &self.cells[key];
+        let CellSummary { baseline, s_ib, difference, standard_error, p_value, .. } =
+            cell.summary();
+        let note = cell.note().map(|note| {
+            let known = notes.iter().position(|known| *known == note);
+            1 + known.unwrap_or_else(|| {
+                notes.push(note);
+                notes.len() - 1
+            })
+        });
+        CellText {
+            ours: Pair::new(baseline, s_ib, difference, digits),
+            standard_error: standard_error.map(|error| format!("{error:.digits$}")),
+            p_value: p_value.map(|p| format!("{p:.3}")),
+            published: self.published.get(key).map(|&(baseline, s_ib)| {
+                Pair::new(Some(baseline), Some(s_ib), Some(s_ib - baseline), digits)
+            }),
+            note,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_carries_its_sign_unless_it_rounds_to_zero() {
+        let texts = [1.5, -1.5, 0.004, -0.004, 0.0].map(|value| signed(value, 2));
+        assert_eq!(texts, ["+1.50", "−1.50", "0.00", "0.00", "0.00"]);
+    }
+}
