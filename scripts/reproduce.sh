@@ -4,15 +4,20 @@
 #
 #   scripts/reproduce.sh [--profile demo|mini|paper] [OPTION]...
 #
-#   demo   built-in data, about 8 minutes on 2 cores beyond the first build: a common warm-up, then
-#          baseline and S-IB from its weights, heatmaps of both, localization, the table
+#   demo   built-in data, about 10 minutes on 2 cores beyond the first build: a common warm-up, then
+#          baseline and S-IB from its weights
 #   mini   ResNet-18 at a reduced size on real data, or on subsets of it (configs/mini), hours on
-#          2 cores: baseline and S-IB, evaluation, Tables 2 to 5
+#          2 cores; other backbones for 2 epochs. Maps are scored on 100 images, in bf16 where no
+#          gradient is needed
 #   paper  the paper's 40 runs (configs/paper) and their evaluations, made for GPUs
 #
-#   --table 2|3|4|5     only what this table needs; repeatable [all]
+# Each trains baseline and S-IB, evaluates both, and writes Tables 2 to 5, Figures 1a, 1b, 3, 4, 5
+# and report.html.
+#
+#   --table 2|3|4|5     only what this table needs; repeatable
+#   --figure 1a|1b|3|4|5  only what this figure needs; repeatable [all tables and figures]
 #   --datasets A,B      of mini, paper [cifar100,imagenet,cub200,pets, and dogs in paper]
-#   --backbones A,B     of paper [resnet18,resnet50,densenet121,vit_b_32]
+#   --backbones A,B     of mini, paper [resnet18 in mini; resnet50, densenet121, vit_b_32 too in paper]
 #   --seeds A,B         of mini, paper [43]
 #   --data DIR          folder with the unpacked archives, named as in configs/ [data]
 #   --weights DIR       folder with initial weights: DIR/resnet18*.pth and so on [weights];
@@ -24,18 +29,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 profile=demo output= device=cpu data=data weights=weights seeds=43 datasets= backbones= dry_run=
-tables=()
+tables=() figures=()
 usage() {
     printf 'error: %s\nhint: scripts/reproduce.sh --help\n' "$1" >&2
     exit 2
 }
 while [ $# -gt 0 ]; do
     case "$1" in
-        --profile | --table | --datasets | --backbones | --seeds | --data | --weights | --output | --device)
+        --profile | --table | --figure | --datasets | --backbones | --seeds | --data | --weights | --output | --device)
             [ $# -ge 2 ] || usage "$1 needs a value"
             case "$1" in
                 --profile) profile=$2 ;;
                 --table) tables+=("$2") ;;
+                --figure) figures+=("$2") ;;
                 --datasets) datasets=$2 ;;
                 --backbones) backbones=$2 ;;
                 --seeds) seeds=$2 ;;
@@ -55,7 +61,7 @@ case "$profile" in
     demo) ;;
     mini)
         : "${datasets:=cifar100,imagenet,cub200,pets}"
-        backbones=resnet18
+        : "${backbones:=resnet18}"
         ;;
     paper)
         : "${datasets:=cifar100,imagenet,cub200,pets,dogs}"
@@ -64,9 +70,15 @@ case "$profile" in
     *) usage "unknown profile $profile, expected demo, mini or paper" ;;
 esac
 : "${output:=runs/$profile}"
-[ ${#tables[@]} -gt 0 ] || tables=(2 3 4 5)
+[ $((${#tables[@]} + ${#figures[@]})) -gt 0 ] || { tables=(2 3 4 5) && figures=(1a 1b 3 4 5); }
 for table in "${tables[@]}"; do
     case "$table" in [2345]) ;; *) usage "--table $table: expected 2, 3, 4 or 5" ;; esac
+done
+for figure in "${figures[@]}"; do
+    case "$figure" in
+        1a | 1b | 3 | 4 | 5) ;;
+        *) usage "--figure $figure: expected 1a, 1b, 3, 4 or 5" ;;
+    esac
 done
 
 failures=()
@@ -106,12 +118,46 @@ evaluate() {
         --device "$device" "$@"
 }
 
+# wants_any tables|figures NUMBER...: whether one of them is asked for.
+wants_any() {
+    local -n asked=$1
+    local one
+    for one in "${@:2}"; do [[ " ${asked[*]} " != *" $one "* ]] || return 0; done
+    return 1
+}
+
+# draw FIGURE RUNS FILE: FILE.svg and FILE.png.
+draw() {
+    local ending
+    for ending in svg png; do
+        try "figure $1" sib figure "$1" --runs "$2" --output "$3.$ending" || return 0
+    done
+}
+
+# heatmaps NAME SIB BASELINE IMAGES FILE: before and after on exported images, and their figures.
+heatmaps() {
+    local name=$1 sib=$2 baseline=$3 images=$4 file=$5 figure
+    [ -f "$file/explanation.toml" ] || try "heatmaps before and after: $name" sib explain \
+        --checkpoint "$sib/checkpoints/last.safetensors" \
+        --compare "$baseline/checkpoints/last.safetensors" \
+        --image "$images" --method all --sheet-images 3 --device "$device" \
+        --output "$file" || return 0
+    for figure in "${figures[@]}"; do
+        case "$figure" in 1b | 3 | 4) draw "$figure" "$file" "$output/figure$figure${name:+-$name}" ;; esac
+    done
+}
+
+# The tables, the figures of all runs, the report, and what failed.
 finish() {
-    local table
+    local table figure
     for table in "${tables[@]}"; do
         try "table $table" sib table "$table" --runs "$output" --output "$output/table$table.csv" \
             --markdown "$output/table$table.md" || true
     done
+    for figure in "${figures[@]}"; do
+        case "$figure" in 1a | 5) draw "$figure" "$output" "$output/figure$figure" ;; esac
+    done
+    try "report" sib report --runs "$output" --output "$output/report.html" || true
     [ ${#failures[@]} -eq 0 ] || {
         printf '\nerror: failed:\n' >&2
         printf '  %s\n' "${failures[@]}" >&2
@@ -128,21 +174,18 @@ demo() {
             --set "model.weights=$output/warmup/checkpoints/last.safetensors"
     done
     for branch in baseline sib; do
-        evaluate "$branch" --data synthetic --suite accuracy,localization \
-            --method saliency,grad-cam,s-ib-map --output "$output/$branch/evaluation"
+        evaluate "$branch" --data synthetic --suite accuracy,information \
+            --output "$output/$branch/evaluation"
+        evaluate "$branch" --data synthetic --suite localization,faithfulness --method all \
+            --limit 100 --precision bf16 --output "$output/$branch/evaluation-maps"
+        # Images whose background goes with the class: another test set, so beside the tables' folder.
         evaluate "$branch" --data synthetic --suite accuracy --set data.synthetic.test_rho=1.0 \
-            --output "$output/$branch/evaluation-agreeing"
+            --output "$output-agreeing/$branch"
     done
     try "images" sib data export --data synthetic --split test --limit 12 --output "$output/images"
-    try "heatmaps before and after" sib explain \
-        --checkpoint "$output/sib/checkpoints/last.safetensors" \
-        --compare "$output/baseline/checkpoints/last.safetensors" \
-        --image "$output/images" --method saliency,grad-cam,s-ib-map \
-        --sheet-images 3 --device "$device" --output "$output/heatmaps"
-    tables=(4)
+    heatmaps "" "$output/sib" "$output/baseline" "$output/images" "$output/heatmaps"
     finish
-    [ -n "$dry_run" ] ||
-        printf 'written: %s\n' "$output"/table4.csv "$output"/heatmaps/sheet-*.png >&2
+    [ -n "$dry_run" ] || printf 'written: %s\n' "$output"/{table*.csv,figure*.png,report.html} >&2
 }
 
 # The folder of a dataset below --data, as its configuration names it.
@@ -150,28 +193,32 @@ root_of() {
     sed -n 's/^root = "data\/\(.*\)"/\1/p' "configs/paper/data/$1.toml"
 }
 
-# The suites that the tables need of a run: Tables 4 and 5 are of the datasets that have ground truth.
+# The suites of `all images` and of `maps` that the tables and figures need of a run: Tables 4 and 5
+# are of the datasets that have ground truth.
 suites_for() {
-    local dataset=$1 table suites=()
-    for table in "${tables[@]}"; do
-        case "$table:$dataset" in
-            2:*) suites+=(accuracy) ;;
-            3:*) suites+=(information) ;;
-            4:cifar100) ;;
-            4:*) suites+=(localization) ;;
-            5:*) suites+=(faithfulness) ;;
-        esac
-    done
+    local dataset=$1 of=$2 suites=()
+    case "$of" in
+        images)
+            ! wants_any tables 2 || suites+=(accuracy)
+            { ! wants_any tables 3 && ! wants_any figures 5; } || suites+=(information)
+            ;;
+        maps)
+            [ "$dataset" != cifar100 ] || return 0
+            ! wants_any tables 4 || suites+=(localization)
+            ! wants_any tables 5 || suites+=(faithfulness)
+            ;;
+    esac
     local IFS=,
     echo "${suites[*]}"
 }
 
 # All runs of configs/$profile with their evaluations.
 grid() {
-    local dataset backbone seed branch config name suites extra
+    local dataset backbone seed branch config name suites extra root scored=()
+    [ "$profile" = paper ] || scored=(--limit 100 --precision bf16)
     for seed in ${seeds//,/ }; do
         for dataset in ${datasets//,/ }; do
-            suites=$(suites_for "$dataset")
+            root="$data/$(root_of "$dataset")"
             for backbone in ${backbones//,/ }; do
                 for branch in baseline sib; do
                     name="$dataset-$backbone-$branch-$seed"
@@ -179,7 +226,11 @@ grid() {
                     [ "$profile" = mini ] || config+="-$backbone"
                     [ "$branch" = baseline ] || config+=-sib
                     [ -f "$config.toml" ] || usage "no configuration $config.toml"
-                    extra=(--set "data.root=$data/$(root_of "$dataset")" --set "train.seed=$seed")
+                    extra=(--set "data.root=$root" --set "train.seed=$seed")
+                    if [ "$profile" = mini ] && [ "$backbone" != resnet18 ]; then
+                        echo "$name: reduced to 2 epochs" >&2
+                        extra+=(--set "model.arch=$backbone" --set train.epochs=2)
+                    fi
                     if [ "$weights" != none ]; then
                         local file
                         file=$(compgen -G "$weights/$backbone*.pth" | head -n 1) ||
@@ -188,11 +239,22 @@ grid() {
                     fi
                     [ -z "$dry_run" ] || sed -n 's/^# Cost: /cost: /p' "$config.toml"
                     train "$name" "$config.toml" "${extra[@]}" || continue
-                    [ -n "$suites" ] || continue
-                    evaluate "$name" --data "$dataset" --root "$data/$(root_of "$dataset")" \
-                        --allow-missing --suite "$suites" --method all \
-                        --output "$output/$name/evaluation" || true
+                    suites=$(suites_for "$dataset" images)
+                    [ -z "$suites" ] || evaluate "$name" --data "$dataset" --root "$root" \
+                        --allow-missing --suite "$suites" --output "$output/$name/evaluation" || true
+                    suites=$(suites_for "$dataset" maps)
+                    [ -z "$suites" ] || evaluate "$name" --data "$dataset" --root "$root" \
+                        --allow-missing --suite "$suites" --method all "${scored[@]}" \
+                        --output "$output/$name/evaluation-maps" || true
                 done
+                # Pictures of the first seed, on the datasets whose images are large enough to see.
+                if wants_any figures 1b 3 4 && [ "$dataset" != cifar100 ] && [ "$seed" = "${seeds%%,*}" ]; then
+                    name="$dataset-$backbone"
+                    try "images: $dataset" sib data export --data "$dataset" --root "$root" \
+                        --split test --limit 6 --output "$output/images/$dataset" || continue
+                    heatmaps "$name" "$output/$name-sib-$seed" "$output/$name-baseline-$seed" \
+                        "$output/images/$dataset" "$output/heatmaps/$name"
+                fi
             done
         done
     done
