@@ -8,6 +8,7 @@ pub mod config;
 pub mod environment;
 pub mod error;
 pub mod evaluation;
+pub mod explanation;
 pub mod figures;
 pub mod folder_lock;
 pub mod images;
@@ -15,6 +16,7 @@ pub mod progress;
 pub mod run_dir;
 pub mod tables;
 pub mod training;
+pub mod tree;
 
 use std::process::ExitCode;
 

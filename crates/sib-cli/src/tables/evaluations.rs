@@ -1,13 +1,12 @@
 //! Finds finished evaluations below a folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sib_core::Error;
 
 use crate::evaluation::folder::{DESCRIPTION, Description, SUMMARY};
 use crate::evaluation::summary::MetricRow;
+use crate::tree;
 
 /// A finished evaluation.
 #[derive(Debug)]
@@ -35,28 +34,16 @@ pub struct Found {
 /// When a folder cannot be read or an evaluation is damaged.
 pub fn find(root: &Path) -> Result<Found> {
     let mut found = Found::default();
-    visit(root, &mut found)?;
-    Ok(found)
-}
-
-fn visit(folder: &Path, found: &mut Found) -> Result<()> {
-    if folder.join(DESCRIPTION).is_file() {
-        if folder.join(SUMMARY).is_file() {
-            found.evaluations.push(read(folder)?);
+    for folder in tree::folders(root)? {
+        if !folder.join(DESCRIPTION).is_file() {
+            continue;
+        } else if folder.join(SUMMARY).is_file() {
+            found.evaluations.push(read(&folder)?);
         } else {
-            found.unfinished.push(folder.to_owned());
-        }
-        return Ok(());
-    }
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let entry = entry.map_err(Error::io("read", folder))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            folders.push(entry.path());
+            found.unfinished.push(folder);
         }
     }
-    folders.sort();
-    folders.iter().try_for_each(|folder| visit(folder, found))
+    Ok(found)
 }
 
 fn read(folder: &Path) -> Result<Evaluation> {
