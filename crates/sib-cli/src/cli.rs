@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, data, doctor, evaluate, explain, import, predict, table, train};
+use crate::commands::{
+    bench, data, doctor, evaluate, explain, figure, import, predict, table, train,
+};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -26,6 +28,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Join evaluations into a table of the paper, baseline beside S-IB
     Table(table::Arguments),
+    /// Draw a figure of the paper from runs, evaluations or heatmaps
+    Figure(figure::Arguments),
     /// Turn weights of other software into a checkpoint
     Import(import::Arguments),
     /// Describe datasets, check that one is whole, export its images
@@ -45,6 +49,7 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Table(arguments) => table::run(&arguments),
+            Command::Figure(arguments) => figure::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
             Command::Data(arguments) => data::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),

@@ -5,7 +5,22 @@ pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod explain;
+pub mod figure;
 pub mod import;
 pub mod predict;
 pub mod table;
 pub mod train;
+
+use std::path::Path;
+
+use anyhow::Result;
+use sib_core::Error;
+use sib_core::checkpoint::write_atomic;
+
+/// Writes an output file whole, and makes the folder that it goes into.
+fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    Ok(write_atomic(path, |file| file.write_all(content))?)
+}

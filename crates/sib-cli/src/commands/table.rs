@@ -1,11 +1,11 @@
 //! `sib-cli table`: a table of the paper from evaluations.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sib_core::checkpoint::write_atomic;
 
+use super::write_file;
 use crate::tables::{self, Number, evaluations};
 
 /// Arguments of `table`.
@@ -37,17 +37,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let table = tables::build(arguments.number, &found.evaluations)
         .with_context(|| arguments.runs.display().to_string())?;
     let markdown = table.to_markdown();
-    write(&arguments.output, &table.to_csv()?)?;
+    write_file(&arguments.output, &table.to_csv()?)?;
     if let Some(path) = &arguments.markdown {
-        write(path, markdown.as_bytes())?;
+        write_file(path, markdown.as_bytes())?;
     }
     print!("{markdown}");
     Ok(())
-}
-
-fn write(path: &Path, content: &[u8]) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(sib_core::Error::io("create", folder))?;
-    }
-    Ok(write_atomic(path, |file| file.write_all(content))?)
 }

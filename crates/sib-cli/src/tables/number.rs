@@ -192,7 +192,8 @@ impl Number {
 /// Stands after all others.
 const LAST: usize = 1 << 16;
 
-fn arch_label(name: &str) -> Label {
+/// An architecture: its place among the tables' and its heading.
+pub fn arch_label(name: &str) -> Label {
     let title = match name {
         "resnet18" => "ResNet-18",
         "resnet50" => "ResNet-50",
@@ -204,7 +205,8 @@ fn arch_label(name: &str) -> Label {
     (place.unwrap_or(LAST), title.to_owned())
 }
 
-fn dataset_label(name: &str) -> Label {
+/// The same of a dataset.
+pub fn dataset_label(name: &str) -> Label {
     let title = match name {
         "cifar100" => "CIFAR-100",
         "imagenet" => "ImageNet",
@@ -217,7 +219,8 @@ fn dataset_label(name: &str) -> Label {
     (place.unwrap_or(LAST), title.to_owned())
 }
 
-fn method_label(name: &str) -> Label {
+/// The same of a method.
+pub fn method_label(name: &str) -> Label {
     let title = name.parse::<Method>().map_or(name, |method| method.title());
     let place = Method::ALL.into_iter().position(|method| method.name() == name);
     (place.unwrap_or(LAST), title.to_owned())

@@ -3,6 +3,7 @@
 mod data;
 mod evaluate;
 mod explain;
+mod figure;
 mod step;
 mod train;
 mod workplace;
