@@ -16,7 +16,10 @@ fn main() {
     build
         .cpp(true)
         .std("c++20")
-        .files(["process", "batch_norm", "convolution"].map(|name| format!("native/{name}.cpp")))
+        .files(
+            ["process", "batch_norm", "convolution", "optimizer"]
+                .map(|name| format!("native/{name}.cpp")),
+        )
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))
         // Kernels: slow code would be slow in tests too.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, data, doctor, evaluate, explain, import, predict, report, table, train,
+    bench, data, doctor, evaluate, explain, figure, import, predict, report, table, train,
 };
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
@@ -28,6 +28,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Join evaluations into a table of the paper, baseline beside S-IB
     Table(table::Arguments),
+    /// Draw a figure of the paper from runs, evaluations or heatmaps
+    Figure(figure::Arguments),
     /// Put runs, evaluations, tables, curves and heatmaps on one self-contained HTML page
     Report(report::Arguments),
     /// Turn weights of other software into a checkpoint
@@ -49,6 +51,7 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Table(arguments) => table::run(&arguments),
+            Command::Figure(arguments) => figure::run(&arguments),
             Command::Report(arguments) => report::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
             Command::Data(arguments) => data::run(&arguments),

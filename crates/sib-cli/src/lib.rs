@@ -9,6 +9,7 @@ pub mod csv_rows;
 pub mod environment;
 pub mod error;
 pub mod evaluation;
+pub mod explanation;
 pub mod figures;
 pub mod folder_lock;
 pub mod images;

@@ -39,6 +39,19 @@ unsafe extern "C" {
         stride: i64,
         padding: i64,
     ) -> *mut c_char;
+    fn sib_adamw(
+        parameters: *const *const CTensor,
+        gradients: *const *const CTensor,
+        first: *const *const CTensor,
+        second: *const *const CTensor,
+        n: i64,
+        step: i64,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
     fn sib_free_message(message: *mut c_char);
     fn sib_keep_freed_memory();
 }
@@ -112,13 +125,62 @@ pub(crate) fn conv2d_relu(
     })
 }
 
+/// The constants of an update of AdamW.
+pub(crate) struct AdamW {
+    /// Counted from 1.
+    pub(crate) step: u64,
+    pub(crate) learning_rate: f64,
+    pub(crate) betas: [f64; 2],
+    pub(crate) weight_decay: f64,
+    pub(crate) epsilon: f64,
+}
+
+/// An update of `parameters` and their moments `first` and `second` in place, a gradient each.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn adamw(
+    [parameters, gradients, first, second]: [&[&Tensor]; 4],
+    AdamW { step, learning_rate, betas: [beta1, beta2], weight_decay, epsilon }: AdamW,
+) -> Result<(), String> {
+    let n = parameters.len();
+    assert!([gradients, first, second].iter().all(|list| list.len() == n), "one each a parameter");
+    let pointers = |list: &[&Tensor]| -> Vec<*const CTensor> {
+        list.iter().map(|tensor| tensor.as_ptr().cast()).collect()
+    };
+    let lists = [parameters, gradients, first, second].map(pointers);
+    let [parameters, gradients, first, second] = lists.each_ref().map(|list| list.as_ptr());
+    // SAFETY: each list holds n pointers to live tensors. Parameters and moments are written as
+    // tch's in-place operations do through a shared reference. No exception leaves it.
+    checked(unsafe {
+        sib_adamw(
+            parameters,
+            gradients,
+            first,
+            second,
+            n as i64,
+            step as i64,
+            learning_rate,
+            beta1,
+            beta2,
+            weight_decay,
+            epsilon,
+        )
+    })
+}
+
 /// The tensor that `call` leaves in its argument, or the message that it returns.
 fn returned(call: impl FnOnce(*mut *mut CTensor) -> *mut c_char) -> Result<Tensor, String> {
     let mut out = ptr::null_mut();
-    let message = call(&mut out);
+    checked(call(&mut out))?;
+    // SAFETY: without a message, `out` is a new tensor that nobody else owns.
+    Ok(unsafe { Tensor::from_ptr(out.cast()) })
+}
+
+/// The message of an exception, if there is one.
+fn checked(message: *mut c_char) -> Result<(), String> {
     if message.is_null() {
-        // SAFETY: without a message, `out` is a new tensor that nobody else owns.
-        return Ok(unsafe { Tensor::from_ptr(out.cast()) });
+        return Ok(());
     }
     // SAFETY: a message is a C string of the other side, which frees it.
     let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();

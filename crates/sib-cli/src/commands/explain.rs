@@ -1,5 +1,6 @@
 //! `sib-cli explain`: heatmaps of images as raw maps, overlays, contact sheets and a manifest.
 
+mod maps;
 mod sheets;
 
 use std::path::{Path, PathBuf};
@@ -8,13 +9,17 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sib_core::data::transform::{LoadedImage, load_image};
-use sib_explain::render::{Colormap, Heatmap, Shading, Style, overlay};
+use sib_explain::render::{Colormap, Shading, Style};
 use sib_explain::{Explainer, Explanation, Method, MethodOptions, TargetScores, target_scores};
 use sib_models::Precision;
 use tch::Tensor;
 
 use crate::checkpoint::Checkpoint;
+use crate::environment::Environment;
 use crate::error::usage;
+use crate::evaluation::network::{Network, StoredConfig};
+use crate::explanation::manifest::{Manifest, Which};
+use crate::explanation::{self, Description};
 use crate::images;
 use crate::progress::Progress;
 use sheets::Sheets;
@@ -72,6 +77,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let session = Session::prepare(arguments)?;
     let images = images::expand(&arguments.image)?;
     let stems = images::stems(&images);
+    let mut description = session.describe(arguments)?;
+    Description::remove(&arguments.output)?;
     let mut manifest = Manifest::create(&arguments.output)?;
     let mut sheets = Sheets::new(&session, arguments.sheet_images);
     let mut progress = Progress::new("explain", images.len() as u64, 0, "images");
@@ -90,10 +97,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         if !subjects.is_empty() {
             session.explain(&subjects, &mut manifest, &mut sheets)?;
         }
+        description.images.extend(subjects.iter().map(Subject::described));
         progress.advance(paths.len() as u64, String::new);
     }
     sheets.finish()?;
-    manifest.csv.flush()?;
+    manifest.finish()?;
+    description.write(&arguments.output)?;
     progress.finish();
     match unreadable {
         0 => Ok(()),
@@ -106,6 +115,12 @@ struct Subject<'a> {
     path: &'a Path,
     stem: &'a str,
     image: LoadedImage,
+}
+
+impl Subject<'_> {
+    fn described(&self) -> explanation::Image {
+        explanation::Image { path: self.path.to_owned(), stem: self.stem.to_owned() }
+    }
 }
 
 /// One network's heatmaps of a chunk of images, with what it says of them.
@@ -129,6 +144,7 @@ struct Session<'a> {
     checkpoint: Checkpoint,
     baseline: Option<Checkpoint>,
     methods: Vec<(Method, Box<dyn Explainer>)>,
+    options: MethodOptions,
     target: Option<i64>,
     style: Style,
     output: &'a Path,
@@ -173,7 +189,27 @@ impl<'a> Session<'a> {
         let baseline = arguments.compare.as_ref().map(open).transpose()?;
         std::fs::create_dir_all(&arguments.output)
             .map_err(sib_core::Error::io("create", &arguments.output))?;
-        Ok(Self { checkpoint, baseline, methods, target, style, output: &arguments.output })
+        let output = &arguments.output;
+        Ok(Self { checkpoint, baseline, methods, options, target, style, output })
+    }
+
+    /// What `explanation.toml` will say, but for the images.
+    fn describe(&self, arguments: &Arguments) -> Result<Description> {
+        let network = |checkpoint: &Checkpoint, path: &Path| -> Result<Network> {
+            let meta = &checkpoint.meta;
+            Ok(Network::of(meta, &StoredConfig::of(meta, path)?, path))
+        };
+        let baseline = self.baseline.as_ref().zip(arguments.compare.as_ref());
+        Ok(Description {
+            target: self.target,
+            methods: self.methods.iter().map(|(method, _)| *method).collect(),
+            network: network(&self.checkpoint, &arguments.checkpoint)?,
+            baseline: baseline.map(|(baseline, path)| network(baseline, path)).transpose()?,
+            preprocessing: self.checkpoint.meta.preprocessing.clone(),
+            method_options: self.options.clone(),
+            environment: Environment::of(self.checkpoint.device),
+            images: Vec::new(),
+        })
     }
 
     /// Heatmaps of `checkpoint` for `images` `[B,3,H,W]`, of the classes `targets` or the predicted.
@@ -219,72 +255,17 @@ impl<'a> Session<'a> {
             None => None,
         };
         for (index, subject) in subjects.iter().enumerate() {
-            let maps = self.write(index, subject, "", &ours, manifest)?;
+            let maps = self.write(index, subject, Which::Checkpoint, &ours, manifest)?;
             match &theirs {
                 None => sheets.push(subject, &ours, index, maps)?,
                 Some(theirs) => {
-                    let before = self.write(index, subject, ".baseline", theirs, manifest)?;
+                    let before = self.write(index, subject, Which::Baseline, theirs, manifest)?;
                     self.write_differences(subject, &before, &maps)?;
                     sheets.push_pair(subject, (theirs, before), (&ours, maps), index)?;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Raw maps, overlays and manifest rows of one image; returns the maps.
-    fn write(
-        &self,
-        index: usize,
-        subject: &Subject<'_>,
-        suffix: &str,
-        explained: &Explained,
-        manifest: &mut Manifest,
-    ) -> Result<Vec<Heatmap>> {
-        let mut maps = Vec::new();
-        for ((method, _), heatmaps) in self.methods.iter().zip(&explained.heatmaps) {
-            let raw = heatmaps.maps.get(index as i64).to_kind(tch::Kind::Float).contiguous();
-            let heatmap = Heatmap::new(&raw)
-                .with_context(|| format!("{}: {method}", subject.path.display()))?;
-            let file = |ending: &str| {
-                self.output.join(format!("{}.{method}{suffix}.{ending}", subject.stem))
-            };
-            let npy = file("npy");
-            raw.write_npy(&npy).with_context(|| format!("{}: cannot write", npy.display()))?;
-            self.save(&self.overlay(subject, &heatmap, &self.style), &file("png"))?;
-            if heatmap.is_flat() {
-                eprintln!("{}: the {method}{suffix} map is flat", subject.path.display());
-            }
-            manifest.push(subject, *method, suffix, index, explained, heatmaps, &heatmap, self)?;
-            maps.push(heatmap);
-        }
-        Ok(maps)
-    }
-
-    fn write_differences(
-        &self,
-        subject: &Subject<'_>,
-        before: &[Heatmap],
-        after: &[Heatmap],
-    ) -> Result<()> {
-        for (((method, _), before), after) in self.methods.iter().zip(before).zip(after) {
-            let difference = after.difference(before)?;
-            let path = self.output.join(format!("{}.{method}.difference.png", subject.stem));
-            self.save(&self.overlay(subject, &difference, &self.signed()), &path)?;
-        }
-        Ok(())
-    }
-
-    fn signed(&self) -> Style {
-        Style { shading: Shading::Signed, ..self.style }
-    }
-
-    fn overlay(&self, subject: &Subject<'_>, map: &Heatmap, style: &Style) -> image::RgbImage {
-        overlay(&subject.image.original, map, &subject.image.plan.source_rect(), style)
-    }
-
-    fn save(&self, picture: &image::RgbImage, path: &Path) -> Result<()> {
-        picture.save(path).with_context(|| format!("{}: cannot write", path.display()))
     }
 }
 
@@ -300,62 +281,5 @@ fn target_class(text: &str, checkpoint: &Checkpoint) -> Result<Option<i64>> {
             "--target: got {text}, expected predicted or a class index from 0 to {}",
             classes - 1
         ))),
-    }
-}
-
-/// `manifest.csv`.
-struct Manifest {
-    csv: csv::Writer<std::fs::File>,
-}
-
-impl Manifest {
-    fn create(folder: &Path) -> Result<Self> {
-        let path = folder.join("manifest.csv");
-        let file = std::fs::File::create(&path).map_err(sib_core::Error::io("create", &path))?;
-        let mut csv = csv::Writer::from_writer(file);
-        csv.write_record([
-            "image",
-            "method",
-            "checkpoint",
-            "target_index",
-            "target_name",
-            "probability",
-            "min",
-            "max",
-            "flat",
-            "completeness_error",
-            "seconds",
-        ])?;
-        Ok(Self { csv })
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one for each column's origin")]
-    fn push(
-        &mut self,
-        subject: &Subject<'_>,
-        method: Method,
-        suffix: &str,
-        index: usize,
-        explained: &Explained,
-        heatmaps: &Heatmaps,
-        heatmap: &Heatmap,
-        session: &Session<'_>,
-    ) -> Result<()> {
-        let class = explained.scores.targets.int64_value(&[index as i64]);
-        let (min, max) = heatmap.range();
-        self.csv.serialize((
-            subject.path.display().to_string(),
-            method.name(),
-            if suffix.is_empty() { "checkpoint" } else { "baseline" },
-            class,
-            session.checkpoint.class_name(class),
-            explained.scores.probabilities.double_value(&[index as i64]) as f32,
-            min,
-            max,
-            heatmap.is_flat(),
-            heatmaps.completeness_error.as_ref().map(|e| e.double_value(&[index as i64]) as f32),
-            (heatmaps.seconds_an_image * 1e4).round() / 1e4,
-        ))?;
-        Ok(())
     }
 }

@@ -5,6 +5,7 @@ pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod explain;
+pub mod figure;
 pub mod import;
 pub mod predict;
 pub mod report;

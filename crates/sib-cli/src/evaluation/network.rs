@@ -30,6 +30,14 @@ impl Training {
             Self::SIb => "s-ib",
         }
     }
+
+    /// The name in figures.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Baseline => "Baseline",
+            Self::SIb => "S-IB",
+        }
+    }
 }
 
 impl fmt::Display for Training {
@@ -55,13 +63,16 @@ pub struct Network {
     pub steps: Option<u64>,
 }
 
-/// The parts of a training configuration that an evaluation reads. Other keys may come and go with
-/// the versions.
+/// The parts of a training configuration that evaluations and figures read. Other keys may come and
+/// go with the versions.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct StoredConfig {
     sib: Option<StoredSib>,
-    train: StoredTrain,
+    /// Its `[train]` table.
+    pub train: StoredTrain,
+    /// Its `[model]` table.
+    pub model: StoredModel,
     /// Its `[data]` table.
     pub data: toml::Table,
 }
@@ -71,10 +82,22 @@ struct StoredSib {
     enabled: bool,
 }
 
+/// See [`StoredConfig`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct StoredTrain {
-    seed: Option<u64>,
+pub struct StoredTrain {
+    /// Seed of the training.
+    pub seed: Option<u64>,
+    /// Images of a batch, in training and in the test after an epoch.
+    pub batch_size: Option<u64>,
+}
+
+/// See [`StoredConfig`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StoredModel {
+    /// Architecture.
+    pub arch: String,
 }
 
 impl StoredConfig {
@@ -86,16 +109,23 @@ impl StoredConfig {
         toml::from_str(&meta.config)
             .with_context(|| format!("{}: its training configuration is damaged", path.display()))
     }
+
+    /// How it trains.
+    pub fn training(&self) -> Training {
+        match &self.sib {
+            Some(sib) if sib.enabled => Training::SIb,
+            _ => Training::Baseline,
+        }
+    }
 }
 
 impl Network {
     /// What the checkpoint at `path` says.
     pub fn of(meta: &CheckpointMeta, config: &StoredConfig, path: &Path) -> Self {
-        let trained_with_sib = config.sib.as_ref().is_some_and(|sib| sib.enabled);
         Self {
             checkpoint: path.to_owned(),
             arch: meta.arch.clone(),
-            training: if trained_with_sib { Training::SIb } else { Training::Baseline },
+            training: config.training(),
             train_seed: config.train.seed,
             steps: meta.extra.get("steps").and_then(|steps| steps.parse().ok()),
         }

@@ -63,9 +63,9 @@ impl Axis {
         self.number(value, self.decimals)
     }
 
-    /// A value with one digit more than the ticks have.
-    pub(super) fn finer_label(&self, value: f64) -> String {
-        self.number(value, self.decimals + 1)
+    /// A value with so many digits more than the ticks have.
+    pub(super) fn finer_label(&self, value: f64, digits: usize) -> String {
+        self.number(value, self.decimals + digits)
     }
 
     fn number(&self, value: f64, decimals: usize) -> String {

@@ -4,8 +4,8 @@ use super::axis::{Axis, AxisOptions};
 use super::label;
 use super::panels::{Key, Panel};
 use super::plot::{self, Place, Plot};
-use super::style::{Colour, INK, SMALL_PT};
-use super::svg::{Anchor, Fill, Rect, Stroke, Svg, Type};
+use super::style::{Colour, INK};
+use super::svg::{Anchor, Rect, Stroke, Svg, Type};
 
 /// A bar.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,10 +21,10 @@ pub struct Bar {
 pub struct BarSeries {
     /// Its name in the legend.
     pub label: String,
-    /// Of outline and filling.
+    /// Of the outline.
     pub colour: Colour,
-    /// Opacity of the filling, so that series differ in grey.
-    pub opacity: f64,
+    /// Of the filling; of another lightness than in other series, so that they differ in grey.
+    pub fill: Colour,
     /// For each group.
     pub bars: Vec<Option<Bar>>,
 }
@@ -43,7 +43,9 @@ pub struct BarChart {
 }
 
 /// Share of a group's width that its bars take.
-const FILLED: f64 = 0.76;
+const FILLED: f64 = 0.84;
+/// Font size of values, which stand close together.
+const VALUE_PT: f64 = 5.5;
 /// Half the width of an error bar's end.
 const WHISKER: f64 = 1.6;
 
@@ -67,7 +69,7 @@ impl BarChart {
 
     fn draw_bar(&self, svg: &mut Svg, plot: &Plot<'_>, area: Rect, bar: Bar, series: &BarSeries) {
         let outline = Stroke::solid(series.colour, 0.7);
-        svg.rect(area, Fill { colour: series.colour, opacity: series.opacity }, Some(&outline));
+        svg.rect(area, series.fill.into(), Some(&outline));
         let middle = area.x + area.width / 2.0;
         let mut top = area.y;
         if let Some(error) = bar.error {
@@ -79,10 +81,11 @@ impl BarChart {
             }
             top = top.min(high);
         }
-        let value = plot.y.finer_label(bar.value);
         // A value that is wider than its bar would run into the next.
-        if label::width(&value, SMALL_PT, false) <= area.width * 1.15 {
-            svg.text((middle, top - 2.0), &Type::new(SMALL_PT, Anchor::Middle), &value);
+        let texts = [2, 1].map(|digits| plot.y.finer_label(bar.value, digits));
+        let fits = |text: &&String| label::width(text, VALUE_PT, false) <= area.width;
+        if let Some(text) = texts.iter().find(fits) {
+            svg.text((middle, top - 2.0), &Type::new(VALUE_PT, Anchor::Middle), text);
         }
     }
 }
@@ -94,13 +97,17 @@ impl Panel for BarChart {
 
     fn legend(&self) -> Vec<(String, Key)> {
         let entry = |series: &BarSeries| {
-            (series.label.clone(), Key::Box { colour: series.colour, opacity: series.opacity })
+            (series.label.clone(), Key::Box { colour: series.colour, fill: series.fill })
         };
         self.series.iter().map(entry).collect()
     }
 
     fn left_space(&self) -> f64 {
         plot::left_space(&self.y_axis())
+    }
+
+    fn space_below(&self) -> f64 {
+        plot::BELOW
     }
 
     fn draw(&self, svg: &mut Svg, place: &Place) {
@@ -125,5 +132,39 @@ impl Panel for BarChart {
             plot.draw_x_tick(svg, left + group_width / 2.0, group, false);
         }
         plot.draw_axes(svg);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::panels::Page;
+
+    #[test]
+    fn every_value_is_a_bar_with_its_error() {
+        let bars = |values: [Option<f64>; 2], fill: Colour| BarSeries {
+            label: "Baseline".to_owned(),
+            colour: INK,
+            fill,
+            bars: values.map(|value| value.map(|value| Bar { value, error: Some(0.1) })).into(),
+        };
+        let (one, other) = (Colour(1, 2, 3), Colour(4, 5, 6));
+        let chart = BarChart {
+            title: String::new(),
+            groups: ["a", "b"].map(str::to_owned).into(),
+            y: AxisOptions::new("Information"),
+            series: vec![bars([Some(0.5), Some(-0.25)], one), bars([None, Some(1.0)], other)],
+        };
+        let svg = Page::of(vec![&chart], "a note".to_owned()).to_svg().unwrap();
+        // With the one in the legend.
+        let filled = |fill: Colour| svg.matches(&format!("fill=\"{fill}\"")).count();
+        assert_eq!((filled(one), filled(other)), (3, 2));
+        // Heights: 0.5, 0.25 and 1 of an axis that shows them all.
+        let heights: Vec<f64> = svg
+            .lines()
+            .filter(|line| line.starts_with("<rect x=") && line.contains(&one.to_string()))
+            .filter_map(|line| line.split("height=\"").nth(1)?.split('"').next()?.parse().ok())
+            .collect();
+        assert!((heights[0] - 2.0 * heights[1]).abs() < 0.05, "{heights:?}");
     }
 }

@@ -95,6 +95,10 @@ impl Panel for LineChart {
         plot::left_space(&self.y_axis())
     }
 
+    fn space_below(&self) -> f64 {
+        plot::BELOW + plot::NAME_BELOW
+    }
+
     fn draw(&self, svg: &mut Svg, place: &Place) {
         let plot = Plot::new(place, &self.title, self.y_axis(), &self.y);
         let x = self.x_axis();

@@ -1,13 +1,60 @@
 //! The paper's figures from run folders, drawn as SVG; PNG is that SVG rasterised.
 //!
-//! [`chart`] and [`bars`] are plots with axes, `panels` puts them on a page with their legend.
+//! [`chart`] and [`bars`] are plots with axes, `panels` puts them on a page with their legend, `grid`
+//! shows pictures in rows and columns.
 
 pub mod axis;
 pub mod bars;
 pub mod chart;
+pub mod comparison;
+pub mod estimator;
+mod grid;
+mod heatmaps;
+mod information_per_epoch;
 mod label;
+mod networks;
+mod note;
 pub(crate) mod panels;
 mod plot;
 pub mod raster;
+mod region_information;
+mod runs;
 pub mod style;
 pub mod svg;
+
+use std::path::Path;
+
+use anyhow::Result;
+use comparison::Selection;
+use estimator::Estimator;
+
+/// Which of the paper's figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Figure {
+    /// Information per epoch.
+    OneA(Estimator),
+    /// Heatmaps before and after, one column of print wide.
+    OneB(Selection),
+    /// Heatmaps before and after with their difference.
+    Three(Selection),
+    /// Heatmaps before and after of several methods.
+    Four(Selection),
+    /// Region information.
+    Five(Estimator),
+}
+
+impl Figure {
+    /// The figure as SVG, from what lies in the folder at `runs` and below it.
+    ///
+    /// # Errors
+    /// When nothing there can be drawn, or cannot be compared.
+    pub fn draw(&self, runs: &Path) -> Result<String> {
+        match self {
+            Self::OneA(estimator) => information_per_epoch::draw(runs, *estimator),
+            Self::OneB(selection) => heatmaps::draw_methods(runs, selection, true),
+            Self::Three(selection) => heatmaps::draw_differences(runs, selection),
+            Self::Four(selection) => heatmaps::draw_methods(runs, selection, false),
+            Self::Five(estimator) => region_information::draw(runs, *estimator),
+        }
+    }
+}

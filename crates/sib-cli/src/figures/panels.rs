@@ -1,12 +1,12 @@
 //! A page of plots with the legend that they share.
 
 use anyhow::{Result, bail};
-use sib_explain::render::Text;
 
 use super::label;
+use super::note::Note;
 use super::plot::{self, Place};
-use super::style::{Colour, GREY, SMALL_PT, Style, TEXT_PT};
-use super::svg::{Anchor, Fill, PT_PER_MM, Rect, Stroke, Svg, Type};
+use super::style::{Colour, Style, TEXT_PT};
+use super::svg::{Anchor, PT_PER_MM, Rect, Stroke, Svg, Type};
 
 /// How a series is recognised in the legend.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,10 +15,10 @@ pub(crate) enum Key {
     Line(Style),
     /// By its filling.
     Box {
-        /// Of outline and filling.
+        /// Of the outline.
         colour: Colour,
         /// Of the filling.
-        opacity: f64,
+        fill: Colour,
     },
 }
 
@@ -30,6 +30,8 @@ pub(crate) trait Panel {
     fn legend(&self) -> Vec<(String, Key)>;
     /// Space that it needs to the left of its axes, in points.
     fn left_space(&self) -> f64;
+    /// Space that it needs below its axes.
+    fn space_below(&self) -> f64;
     /// Draws it.
     fn draw(&self, svg: &mut Svg, place: &Place);
 }
@@ -56,10 +58,22 @@ const LEGEND_LINE: f64 = TEXT_PT + 3.5;
 const SAMPLE: f64 = 18.0;
 const AFTER_SAMPLE: f64 = 3.5;
 const AFTER_ENTRY: f64 = 10.0;
-/// A line of the note.
-const NOTE_LINE: f64 = SMALL_PT + 2.0;
 
-impl Page<'_> {
+/// Width of one column of print, and of two.
+pub(crate) const SINGLE_MM: f64 = 85.0;
+pub(crate) const DOUBLE_MM: f64 = 175.0;
+
+impl<'p> Page<'p> {
+    /// As wide as one column of print, or as two where there are several panels.
+    pub(crate) fn of(panels: Vec<&'p dyn Panel>, note: String) -> Self {
+        let (width_mm, columns) = match panels.len() {
+            1 => (SINGLE_MM, 1),
+            2 | 4 => (DOUBLE_MM, 2),
+            _ => (DOUBLE_MM, 3),
+        };
+        Self { width_mm, columns, panels, note: Some(note) }
+    }
+
     /// The page as an SVG document.
     ///
     /// # Errors
@@ -73,19 +87,19 @@ impl Page<'_> {
         let columns = self.columns.clamp(1, panels.len());
         let legend = Legend::new(self.entries(), width);
         let note = self.note.as_deref().unwrap_or_default();
-        let note = Text::with_font_size(false, SMALL_PT as f32).wrap(note, width as f32, 4);
+        let note = Note::new(note, width);
 
         // The names of the y axes stand in the first column only.
         let left = panels.iter().map(|panel| panel.left_space()).fold(0.0, f64::max);
         let lefts = |column: usize| if column == 0 { left } else { left - plot::NAME };
         let taken: f64 = (0..columns).map(|column| lefts(column) + plot::RIGHT).sum();
         let inner = (width - taken) / columns as f64;
-        let row_height = inner * ASPECT + plot::ABOVE + plot::BELOW;
+        let space_below = panels.iter().map(|panel| panel.space_below()).fold(0.0, f64::max);
+        let row_height = inner * ASPECT + plot::ABOVE + space_below;
         let below = row_height * panels.len().div_ceil(columns) as f64;
         let note_top = below + GAP + legend.height();
-        let height = note_top + NOTE_LINE * note.len() as f64 + 2.0;
 
-        let mut svg = Svg::new(width, height);
+        let mut svg = Svg::new(width, note_top + note.height());
         for (index, panel) in panels.iter().enumerate() {
             let (row, column) = (index / columns, index % columns);
             let x: f64 = (0..column).map(|column| lefts(column) + inner + plot::RIGHT).sum();
@@ -96,13 +110,11 @@ impl Page<'_> {
                 height: row_height,
             };
             let names = (index + columns >= panels.len(), column == 0);
-            panel.draw(&mut svg, &Place { outer, left: lefts(column), names });
+            let place = Place { outer, left: lefts(column), below: space_below, names };
+            panel.draw(&mut svg, &place);
         }
         legend.draw(&mut svg, below + GAP, width);
-        let set = Type { colour: GREY, ..Type::new(SMALL_PT, Anchor::Start) };
-        for (index, line) in note.iter().enumerate() {
-            svg.text((1.0, note_top + NOTE_LINE * (index as f64 + 0.8)), &set, line);
-        }
+        note.draw(&mut svg, note_top);
         Ok(svg.finish())
     }
 
@@ -148,12 +160,11 @@ impl Legend {
                     svg.polyline(&[(x, middle), (x + SAMPLE, middle)], &style.stroke());
                     style.mark(svg, (x + SAMPLE / 2.0, middle));
                 }
-                Key::Box { colour, opacity } => {
+                Key::Box { colour, fill } => {
                     let (width, height) = (0.6 * SAMPLE, 0.75 * TEXT_PT);
                     let area =
                         Rect { x: x + SAMPLE - width, y: middle - height / 2.0, width, height };
-                    let fill = Fill { colour: *colour, opacity: *opacity };
-                    svg.rect(area, fill, Some(&Stroke::solid(*colour, 0.7)));
+                    svg.rect(area, (*fill).into(), Some(&Stroke::solid(*colour, 0.7)));
                 }
             }
             let at = (x + SAMPLE + AFTER_SAMPLE, middle + 0.36 * TEXT_PT);

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub(super) outer: Rect,
     /// Space to the left of the axes, as in all panels of the page.
     pub(super) left: f64,
+    /// Space below them.
+    pub(super) below: f64,
     /// Whether the axes are named: they are once a row, once a column.
     pub(super) names: (bool, bool),
 }
@@ -42,12 +44,14 @@ pub(super) fn left_space(y: &Axis) -> f64 {
 
 /// Space above the axes: the title, and the factor of the tick labels.
 pub(super) const ABOVE: f64 = TEXT_PT + 5.0;
-/// Space below them: labels of ticks, and the axis's name.
-pub(super) const BELOW: f64 = TICK + GAP + SMALL_PT + GAP + TEXT_PT + 2.0;
+/// Space below them for the labels of ticks.
+pub(super) const BELOW: f64 = TICK + GAP + SMALL_PT + 2.0;
+/// Space below these for the name of the x axis.
+pub(super) const NAME_BELOW: f64 = GAP + TEXT_PT;
 /// Space that the name of the y axis takes.
 pub(super) const NAME: f64 = TEXT_PT + 2.0 * GAP;
 /// Space to the right of the axes, for half a tick's label.
-pub(super) const RIGHT: f64 = SMALL_PT;
+pub(super) const RIGHT: f64 = SMALL_PT + 2.0;
 
 impl<'a> Plot<'a> {
     /// Axes within `place`.
@@ -57,7 +61,7 @@ impl<'a> Plot<'a> {
             x: x + place.left,
             y: top + ABOVE,
             width: width - place.left - RIGHT,
-            height: height - ABOVE - BELOW,
+            height: height - ABOVE - place.below,
         };
         let y_name = place.names.1.then_some((x + TEXT_PT, y_options.label.as_str()));
         Self { inner, y, title, y_name }
@@ -109,7 +113,7 @@ impl<'a> Plot<'a> {
     /// The name of the x axis.
     pub(super) fn draw_x_name(&self, svg: &mut Svg, name: &str) {
         let middle = self.inner.x + self.inner.width / 2.0;
-        let baseline = self.inner.bottom() + BELOW - 2.0;
+        let baseline = self.inner.bottom() + BELOW + NAME_BELOW - 2.0;
         svg.text((middle, baseline), &Type::new(TEXT_PT, Anchor::Middle), name);
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use resvg::tiny_skia::{Pixmap, Transform};
+use image::RgbImage;
+use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 
 /// Pixels of an inch.
-const DPI: f32 = 300.0;
+pub(super) const DPI: f32 = 300.0;
 const INCHES_PER_METRE: f32 = 1.0 / 0.0254;
 
 /// The document as PNG at 300 pixels an inch of its physical size, which the file states.
@@ -23,23 +24,26 @@ pub fn to_png(svg: &str) -> Result<Vec<u8>> {
     let tree = Tree::from_str(svg, &options).context("cannot read the SVG document")?;
     let size = tree.size().to_int_size();
     let mut pixels = Pixmap::new(size.width(), size.height()).context("the picture is empty")?;
+    // Also where the page ends within a pixel.
+    pixels.fill(Color::WHITE);
     resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
-    // The page is white, so that nothing is transparent.
-    let colours: Vec<u8> =
-        pixels.data().chunks_exact(4).flat_map(|rgba| &rgba[..3]).copied().collect();
+    let opaque = pixels.data().chunks_exact(4).flat_map(|rgba| &rgba[..3]).copied().collect();
+    let picture = RgbImage::from_raw(size.width(), size.height(), opaque);
+    encode(&picture.context("the picture is empty")?, Some(DPI))
+}
 
+/// A picture as PNG that states its pixels an inch, where they are given.
+pub(super) fn encode(picture: &RgbImage, dpi: Option<f32>) -> Result<Vec<u8>> {
     let mut png = Vec::new();
-    let mut encoder = png::Encoder::new(&mut png, size.width(), size.height());
+    let mut encoder = png::Encoder::new(&mut png, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    let per_metre = (DPI * INCHES_PER_METRE).round() as u32;
-    encoder.set_pixel_dims(Some(png::PixelDimensions {
-        xppu: per_metre,
-        yppu: per_metre,
-        unit: png::Unit::Meter,
+    encoder.set_pixel_dims(dpi.map(|dpi| {
+        let per_metre = (dpi * INCHES_PER_METRE).round() as u32;
+        png::PixelDimensions { xppu: per_metre, yppu: per_metre, unit: png::Unit::Meter }
     }));
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&colours)?;
+    writer.write_image_data(picture.as_raw())?;
     writer.finish()?;
     Ok(png)
 }

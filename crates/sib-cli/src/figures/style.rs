@@ -37,6 +37,14 @@ pub const BASELINE: Colour = PALETTE[0];
 /// Colour of S-IB in every figure.
 pub const S_IB: Colour = PALETTE[1];
 
+impl Colour {
+    /// Mixed with white: 0 is white, 1 the colour itself.
+    pub fn tint(self, share: f64) -> Self {
+        let mix = |value: u8| (255.0 - share * (255.0 - f64::from(value))).round() as u8;
+        Self(mix(self.0), mix(self.1), mix(self.2))
+    }
+}
+
 impl fmt::Display for Colour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(red, green, blue) = self;

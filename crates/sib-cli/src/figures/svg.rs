@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use quick_xml::escape::escape;
 
 use super::label;
@@ -179,6 +181,23 @@ impl Svg {
         let Rect { x, y, width, height } = area;
         self.push(format_args!(
             r#"<rect x="{x:.2}" y="{y:.2}" width="{width:.2}" height="{height:.2}" {fill}{outline}/>"#
+        ));
+    }
+
+    /// The edge of a rectangle.
+    pub fn outline(&mut self, area: Rect, stroke: &Stroke) {
+        let Rect { x, y, width, height } = area;
+        self.push(format_args!(
+            r#"<rect x="{x:.2}" y="{y:.2}" width="{width:.2}" height="{height:.2}" fill="none" {stroke}/>"#
+        ));
+    }
+
+    /// A picture that is stretched over `area`, given as the bytes of a PNG file.
+    pub fn image(&mut self, area: Rect, png: &[u8]) {
+        let Rect { x, y, width, height } = area;
+        let data = BASE64_STANDARD.encode(png);
+        self.push(format_args!(
+            r#"<image x="{x:.2}" y="{y:.2}" width="{width:.2}" height="{height:.2}" preserveAspectRatio="none" href="data:image/png;base64,{data}"/>"#
         ));
     }
 

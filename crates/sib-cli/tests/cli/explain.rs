@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use image::RgbImage;
+use sib_cli::explanation;
+use sib_explain::Method;
 use sib_models::Model;
 use tch::{Device, Kind, Tensor};
 
@@ -85,6 +87,15 @@ fn a_comparison_has_rows_before_and_after_and_their_difference() {
         rows.map(|row| &row["target_index"]).collect()
     };
     assert_eq!(target("checkpoint"), target("baseline"));
+    // What is found below a folder of runs.
+    let found = explanation::find(&place.path("")).unwrap();
+    let [both] = &found[..] else { panic!("{found:?}") };
+    let of = &both.description;
+    assert_eq!((&both.path, &of.methods[..]), (&place.path("both"), &[Method::Saliency][..]));
+    let seed = of.baseline.as_ref().and_then(|baseline| baseline.train_seed);
+    assert_eq!((of.network.arch.as_str(), seed), ("resnet18", Some(5)));
+    assert_eq!((of.preprocessing.resize_px, of.images.len()), (32, 3));
+    assert_eq!(of.images[1].stem, "b");
 }
 
 #[test]
@@ -115,6 +126,8 @@ fn an_image_that_is_none_is_skipped_and_counted() {
     let text = stderr(&output);
     assert!(text.contains("photos/bad.jpg") && text.contains("1 of 4 images"), "{text}");
     assert_eq!(read_csv(&place.path("maps/manifest.csv")).len(), 3);
+    let described = explanation::Description::read(&place.path("maps")).unwrap();
+    assert_eq!(described.images.len(), 3);
 
     let arguments =
         ["predict", "--checkpoint", "net.safetensors", "--image", "photos", "--top", "2"];

@@ -3,6 +3,7 @@
 mod data;
 mod evaluate;
 mod explain;
+mod figure;
 mod report;
 mod step;
 mod train;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Error, Result};
+use crate::{Error, Result, native};
 
 /// Which update rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -131,19 +131,36 @@ impl Optimizer {
     pub fn step(&mut self, gradients: &[Tensor], schedule_factor: f64) {
         assert_eq!(gradients.len(), self.slots.len(), "one gradient a parameter");
         self.steps += 1;
-        let (config, steps) = (&self.config, self.steps);
-        let learning_rate = config.learning_rate * schedule_factor;
-        tch::no_grad(|| {
-            for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
-                if !gradient.defined() {
-                    continue;
-                }
-                match config.kind {
-                    OptimizerKind::AdamW => slot.adamw(gradient, config, learning_rate, steps),
-                    OptimizerKind::Sgd => slot.sgd(gradient, config, learning_rate, steps),
-                }
+        let learning_rate = self.config.learning_rate * schedule_factor;
+        match self.config.kind {
+            OptimizerKind::AdamW => {
+                self.adamw(gradients, learning_rate, true);
+                self.adamw(gradients, learning_rate, false);
             }
-        });
+            OptimizerKind::Sgd => tch::no_grad(|| {
+                for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+                    if gradient.defined() {
+                        slot.sgd(gradient, &self.config, learning_rate, self.steps);
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Updates the parameters that decay, or those that do not.
+    fn adamw(&self, gradients: &[Tensor], learning_rate: f64, decays: bool) {
+        let (slots, gradients): (Vec<&Slot>, Vec<&Tensor>) = (self.slots.iter().zip(gradients))
+            .filter(|(slot, gradient)| slot.decays == decays && gradient.defined())
+            .unzip();
+        let parameters: Vec<&Tensor> = slots.iter().map(|slot| &slot.parameter).collect();
+        let first: Vec<&Tensor> = slots.iter().map(|slot| &slot.first).collect();
+        let second: Vec<&Tensor> = slots.iter().filter_map(|slot| slot.second.as_ref()).collect();
+        let OptimizerConfig { betas, weight_decay, epsilon, .. } = self.config;
+        let weight_decay = if decays { weight_decay } else { 0.0 };
+        let constants =
+            native::AdamW { step: self.steps, learning_rate, betas, weight_decay, epsilon };
+        native::adamw([&parameters, &gradients, &first, &second], constants)
+            .unwrap_or_else(|message| panic!("AdamW: {message}"));
     }
 
     /// Everything that must be saved for training to go on as if never stopped.
@@ -189,21 +206,6 @@ impl Optimizer {
 }
 
 impl Slot {
-    fn adamw(&mut self, gradient: &Tensor, config: &OptimizerConfig, rate: f64, steps: u64) {
-        let [beta1, beta2] = config.betas;
-        let second = self.second.as_mut().expect("AdamW keeps a second moment");
-        if self.decays {
-            let _ = self.parameter.g_mul_scalar_(1.0 - rate * config.weight_decay);
-        }
-        let _ = self.first.lerp_(gradient, 1.0 - beta1);
-        let _ = second.g_mul_scalar_(beta2);
-        let _ = second.g_add_(&((gradient * gradient) * (1.0 - beta2)));
-        let correction1 = 1.0 - beta1.powi(steps as i32);
-        let correction2 = (1.0 - beta2.powi(steps as i32)).sqrt();
-        let denominator = second.sqrt() / correction2 + config.epsilon;
-        let _ = self.parameter.g_sub_(&(&self.first / denominator * (rate / correction1)));
-    }
-
     fn sgd(&mut self, gradient: &Tensor, config: &OptimizerConfig, rate: f64, steps: u64) {
         let decay = if self.decays { config.weight_decay } else { 0.0 };
         let gradient = gradient + &self.parameter * decay;
@@ -288,6 +290,19 @@ mod tests {
             (3..6).for_each(|step| second.step(&[gradient(step)], 0.5));
             assert_eq!(through, parameter, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn the_layout_of_parameter_and_gradient_does_not_matter() {
+        let rule = |layout: [i64; 4], back: [i64; 4]| {
+            let parameter = formula_tensor("parameter", &[2, 3, 4, 5]);
+            let parameter = parameter.permute(layout).contiguous().permute(back);
+            let named = BTreeMap::from([("w".to_owned(), parameter.shallow_clone())]);
+            let mut optimizer = Optimizer::new(named, config(OptimizerKind::AdamW));
+            (0..3).for_each(|_| optimizer.step(&[formula_tensor("g", &[2, 3, 4, 5])], 1.0));
+            parameter
+        };
+        assert_eq!(rule([0, 2, 3, 1], [0, 3, 1, 2]), rule([0, 1, 2, 3], [0, 1, 2, 3]));
     }
 
     #[test]

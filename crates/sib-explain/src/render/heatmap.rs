@@ -77,6 +77,11 @@ impl Heatmap {
         self.map(|value| (value / scale).clamp(-1.0, 1.0), largest == 0.0)
     }
 
+    /// Scaled to `[-1,1]` with 0 in place and ±1 at `magnitude` and beyond.
+    pub(super) fn scaled_within(&self, magnitude: f32) -> Self {
+        self.map(|value| (value / magnitude).clamp(-1.0, 1.0), magnitude <= 0.0)
+    }
+
     /// `self − baseline`, each min–max scaled first: in `[-1,1]`, positive where `self` sees more.
     ///
     /// # Errors

@@ -9,12 +9,25 @@ use super::colormap::Colormap;
 use super::heatmap::{Heatmap, percentile};
 
 /// How values become colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shading {
     /// From the lowest to the highest value.
     Sequential(Colormap),
     /// Around 0: blue is negative, red positive, white nothing.
     Signed,
+    /// The same with the last colours at this magnitude, whatever the map's own: for maps that are
+    /// compared.
+    SignedWithin(f32),
+}
+
+impl Shading {
+    /// The colour at `place` from 0, the first, to 1, the last.
+    pub fn color(self, place: f32) -> Rgb<u8> {
+        match self {
+            Self::Sequential(colormap) => colormap.color(place),
+            Self::Signed | Self::SignedWithin(_) => Colormap::RedBlue.color(place),
+        }
+    }
 }
 
 /// How a heatmap is drawn.
@@ -64,15 +77,18 @@ pub fn overlay(image: &RgbImage, heatmap: &Heatmap, seen: &BBox, style: &Style) 
     let scaled = match style.shading {
         Shading::Sequential(_) => heatmap.normalised(style.outlier_pct),
         Shading::Signed => heatmap.normalised_signed(style.outlier_pct),
+        Shading::SignedWithin(magnitude) => heatmap.scaled_within(magnitude),
     };
     let neutral = match style.shading {
         Shading::Sequential(_) => heatmap.is_flat(),
         Shading::Signed => heatmap.range() == (0.0, 0.0),
+        // No difference is a value like any other.
+        Shading::SignedWithin(_) => false,
     };
     let color = |value: f32| match style.shading {
         _ if neutral => NEUTRAL,
-        Shading::Sequential(colormap) => colormap.color(value),
-        Shading::Signed => Colormap::RedBlue.color(0.5 + 0.5 * value),
+        Shading::Sequential(_) => style.shading.color(value),
+        Shading::Signed | Shading::SignedWithin(_) => style.shading.color(0.5 + 0.5 * value),
     };
     let (columns, rows) = scaled.size();
     let (sx, sy) = (columns as f32 / (seen.x1 - seen.x0), rows as f32 / (seen.y1 - seen.y0));
@@ -200,6 +216,22 @@ mod tests {
         assert!(blue[2] > blue[0] + 50 && red[0] > red[2] + 50, "{blue:?} {red:?}");
         let white = drawn.get_pixel(0, 1).0;
         assert!(white.iter().all(|&value| value > 235), "{white:?}");
+    }
+
+    #[test]
+    fn maps_on_one_scale_keep_their_differences() {
+        let image = RgbImage::new(2, 2);
+        let seen = BBox::new(0.0, 0.0, 2.0, 2.0);
+        let style = Style { shading: Shading::SignedWithin(4.0), ..OPAQUE };
+        let red = |value| {
+            let map = heatmap(&[[value; 2]; 2]);
+            let pixel = overlay(&image, &map, &seen, &style).get_pixel(0, 0).0;
+            i32::from(pixel[0]) - i32::from(pixel[2])
+        };
+        assert!(red(0.0).abs() < 10 && red(1.0) > 30 && red(-1.0) < -30);
+        // A map's own range would make them one colour.
+        assert!(red(1.0) < red(2.0) && red(2.0) != red(4.0));
+        assert_eq!(red(4.0), red(9.0));
     }
 
     #[test]

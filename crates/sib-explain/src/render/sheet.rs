@@ -2,7 +2,6 @@
 
 use image::{Rgb, RgbImage, imageops};
 
-use super::colormap::Colormap;
 use super::overlay::Shading;
 use super::text::{Align, Text};
 
@@ -199,10 +198,7 @@ impl Grid {
         let (top, bottom) = (y + 0.15 * self.line, y + 0.85 * self.line);
         for x in bar_left.max(0.0) as u32..bar_right.max(0.0) as u32 {
             let value = (x as f32 + 0.5 - bar_left) / bar;
-            let color = match legend.shading {
-                Shading::Sequential(colormap) => colormap.color(value),
-                Shading::Signed => Colormap::RedBlue.color(value),
-            };
+            let color = legend.shading.color(value);
             for y in top as u32..bottom as u32 {
                 canvas.put_pixel(x, y, color);
             }

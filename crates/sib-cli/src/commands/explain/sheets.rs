@@ -109,7 +109,7 @@ impl<'s> Sheets<'s> {
         let titles = self.session.methods.iter().map(|(method, _)| method.title().to_owned());
         let ends = match self.session.style.shading {
             Shading::Sequential(_) => ["least relevant", "most relevant"],
-            Shading::Signed => ["against", "in favour"],
+            Shading::Signed | Shading::SignedWithin(_) => ["against", "in favour"],
         };
         let sheet = Sheet {
             columns: std::iter::once("Image".to_owned()).chain(titles).collect(),

@@ -1,0 +1,127 @@
+//! Figure 1a: information of foreground and background after each epoch of training.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+
+use super::axis::AxisOptions;
+use super::chart::{LineChart, Point, Series};
+use super::estimator::{Estimator, Region, information};
+use super::networks::{Group, Measured, common, grouped, over_seeds, seeds_note};
+use super::panels::Page;
+use super::runs::{self, Run};
+use super::style::{BASELINE, Dash, S_IB, Shape, Style};
+use crate::error::with_hint;
+use crate::evaluation::network::Training;
+
+/// One run's values by epoch, counted from 1, of foreground and background.
+type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
+
+/// The figure as SVG.
+///
+/// # Errors
+/// When no finished run below `root` has logged the information, or runs cannot be compared.
+pub(super) fn draw(root: &Path, estimator: Estimator) -> Result<String> {
+    let measured: Vec<_> =
+        runs::find(root)?.iter().filter_map(|run| measured(run, estimator)).collect();
+    if measured.is_empty() {
+        let error = anyhow!("{}: no finished run has logged its information", root.display());
+        return Err(with_hint(error, "train with --set train.log_information=true"));
+    }
+    let batch_size = common(measured.iter().map(|one| one.values.1));
+    let groups = grouped(measured)?;
+    let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
+    let note = format!("{} {}", estimator.note(batch_size), seeds_note(&groups, "One seed."));
+    Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
+}
+
+/// What a run has logged, and its batch size; `None` where it has not.
+fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<u64>)>> {
+    let mut epochs = Epochs::new();
+    for (index, region) in Region::ALL.into_iter().enumerate() {
+        let name = estimator.metric(region, region);
+        for row in run.metrics.iter().filter(|row| row.split == "test" && row.name == name) {
+            epochs.entry(row.epoch + 1).or_default()[index] = Some(row.value);
+        }
+    }
+    let config = &run.config;
+    let batch_size = config.train.batch_size;
+    (!epochs.is_empty()).then(|| Measured {
+        path: run.path.clone(),
+        dataset: config.data.get("name").and_then(|name| name.as_str()).unwrap_or("?").to_owned(),
+        arch: config.model.arch.clone(),
+        training: config.training(),
+        seed: config.train.seed,
+        settings: batch_size.map_or(String::new(), |size| format!("train.batch_size={size}")),
+        values: (epochs, batch_size),
+    })
+}
+
+fn chart(group: &Group<(Epochs, Option<u64>)>, estimator: Estimator) -> LineChart {
+    let mut series = Vec::new();
+    for (index, region) in Region::ALL.into_iter().enumerate() {
+        for training in [Training::Baseline, Training::SIb] {
+            let points = mean_by_epoch(group.of(training).map(|run| &run.values.0), index);
+            if !points.is_empty() {
+                let label = information(region.subscript(), region.subscript());
+                let label = format!("{label}, {}", training.title());
+                series.push(Series { label, points, style: style(training, region) });
+            }
+        }
+    }
+    LineChart {
+        title: group.title.clone(),
+        x: AxisOptions { whole: true, ..AxisOptions::new("Epoch") },
+        y: AxisOptions::new(format!("Information ({})", estimator.unit())),
+        series,
+    }
+}
+
+/// Colour says how a network was trained, line and marker of which region it is.
+fn style(training: Training, region: Region) -> Style {
+    let (colour, shape) = match training {
+        Training::Baseline => (BASELINE, Shape::Circle),
+        Training::SIb => (S_IB, Shape::Square),
+    };
+    let (dash, open) = match region {
+        Region::Foreground => (Dash::Solid, false),
+        Region::Background => (Dash::Dashed, true),
+    };
+    Style { colour, dash, shape, open }
+}
+
+/// Mean and standard error over the runs that have a value after an epoch.
+fn mean_by_epoch<'r>(runs: impl Iterator<Item = &'r Epochs>, region: usize) -> Vec<Point> {
+    let mut by_epoch = BTreeMap::<u64, Vec<f64>>::new();
+    for (epoch, values) in runs.flatten() {
+        by_epoch.entry(*epoch).or_default().extend(values[region]);
+    }
+    let point = |(epoch, values): (u64, Vec<f64>)| {
+        let (mean, error) = over_seeds(values.into_iter().map(|value| (value, None)))?;
+        Some(Point { x: epoch as f64, mean, error })
+    };
+    by_epoch.into_iter().filter_map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_the_mean_of_the_runs_that_reached_it() {
+        let short = Epochs::from([(1, [Some(1.0), None]), (2, [Some(3.0), None])]);
+        let long =
+            Epochs::from([(1, [Some(2.0), None]), (2, [Some(5.0), None]), (3, [Some(7.0), None])]);
+        let points = mean_by_epoch([&short, &long].into_iter(), 0);
+        let values: Vec<_> = points.iter().map(|point| (point.x, point.mean)).collect();
+        assert_eq!(values, [(1.0, 1.5), (2.0, 4.0), (3.0, 7.0)]);
+        // Half the difference of two values is their standard error.
+        let errors: Vec<_> = points.iter().map(|point| point.error).collect();
+        assert!(
+            (errors[0].unwrap() - 0.5).abs() < 1e-15 && (errors[1].unwrap() - 1.0).abs() < 1e-15
+        );
+        assert_eq!(errors[2], None);
+        assert!(mean_by_epoch([&short, &long].into_iter(), 1).is_empty());
+    }
+}

@@ -1,0 +1,101 @@
+//! Figure 5: information between the regions of image and R, baseline beside S-IB.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+
+use super::axis::AxisOptions;
+use super::bars::{Bar, BarChart, BarSeries};
+use super::estimator::{Estimator, Region, information};
+use super::networks::{Group, Measured, common, grouped, over_seeds, seeds_note};
+use super::panels::Page;
+use super::style::{BASELINE, S_IB};
+use crate::error::with_hint;
+use crate::evaluation::network::Training;
+use crate::evaluation::settings::Suite;
+use crate::tables::evaluations::{self, Evaluation};
+
+/// The pairs of regions in their order: a value and its standard error over batches.
+type Pairs = [Option<(f64, Option<f64>)>; 4];
+
+/// The figure as SVG.
+///
+/// # Errors
+/// When no finished evaluation below `root` has the suite, or evaluations cannot be compared.
+pub(super) fn draw(root: &Path, estimator: Estimator) -> Result<String> {
+    let found = evaluations::find(root)?;
+    for folder in &found.unfinished {
+        eprintln!("warning: {}: not finished, left out", folder.display());
+    }
+    let with_suite: Vec<&Evaluation> =
+        found.evaluations.iter().filter(|one| has_suite(one)).collect();
+    if with_suite.is_empty() {
+        let error = anyhow!("{}: no finished evaluation has suite information", root.display());
+        return Err(with_hint(error, "sib-cli evaluate --suite information"));
+    }
+    let batch_size = |one: &&Evaluation| Some(one.description.settings.batch_size as u64);
+    let batch_size = common(with_suite.iter().map(batch_size));
+    let groups = grouped(with_suite.iter().map(|one| measured(one, estimator)).collect())?;
+    let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
+    let one_seed = "One seed; bars: standard error over batches.";
+    let note = format!("{} {}", estimator.note(batch_size), seeds_note(&groups, one_seed));
+    Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
+}
+
+fn has_suite(evaluation: &Evaluation) -> bool {
+    evaluation.summary.iter().any(|row| row.suite == Suite::Information.name())
+}
+
+/// Region of the image and of R.
+fn pairs() -> [(Region, Region); 4] {
+    use Region::{Background as Bg, Foreground as Fg};
+    [(Fg, Fg), (Bg, Bg), (Fg, Bg), (Bg, Fg)]
+}
+
+fn measured(evaluation: &Evaluation, estimator: Estimator) -> Measured<Pairs> {
+    let (network, dataset) = (&evaluation.description.network, &evaluation.description.dataset);
+    let row = |metric: String| {
+        let suite = Suite::Information.name();
+        evaluation.summary.iter().find(|row| row.suite == suite && row.metric == metric)
+    };
+    let value =
+        |(x, r)| row(estimator.metric(x, r)).and_then(|row| Some((row.value?, row.standard_error)));
+    let settings = row(estimator.metric(Region::Foreground, Region::Foreground));
+    let settings = settings.map(|row| row.settings.as_str()).unwrap_or_default();
+    Measured {
+        path: evaluation.path.clone(),
+        dataset: dataset.name.to_string(),
+        arch: network.arch.clone(),
+        training: network.training,
+        seed: network.train_seed,
+        settings: format!("split={} {settings}", dataset.split),
+        values: pairs().map(value),
+    }
+}
+
+fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
+    let series = |training: Training| {
+        let bar = |pair: usize| {
+            let values = group.of(training).filter_map(|network| network.values[pair]);
+            over_seeds(values).map(|(value, error)| Bar { value, error })
+        };
+        let (colour, tint) = match training {
+            Training::Baseline => (BASELINE, 0.35),
+            Training::SIb => (S_IB, 0.85),
+        };
+        BarSeries {
+            label: training.title().to_owned(),
+            colour,
+            fill: colour.tint(tint),
+            bars: (0..4).map(bar).collect(),
+        }
+    };
+    let there = |training: &Training| group.of(*training).next().is_some();
+    let trainings = [Training::Baseline, Training::SIb].into_iter().filter(there);
+    BarChart {
+        title: group.title.clone(),
+        groups: pairs().map(|(x, r)| information(x.subscript(), r.subscript())).into(),
+        y: AxisOptions::new(format!("Information ({})", estimator.unit())),
+        series: trainings.map(series).collect(),
+    }
+}
