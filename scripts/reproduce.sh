@@ -9,10 +9,11 @@
 #   mini   ResNet-18 at a reduced size on real data, or on subsets of it (configs/mini), hours on
 #          2 cores; other backbones for 2 epochs. Maps are scored on 100 images, in bf16 where no
 #          gradient is needed
+#   ablation  one setting of S-IB after another on Pets, or --datasets, at mini's size: ablation.csv
 #   paper  the paper's 40 runs (configs/paper) and their evaluations, made for GPUs
 #
-# Each trains baseline and S-IB, evaluates both, and writes Tables 2 to 5, Figures 1a, 1b, 3, 4, 5
-# and report.html.
+# All but ablation train baseline and S-IB, evaluate both, and write Tables 2 to 5, Figures 1a, 1b, 3,
+# 4, 5. All write report.html.
 #
 #   --table 2|3|4|5     only what this table needs; repeatable
 #   --figure 1a|1b|3|4|5  only what this figure needs; repeatable [all tables and figures]
@@ -63,14 +64,15 @@ case "$profile" in
         : "${datasets:=cifar100,imagenet,cub200,pets}"
         : "${backbones:=resnet18}"
         ;;
+    ablation) : "${datasets:=pets}" && backbones=resnet18 && tables=() && figures=() ;;
     paper)
         : "${datasets:=cifar100,imagenet,cub200,pets,dogs}"
         : "${backbones:=resnet18,resnet50,densenet121,vit_b_32}"
         ;;
-    *) usage "unknown profile $profile, expected demo, mini or paper" ;;
+    *) usage "unknown profile $profile, expected demo, mini, ablation or paper" ;;
 esac
 : "${output:=runs/$profile}"
-[ $((${#tables[@]} + ${#figures[@]})) -gt 0 ] || { tables=(2 3 4 5) && figures=(1a 1b 3 4 5); }
+[ "$profile" = ablation ] || [ $((${#tables[@]} + ${#figures[@]})) -gt 0 ] || { tables=(2 3 4 5) && figures=(1a 1b 3 4 5); }
 for table in "${tables[@]}"; do
     case "$table" in [2345]) ;; *) usage "--table $table: expected 2, 3, 4 or 5" ;; esac
 done
@@ -212,6 +214,55 @@ suites_for() {
     echo "${suites[*]}"
 }
 
+# Adds the file of a backbone's initial weights to the arguments in `extra`.
+initial_weights() {
+    [ "$weights" != none ] || return 0
+    local file
+    file=$(compgen -G "$weights/$1*.pth" | head -n 1) || file="$weights/$1.pth"
+    extra+=(--set "model.weights=$file")
+}
+
+# One setting of S-IB after another: a name, then what it sets.
+ablations=(
+    "paper"
+    "fg-1 sib.lambda_fg=1" "fg-100 sib.lambda_fg=100" "bg-off sib.lambda_bg=0" "fg-off sib.lambda_fg=0"
+    "bg-1e5 sib.lambda_bg=1e5" "bg-1e7 sib.lambda_bg=1e7"
+    "mask-detached sib.mask.detach=true sib.lambda_fg=1"
+    "scalar-logits sib.vjp.scalar=logits"
+    "scalar-detached sib.vjp.scalar=posterior-detached"
+    "scale-free sib.vjp.normalise=rms sib.lambda_bg=0.1 sib.lambda_fg=1"
+    "share-0.1 sib.weights=gradient-share"
+    "share-0.3-scale-free sib.weights=gradient-share sib.vjp.normalise=rms
+        sib.gradient_share.background=0.3 sib.gradient_share.foreground=0.3"
+)
+
+# A baseline and all of `ablations`; ablation.csv joins their summaries.
+ablation() {
+    local dataset seed line name words extra root config assignment
+    for seed in ${seeds//,/ }; do
+        for dataset in ${datasets//,/ }; do
+            root="$data/$(root_of "$dataset")"
+            for line in baseline "${ablations[@]}"; do
+                read -r -d '' -a words <<<"$line" || true
+                name="$dataset-${words[0]}-$seed"
+                config="configs/mini/$dataset"
+                [ "${words[0]}" = baseline ] || config+=-sib
+                extra=(--set "data.root=$root" --set "train.seed=$seed")
+                initial_weights resnet18
+                for assignment in "${words[@]:1}"; do extra+=(--set "$assignment"); done
+                train "$name" "$config.toml" "${extra[@]}" || continue
+                evaluate "$name" --data "$dataset" --root "$root" --allow-missing \
+                    --suite accuracy,localization --method saliency,grad-cam,s-ib-map \
+                    --output "$output/$name/evaluation" || true
+            done
+        done
+    done
+    [ -n "$dry_run" ] || awk -v OFS=, 'FNR == 1 { if (NR == 1) print "run", $0; next }
+        { run = FILENAME; sub("/evaluation/summary.csv", "", run); sub(".*/", "", run); print run, $0 }' \
+        "$output"/*/evaluation/summary.csv >"$output/ablation.csv"
+    finish
+}
+
 # All runs of configs/$profile with their evaluations.
 grid() {
     local dataset backbone seed branch config name suites extra root scored=()
@@ -231,12 +282,7 @@ grid() {
                         echo "$name: reduced to 2 epochs" >&2
                         extra+=(--set "model.arch=$backbone" --set train.epochs=2)
                     fi
-                    if [ "$weights" != none ]; then
-                        local file
-                        file=$(compgen -G "$weights/$backbone*.pth" | head -n 1) ||
-                            file="$weights/$backbone.pth"
-                        extra+=(--set "model.weights=$file")
-                    fi
+                    initial_weights "$backbone"
                     [ -z "$dry_run" ] || sed -n 's/^# Cost: /cost: /p' "$config.toml"
                     train "$name" "$config.toml" "${extra[@]}" || continue
                     suites=$(suites_for "$dataset" images)
@@ -276,4 +322,8 @@ if [ -z "$dry_run" ]; then
     cargo build --release --locked --bin sib-cli
 fi
 sib() { target/release/sib-cli "$@"; }
-if [ "$profile" = demo ]; then demo; else grid; fi
+case "$profile" in
+    demo) demo ;;
+    ablation) ablation ;;
+    *) grid ;;
+esac
