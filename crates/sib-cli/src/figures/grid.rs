@@ -51,6 +51,8 @@ const LABELS: f64 = TEXT_PT + 4.0;
 /// Between pictures, and between groups of rows.
 const GAP: f64 = 2.0;
 const GROUP_GAP: f64 = 7.0;
+/// Side of a picture, at most: the figure must fit on a page.
+const MOST_MM: f64 = 28.0;
 /// A line of small text.
 const LINE: f64 = SMALL_PT + 1.5;
 /// Height of a colour bar, and what it takes with its labels.
@@ -67,8 +69,11 @@ impl Grid {
     pub(super) fn to_svg(&self) -> Result<String> {
         let width = self.width_mm * PT_PER_MM;
         let columns = self.titles.len() as f64;
-        let side = (width - LABELS - GAP * (columns - 1.0)) / columns;
-        let left = |column: usize| LABELS + column as f64 * (side + GAP);
+        let room = (width - LABELS - GAP * (columns - 1.0)) / columns;
+        let side = room.min(MOST_MM * PT_PER_MM);
+        // A few small pictures stand in the middle.
+        let first = LABELS + columns * (room - side) / 2.0;
+        let left = |column: usize| first + column as f64 * (side + GAP);
         let small = Text::with_font_size(false, SMALL_PT as f32);
         let titles: Vec<Vec<String>> =
             self.titles.iter().map(|title| small.wrap(title, side as f32, 2)).collect();
@@ -83,8 +88,8 @@ impl Grid {
         let mut svg = Svg::new(width, note_top + note.height());
         for (column, lines) in titles.iter().enumerate() {
             // The last line stands next to the pictures.
-            let first = above - 3.5 - LINE * (lines.len() as f64 - 1.0);
-            draw_lines(&mut svg, lines, (left(column) + side / 2.0, first));
+            let baseline = above - 3.5 - LINE * (lines.len() as f64 - 1.0);
+            draw_lines(&mut svg, lines, (left(column) + side / 2.0, baseline));
         }
         let mut top = above;
         for (number, row) in self.rows.iter().enumerate() {
@@ -92,7 +97,7 @@ impl Grid {
                 top += GROUP_GAP - GAP;
             }
             let set = Type { upright: true, ..Type::new(TEXT_PT, Anchor::Middle) };
-            svg.text((TEXT_PT, top + side / 2.0), &set, &row.label);
+            svg.text((first - LABELS + TEXT_PT, top + side / 2.0), &set, &row.label);
             for (column, cell) in row.cells.iter().enumerate() {
                 let area = Rect { x: left(column), y: top, width: side, height: side };
                 match cell {

@@ -64,8 +64,8 @@ pub(super) fn draw_differences(root: &Path, selection: &Selection) -> Result<Str
             },
         ],
         note: format!(
-            "{}, {}. Each map is scaled to its own range, 0 to 1; the difference is that of the \
-             scaled maps, on one scale for all images.",
+            "{}, {}; named is the class that is explained. Each map is scaled to its own range, 0 to \
+             1; the difference is that of the scaled maps, on one scale for all images.",
             method.title(),
             comparison.arch()
         ),
@@ -104,7 +104,10 @@ pub(super) fn draw_methods(root: &Path, selection: &Selection, narrow: bool) -> 
         titles: std::iter::once("Input".to_owned()).chain(titles).collect(),
         rows,
         bars: vec![relevance("Relevance".to_owned())],
-        note: format!("{}. Each map is scaled to its own range.", comparison.arch()),
+        note: format!(
+            "{}; named is the class that is explained. Each map is scaled to its own range.",
+            comparison.arch()
+        ),
     };
     grid.to_svg()
 }

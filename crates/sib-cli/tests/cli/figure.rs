@@ -129,7 +129,7 @@ fn heatmaps_are_drawn_from_a_comparison() {
 
     let texts = draw(&place, "3", &[]);
     assert_has(&texts, &["Input", "Baseline", "S-IB", "Difference", "0", "least", "most"]);
-    assert!(texts.iter().any(|text| text.starts_with("Guided Backprop, ResNet-18.")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.starts_with("Guided Backprop, ResNet-18; ")), "{texts:?}");
     // Four rows of three images, and two colour bars.
     assert_eq!(pictures(&place), 4 * 3 + 2);
     let png = image::open(place.path("out/figure.png")).unwrap().to_rgb8();
