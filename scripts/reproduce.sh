@@ -4,7 +4,7 @@
 #
 #   scripts/reproduce.sh [--profile demo|mini|paper] [OPTION]...
 #
-#   demo   built-in data, about 10 minutes on 2 cores beyond the first build: a common warm-up, then
+#   demo   built-in data, about 12 minutes on 2 cores beyond the first build: a common warm-up, then
 #          baseline and S-IB from its weights
 #   mini   ResNet-18 at a reduced size on real data, or on subsets of it (configs/mini), hours on
 #          2 cores; other backbones for 2 epochs. Maps are scored on 100 images, in bf16 where no
