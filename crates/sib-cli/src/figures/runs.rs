@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sib_core::Error;
 
+use crate::csv_rows;
 use crate::evaluation::network::StoredConfig;
-use crate::run_dir::{MetricRow, read_metrics};
+use crate::run_dir::MetricRow;
 use crate::tree;
 
 /// A finished run.
@@ -38,7 +39,7 @@ pub(super) fn find(root: &Path) -> Result<Vec<Run>> {
         let text = fs::read_to_string(&config).map_err(Error::io("read", &config))?;
         let config = toml::from_str(&text)
             .with_context(|| format!("{}: not a run's configuration", config.display()))?;
-        runs.push(Run { config, metrics: read_metrics(&metrics)?, path });
+        runs.push(Run { config, metrics: csv_rows::read(&metrics)?, path });
     }
     Ok(runs)
 }
