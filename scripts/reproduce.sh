@@ -139,7 +139,7 @@ draw() {
 # heatmaps NAME SIB BASELINE IMAGES FILE: before and after on exported images, and their figures.
 heatmaps() {
     local name=$1 sib=$2 baseline=$3 images=$4 file=$5 figure
-    [ -f "$file/explanation.toml" ] || try "heatmaps before and after: $name" sib explain \
+    [ -f "$file/explanation.toml" ] || try "heatmaps before and after${name:+: $name}" sib explain \
         --checkpoint "$sib/checkpoints/last.safetensors" \
         --compare "$baseline/checkpoints/last.safetensors" \
         --image "$images" --method all --sheet-images 3 --device "$device" \
@@ -160,32 +160,36 @@ finish() {
         case "$figure" in 1a | 5) draw "$figure" "$output" "$output/figure$figure" ;; esac
     done
     try "report" sib report --runs "$output" --output "$output/report.html" || true
-    [ ${#failures[@]} -eq 0 ] || {
-        printf '\nerror: failed:\n' >&2
-        printf '  %s\n' "${failures[@]}" >&2
-        exit 1
-    }
+    [ ${#failures[@]} -eq 0 ] || give_up
+}
+
+# Ends with the list of what failed.
+give_up() {
+    printf '\nerror: failed:\n' >&2
+    printf '  %s\n' "${failures[@]}" >&2
+    exit 1
 }
 
 demo() {
-    train warmup configs/demo/warmup.toml
+    train warmup configs/demo/warmup.toml || give_up
     # Both branches start from the same weights and get the same steps: the comparison is fair.
     local branch
     for branch in baseline sib; do
         train "$branch" "configs/demo/$branch.toml" \
-            --set "model.weights=$output/warmup/checkpoints/last.safetensors"
+            --set "model.weights=$output/warmup/checkpoints/last.safetensors" || give_up
     done
     for branch in baseline sib; do
         evaluate "$branch" --data synthetic --suite accuracy,information \
-            --output "$output/$branch/evaluation"
+            --output "$output/$branch/evaluation" || true
         evaluate "$branch" --data synthetic --suite localization,faithfulness --method all \
-            --limit 100 --precision bf16 --output "$output/$branch/evaluation-maps"
+            --limit 100 --precision bf16 --output "$output/$branch/evaluation-maps" || true
         # Images whose background goes with the class: another test set, so beside the tables' folder.
         evaluate "$branch" --data synthetic --suite accuracy --set data.synthetic.test_rho=1.0 \
-            --output "$output-agreeing/$branch"
+            --output "$output-agreeing/$branch" || true
     done
-    try "images" sib data export --data synthetic --split test --limit 12 --output "$output/images"
-    heatmaps "" "$output/sib" "$output/baseline" "$output/images" "$output/heatmaps"
+    try "images" sib data export --data synthetic --split test --limit 12 \
+        --output "$output/images" &&
+        heatmaps "" "$output/sib" "$output/baseline" "$output/images" "$output/heatmaps" || true
     finish
     [ -n "$dry_run" ] || printf 'written: %s\n' "$output"/{table*.csv,figure*.png,report.html} >&2
 }
@@ -195,7 +199,7 @@ root_of() {
     sed -n 's/^root = "data\/\(.*\)"/\1/p' "configs/paper/data/$1.toml"
 }
 
-# The suites of `all images` and of `maps` that the tables and figures need of a run: Tables 4 and 5
+# The suites of whole `images` and of `maps` that the tables and figures need of a run: Tables 4 and 5
 # are of the datasets that have ground truth.
 suites_for() {
     local dataset=$1 of=$2 suites=()
@@ -218,7 +222,14 @@ suites_for() {
 initial_weights() {
     [ "$weights" != none ] || return 0
     local file
-    file=$(compgen -G "$weights/$1*.pth" | head -n 1) || file="$weights/$1.pth"
+    if ! file=$(compgen -G "$weights/$1*.pth" | head -n 1); then
+        # The mini profile's own network must have them; the others may do without.
+        if [ "$profile" = mini ] && [ "$1" != resnet18 ]; then
+            echo "$1: no weights in $weights, from scratch" >&2
+            return 0
+        fi
+        file="$weights/$1.pth"
+    fi
     extra+=(--set "model.weights=$file")
 }
 
@@ -257,6 +268,7 @@ ablation() {
             done
         done
     done
+    [ -n "$dry_run" ] || compgen -G "$output/*/evaluation/summary.csv" >/dev/null || give_up
     [ -n "$dry_run" ] || awk -v OFS=, 'FNR == 1 { if (NR == 1) print "run", $0; next }
         { run = FILENAME; sub("/evaluation/summary.csv", "", run); sub(".*/", "", run); print run, $0 }' \
         "$output"/*/evaluation/summary.csv >"$output/ablation.csv"
