@@ -254,15 +254,18 @@ def step_memory(table, folder, options):
     for arch in options.archs:
         batch = options.batch_size or ARCHS[arch]
         case = Case(folder, arch, batch, options.size_px)
-        ours = case.ours("step", "--only", "s-ib")
-        for _ in range(3):
-            ours.run("s-ib")
-        peak, _ = ours.finish()
+        peaks = {}
+        for variant in ["s-ib", "s-ib-checkpointed"]:
+            ours = case.ours("step", "--only", variant)
+            for _ in range(3):
+                ours.run(variant)
+            peaks[variant], _ = ours.finish()
         command = [sys.executable, "-c", script, str(ROOT / "scripts"), arch, batch, options.size_px]
         theirs = float(subprocess.run(list(map(str, command)), capture_output=True, text=True,
                                       check=True).stdout.split()[-1])
-        table.row(f"peak memory of an S-IB step in MiB, {arch}, B {batch}", "PyTorch",
-                  [theirs / peak], [(peak, theirs)], "")
+        for variant, peak in peaks.items():
+            table.row(f"peak memory of an S-IB step in MiB, {variant}, {arch}, B {batch}", "PyTorch",
+                      [theirs / peak], [(peak, theirs)], "")
 
 
 def explain(table, folder, options):

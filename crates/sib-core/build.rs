@@ -17,7 +17,7 @@ fn main() {
         .cpp(true)
         .std("c++20")
         .files(
-            ["process", "batch_norm", "convolution", "optimizer"]
+            ["process", "batch_norm", "convolution", "optimizer", "recomputed"]
                 .map(|name| format!("native/{name}.cpp")),
         )
         .include(libtorch.join("include"))

@@ -9,6 +9,12 @@ use tch::Tensor;
 pub enum Mode {
     /// Batch statistics (running statistics are updated), dropout active.
     Train,
+    /// The same, but of each of the network's blocks only the input is kept: what derivatives need
+    /// of the block is computed again ([`recomputed`](crate::tensor::recomputed)). A probe sees what
+    /// happens between the blocks only.
+    TrainCheckpointed,
+    /// A block's pass again, as in `Train`, but running statistics stay as they are.
+    Recompute,
     /// Running statistics, dropout off.
     Eval,
 }

@@ -1,6 +1,10 @@
 //! What tch cannot do from safe Rust. This is the only module with unsafe code.
 #![allow(unsafe_code)]
 
+mod recomputed;
+
+pub(crate) use recomputed::recomputed;
+
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 use std::ptr;

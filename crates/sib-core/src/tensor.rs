@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::native;
+use crate::{Mode, native};
 
 /// `[B, ...]` as rows `[B, D]`.
 pub fn rows(x: &Tensor) -> Tensor {
@@ -77,6 +77,23 @@ pub fn conv2d_relu(
 ) -> Tensor {
     native::conv2d_relu(x, (weight, bias), shortcut, stride, padding)
         .unwrap_or_else(|message| panic!("conv2d_relu: {message}"))
+}
+
+/// `f(x, Mode::Train)`, of which only `x` is kept for derivatives: `f(x, Mode::Recompute)` runs anew
+/// for each of them, with the same random numbers. This is activation checkpointing (Chen et al. 2016,
+/// arXiv:1604.06174), here for second derivatives too; third ones are an error.
+///
+/// `f` depends on its argument and on leaves of the graph, which must not change before the last
+/// derivative is taken. That comes from another thread where libtorch computes it on one.
+///
+/// A plain step runs `f` twice. A step with the derivative of an input gradient runs it four times
+/// and the input gradient twice.
+///
+/// # Panics
+/// As `f` does on its first run; the panics of later ones are errors of the backward pass.
+pub fn recomputed(x: &Tensor, f: impl Fn(&Tensor, Mode) -> Tensor + Send + 'static) -> Tensor {
+    let again = move |x: &Tensor, again| f(x, if again { Mode::Recompute } else { Mode::Train });
+    native::recomputed(x, again).unwrap_or_else(|message| panic!("{message}"))
 }
 
 /// `x` `[B,C,H,W]` in the memory layout that convolutions are fastest in: on the CPU channels last,

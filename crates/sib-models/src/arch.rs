@@ -10,7 +10,7 @@ use tch::nn;
 use crate::Precision;
 use crate::densenet::DenseNet;
 use crate::model::ModelOptions;
-use crate::resnet::{Block, ResNet};
+use crate::resnet::{BlockKind, ResNet};
 use crate::vit::VisionTransformer;
 
 /// A network architecture. Names in text, configuration and checkpoints are torchvision's.
@@ -128,9 +128,11 @@ impl Arch {
     ) -> Result<Box<dyn Network>> {
         options.check(self)?;
         Ok(match self {
-            Self::ResNet18 => Box::new(ResNet::new(path, Block::Basic, [2, 2, 2, 2], num_classes)),
+            Self::ResNet18 => {
+                Box::new(ResNet::new(path, BlockKind::Basic, [2, 2, 2, 2], num_classes))
+            }
             Self::ResNet50 => {
-                Box::new(ResNet::new(path, Block::Bottleneck, [3, 4, 6, 3], num_classes))
+                Box::new(ResNet::new(path, BlockKind::Bottleneck, [3, 4, 6, 3], num_classes))
             }
             Self::DenseNet121 => Box::new(DenseNet::new(path, num_classes, options.dropout)),
             Self::VitB32 => Box::new(VisionTransformer::new(path, num_classes, options)),

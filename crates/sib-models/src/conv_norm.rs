@@ -5,10 +5,11 @@ use tch::nn::Path;
 use tch::{Kind, Tensor};
 
 use crate::Precision;
+use crate::block::Block;
 use crate::layers::{BatchNorm2d, Conv2d};
 
 /// A convolution and the normalisation of its output.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ConvNorm {
     conv: Conv2d,
     /// `None` once it is folded into the convolution.
@@ -59,9 +60,26 @@ impl ConvNorm {
                 let weight = self.conv.weight();
                 let folded = weight.to_kind(Kind::Double) * scale.reshape([-1, 1, 1, 1]);
                 let kind = precision.of(weight.kind());
-                self.conv.with(&folded.to_kind(kind), Some(shift.to_kind(kind)))
+                self.conv.with(&folded.to_kind(kind), Some(shift.to_kind(kind).into()))
             }
         };
         Self { conv, norm: None }
+    }
+}
+
+/// What ResNets and DenseNets begin with: convolution, normalisation, ReLU and 3×3 max-pooling, both of
+/// stride 2.
+#[derive(Debug, Clone)]
+pub(crate) struct Stem(pub(crate) ConvNorm);
+
+impl Stem {
+    pub(crate) fn folded(&self, precision: Precision) -> Self {
+        Self(self.0.folded(precision))
+    }
+}
+
+impl Block for Stem {
+    fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        self.0.forward_relu(x, None, mode, probe).max_pool2d(3, 2, 1, 1, false)
     }
 }

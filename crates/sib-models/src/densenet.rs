@@ -6,7 +6,8 @@ use tch::nn::Path;
 
 use crate::Precision;
 use crate::arch::Network;
-use crate::conv_norm::ConvNorm;
+use crate::block::Block;
+use crate::conv_norm::{ConvNorm, Stem};
 use crate::layers::{BatchNorm2d, Conv2d, Init, Linear, dropout};
 
 /// Taps in the order of the forward pass.
@@ -30,7 +31,7 @@ const BOTTLENECK: i64 = 4 * GROWTH;
 const STEM: i64 = 64;
 
 /// Adds [`GROWTH`] channels to its input: norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct DenseLayer {
     norm1: BatchNorm2d,
     reduce: ConvNorm,
@@ -47,12 +48,6 @@ impl DenseLayer {
         }
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let y = probe.relu(&self.norm1.forward(x, mode));
-        let y = self.reduce.forward_relu(&y, None, mode, probe);
-        self.conv2.forward(&y)
-    }
-
     fn folded(&self, precision: Precision) -> Self {
         Self {
             norm1: self.norm1.frozen(),
@@ -62,8 +57,16 @@ impl DenseLayer {
     }
 }
 
+impl Block for DenseLayer {
+    fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let y = probe.relu(&self.norm1.forward(x, mode));
+        let y = self.reduce.forward_relu(&y, None, mode, probe);
+        self.conv2.forward(&y)
+    }
+}
+
 /// Between the blocks: halves the channels and the size.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Transition {
     norm: BatchNorm2d,
     conv: Conv2d,
@@ -77,20 +80,22 @@ impl Transition {
         }
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let y = self.conv.forward(&probe.relu(&self.norm.forward(x, mode)));
-        y.avg_pool2d(2, 2, 0, false, true, None)
-    }
-
     fn frozen(&self, precision: Precision) -> Self {
         Self { norm: self.norm.frozen(), conv: self.conv.frozen(precision) }
+    }
+}
+
+impl Block for Transition {
+    fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let y = self.conv.forward(&probe.relu(&self.norm.forward(x, mode)));
+        y.avg_pool2d(2, 2, 0, false, true, None)
     }
 }
 
 /// DenseNet-121.
 #[derive(Debug)]
 pub(crate) struct DenseNet {
-    stem: ConvNorm,
+    stem: Stem,
     blocks: [Vec<DenseLayer>; 4],
     transitions: [Transition; 3],
     norm5: BatchNorm2d,
@@ -102,7 +107,7 @@ impl DenseNet {
     pub(crate) fn new(path: &Path, num_classes: i64, dropout: f64) -> Self {
         let features = path / "features";
         let conv0 = conv_layer(&(&features / "conv0"), 3, STEM, 7, 2);
-        let stem = ConvNorm::new(conv0, &(&features / "norm0"));
+        let stem = Stem(ConvNorm::new(conv0, &(&features / "norm0")));
         // Channels that enter each block, and those that leave it.
         let mut channels = [(STEM, 0); 4];
         for (i, depth) in DEPTHS.into_iter().enumerate() {
@@ -133,8 +138,8 @@ impl DenseNet {
 
 impl Backbone for DenseNet {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let x = self.stem.forward_relu(images, None, mode, probe);
-        let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
+        let x = self.stem.forward(images, mode, probe); // [B,64,H/4,W/4]
+        let mut x = probe.tap(TAPS[0], x);
         for (i, block) in self.blocks.iter().enumerate() {
             if i > 0 {
                 x = self.transitions[i - 1].forward(&x, mode, probe);

@@ -1,6 +1,8 @@
 //! The layers that the networks share, with PyTorch's parameter names, layouts and default
 //! initialisation. All of them can be differentiated twice.
 
+use std::ops::Deref;
+
 use sib_core::{Mode, tensor};
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
@@ -49,11 +51,35 @@ impl Init {
     }
 }
 
-/// Convolution with a square kernel. The networks' own have no bias.
+/// A tensor of a layer. A clone is the same variable.
 #[derive(Debug)]
+pub(crate) struct Variable(Tensor);
+
+impl Clone for Variable {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
+
+impl From<Tensor> for Variable {
+    fn from(tensor: Tensor) -> Self {
+        Self(tensor)
+    }
+}
+
+impl Deref for Variable {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.0
+    }
+}
+
+/// Convolution with a square kernel. The networks' own have no bias.
+#[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Variable,
+    bias: Option<Variable>,
     stride: i64,
     padding: i64,
 }
@@ -73,13 +99,13 @@ impl Conv2d {
         // A convolution would otherwise rearrange them at each of its passes.
         let weight = tensor::for_convolutions(&init.draw(&shape, fans, path.device()));
         let weight = path.add("weight", weight, true);
-        Self { weight, bias: None, stride, padding: kernel / 2 }
+        Self { weight: weight.into(), bias: None, stride, padding: kernel / 2 }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         match &self.bias {
             None => tensor::conv2d(x, &self.weight, self.stride, self.padding),
-            bias => x.conv2d(&self.weight, bias.as_ref(), self.stride, self.padding, 1, 1),
+            Some(bias) => x.conv2d(&self.weight, Some(&**bias), self.stride, self.padding, 1, 1),
         }
     }
 
@@ -100,9 +126,9 @@ impl Conv2d {
 
     /// The same geometry with other kernels, whose channels come last in memory: libtorch's fastest
     /// layout on CPUs and GPUs, which the layer's output then takes on.
-    pub(crate) fn with(&self, weight: &Tensor, bias: Option<Tensor>) -> Self {
+    pub(crate) fn with(&self, weight: &Tensor, bias: Option<Variable>) -> Self {
         let weight = weight.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
-        Self { weight, bias, ..*self }
+        Self { weight: weight.into(), bias, ..*self }
     }
 
     /// A copy that does not follow training.
@@ -116,13 +142,13 @@ impl Conv2d {
 ///
 /// In train mode the running statistics move by [`Self::MOMENTUM`] towards the batch's mean and
 /// unbiased variance, once per forward pass.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BatchNorm2d {
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    num_batches_tracked: Tensor,
+    weight: Variable,
+    bias: Variable,
+    running_mean: Variable,
+    running_var: Variable,
+    num_batches_tracked: Variable,
 }
 
 impl BatchNorm2d {
@@ -131,31 +157,32 @@ impl BatchNorm2d {
 
     pub(crate) fn new(path: &Path, channels: i64) -> Self {
         let float = (Kind::Float, path.device());
+        let count = Tensor::zeros([0; 0], (Kind::Int64, path.device()));
         Self {
-            weight: path.add("weight", Tensor::ones(channels, float), true),
-            bias: path.add("bias", Tensor::zeros(channels, float), true),
-            running_mean: path.add("running_mean", Tensor::zeros(channels, float), false),
-            running_var: path.add("running_var", Tensor::ones(channels, float), false),
-            num_batches_tracked: path.add(
-                "num_batches_tracked",
-                Tensor::zeros([0; 0], (Kind::Int64, path.device())),
-                false,
-            ),
+            weight: path.add("weight", Tensor::ones(channels, float), true).into(),
+            bias: path.add("bias", Tensor::zeros(channels, float), true).into(),
+            running_mean: path.add("running_mean", Tensor::zeros(channels, float), false).into(),
+            running_var: path.add("running_var", Tensor::ones(channels, float), false).into(),
+            num_batches_tracked: path.add("num_batches_tracked", count, false).into(),
         }
     }
 
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let Self { weight, bias, running_mean, running_var, .. } = self;
-        if mode == Mode::Train {
-            // The count only matters to other software: the momentum here is fixed.
-            let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
-            let variables = [weight, bias, running_mean, running_var];
-            return tensor::batch_norm_train(x, variables, Self::MOMENTUM, Self::EPS);
+        let variables: [&Tensor; 4] =
+            [&self.weight, &self.bias, &self.running_mean, &self.running_var];
+        let train = |momentum| tensor::batch_norm_train(x, variables, momentum, Self::EPS);
+        match mode {
+            Mode::Train | Mode::TrainCheckpointed => {
+                // The count only matters to other software: the momentum here is fixed.
+                let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
+                train(Self::MOMENTUM)
+            }
+            Mode::Recompute => train(0.0),
+            Mode::Eval => {
+                let [weight, bias, mean, var] = variables.map(Some);
+                x.batch_norm(weight, bias, mean, var, false, Self::MOMENTUM, Self::EPS, true)
+            }
         }
-        let (weight, bias) = (Some(weight), Some(bias));
-        let statistics = (Some(running_mean), Some(running_var));
-        let (momentum, eps) = (Self::MOMENTUM, Self::EPS);
-        x.batch_norm(weight, bias, statistics.0, statistics.1, false, momentum, eps, true)
     }
 
     /// Scale and shift of each channel in eval mode, f64 `[C]`.
@@ -182,10 +209,10 @@ impl BatchNorm2d {
 }
 
 /// `x W^T + b`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Variable,
+    bias: Variable,
 }
 
 impl Linear {
@@ -199,11 +226,14 @@ impl Linear {
         let fans = (in_features, out_features);
         let weight = weight.draw(&[out_features, in_features], fans, path.device());
         let bias = bias.draw(&[out_features], fans, path.device());
-        Self { weight: path.add("weight", weight, true), bias: path.add("bias", bias, true) }
+        Self {
+            weight: path.add("weight", weight, true).into(),
+            bias: path.add("bias", bias, true).into(),
+        }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        x.linear(&self.weight, Some(&*self.bias))
     }
 
     /// A copy that does not follow training.
@@ -214,10 +244,10 @@ impl Linear {
 }
 
 /// Layer normalisation over the last dimension (Ba et al. 2016, arXiv:1607.06450).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Variable,
+    bias: Variable,
     eps: f64,
 }
 
@@ -225,14 +255,14 @@ impl LayerNorm {
     pub(crate) fn new(path: &Path, features: i64, eps: f64) -> Self {
         let float = (Kind::Float, path.device());
         Self {
-            weight: path.add("weight", Tensor::ones(features, float), true),
-            bias: path.add("bias", Tensor::zeros(features, float), true),
+            weight: path.add("weight", Tensor::ones(features, float), true).into(),
+            bias: path.add("bias", Tensor::zeros(features, float), true).into(),
             eps,
         }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+        x.layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), self.eps, true)
     }
 
     /// A copy that does not follow training.
@@ -243,11 +273,11 @@ impl LayerNorm {
 }
 
 /// A copy of a variable, without gradient.
-pub(crate) fn frozen(variable: &Tensor, precision: Precision) -> Tensor {
-    variable.detach().to_kind(precision.of(variable.kind())).copy()
+pub(crate) fn frozen(variable: &Tensor, precision: Precision) -> Variable {
+    variable.detach().to_kind(precision.of(variable.kind())).copy().into()
 }
 
-/// Dropout with the given probability of zero (Srivastava et al. 2014), in train mode only.
+/// Dropout with the given probability of zero (Srivastava et al. 2014), except in eval mode.
 pub(crate) fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
-    if probability > 0.0 && mode == Mode::Train { x.dropout(probability, true) } else { x }
+    if probability > 0.0 && mode != Mode::Eval { x.dropout(probability, true) } else { x }
 }

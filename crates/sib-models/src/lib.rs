@@ -4,6 +4,7 @@
 //! [`Backbone`](sib_core::Backbone) that training, explainers and metrics work with.
 
 mod arch;
+mod block;
 mod conv_norm;
 mod densenet;
 mod import;

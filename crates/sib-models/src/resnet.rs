@@ -7,7 +7,8 @@ use tch::nn::Path;
 
 use crate::Precision;
 use crate::arch::Network;
-use crate::conv_norm::ConvNorm;
+use crate::block::Block;
+use crate::conv_norm::{ConvNorm, Stem};
 use crate::layers::{Conv2d, Init, Linear};
 
 /// Taps in the order of the forward pass.
@@ -15,14 +16,14 @@ pub(crate) const TAPS: &[&str] = &["maxpool", "layer1", "layer2", "layer3", "lay
 
 /// The two kinds of residual block.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Block {
+pub(crate) enum BlockKind {
     /// Two 3×3 convolutions.
     Basic,
     /// 1×1, 3×3, 1×1, the last one four times as wide.
     Bottleneck,
 }
 
-impl Block {
+impl BlockKind {
     /// Output channels per channel of width.
     fn expansion(self) -> i64 {
         match self {
@@ -41,7 +42,7 @@ impl Block {
 }
 
 /// `relu(F(x) + shortcut(x))`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Residual {
     branch: Vec<ConvNorm>,
     /// A 1×1 convolution where the shape changes, otherwise the identity.
@@ -49,7 +50,7 @@ struct Residual {
 }
 
 impl Residual {
-    fn new(path: &Path, block: Block, in_channels: i64, width: i64, stride: i64) -> Self {
+    fn new(path: &Path, block: BlockKind, in_channels: i64, width: i64, stride: i64) -> Self {
         let mut channels = in_channels;
         let branch = block
             .convolutions(width, stride)
@@ -71,7 +72,16 @@ impl Residual {
         Self { branch, shortcut }
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+    fn folded(&self, precision: Precision) -> Self {
+        Self {
+            branch: self.branch.iter().map(|layer| layer.folded(precision)).collect(),
+            shortcut: self.shortcut.as_ref().map(|layer| layer.folded(precision)),
+        }
+    }
+}
+
+impl Block for Residual {
+    fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(x, mode),
             None => x.shallow_clone(),
@@ -83,28 +93,21 @@ impl Residual {
         }
         last.forward_relu(&y, Some(&shortcut), mode, probe)
     }
-
-    fn folded(&self, precision: Precision) -> Self {
-        Self {
-            branch: self.branch.iter().map(|layer| layer.folded(precision)).collect(),
-            shortcut: self.shortcut.as_ref().map(|layer| layer.folded(precision)),
-        }
-    }
 }
 
 /// A residual network of four stages.
 #[derive(Debug)]
 pub(crate) struct ResNet {
-    stem: ConvNorm,
+    stem: Stem,
     stages: [Vec<Residual>; 4],
     fc: Linear,
 }
 
 impl ResNet {
     /// `depths` is the number of blocks in each stage.
-    pub(crate) fn new(path: &Path, block: Block, depths: [usize; 4], num_classes: i64) -> Self {
+    pub(crate) fn new(path: &Path, block: BlockKind, depths: [usize; 4], num_classes: i64) -> Self {
         let conv1 = conv_layer(&(path / "conv1"), 3, 64, 7, 2);
-        let stem = ConvNorm::new(conv1, &(path / "bn1"));
+        let stem = Stem(ConvNorm::new(conv1, &(path / "bn1")));
         let mut channels = 64;
         let stages = [0, 1, 2, 3].map(|stage| {
             let path = path / format!("layer{}", stage + 1);
@@ -125,8 +128,8 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let x = self.stem.forward_relu(images, None, mode, probe); // [B,64,H/2,W/2]
-        let mut x = probe.tap(TAPS[0], x.max_pool2d(3, 2, 1, 1, false)); // [B,64,H/4,W/4]
+        let x = self.stem.forward(images, mode, probe); // [B,64,H/4,W/4]
+        let mut x = probe.tap(TAPS[0], x);
         for (stage, name) in self.stages.iter().zip(&TAPS[1..]) {
             for residual in stage {
                 x = residual.forward(&x, mode, probe);

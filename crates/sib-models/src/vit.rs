@@ -4,13 +4,14 @@
 //! Attention is written out as matmul, softmax, matmul: none of libtorch's fused kernels for it can
 //! be differentiated twice.
 
+use sib_core::tensor::recomputed;
 use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
 use crate::Precision;
 use crate::arch::Network;
-use crate::layers::{Init, LayerNorm, Linear, dropout, frozen};
+use crate::layers::{Init, LayerNorm, Linear, Variable, dropout, frozen};
 use crate::model::ModelOptions;
 
 /// Taps in the order of the forward pass: what enters each block's attention.
@@ -39,10 +40,10 @@ const MLP_WIDTH: i64 = 3072;
 const LAYER_NORM_EPS: f64 = 1e-6;
 
 /// Multi-head self-attention.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Attention {
-    in_proj_weight: Tensor,
-    in_proj_bias: Tensor,
+    in_proj_weight: Variable,
+    in_proj_bias: Variable,
     out_proj: Linear,
     dropout: f64,
 }
@@ -53,8 +54,8 @@ impl Attention {
         let weight = Init::Xavier.draw(&[3 * WIDTH, WIDTH], (WIDTH, 3 * WIDTH), path.device());
         let bias = Init::Zeros.draw(&[3 * WIDTH], (WIDTH, 3 * WIDTH), path.device());
         Self {
-            in_proj_weight: path.add("in_proj_weight", weight, true),
-            in_proj_bias: path.add("in_proj_bias", bias, true),
+            in_proj_weight: path.add("in_proj_weight", weight, true).into(),
+            in_proj_bias: path.add("in_proj_bias", bias, true).into(),
             out_proj: Linear::new(&(path / "out_proj"), WIDTH, WIDTH, Init::Default, Init::Zeros),
             dropout,
         }
@@ -65,7 +66,7 @@ impl Attention {
         let (batch, tokens, _) = dims3(x);
         let head_width = WIDTH / HEADS;
         let qkv = x
-            .linear(&self.in_proj_weight, Some(&self.in_proj_bias))
+            .linear(&self.in_proj_weight, Some(&*self.in_proj_bias))
             .reshape([batch, tokens, 3, HEADS, head_width])
             .permute([2, 0, 3, 1, 4]); // [3,B,HEADS,N,d]
         let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
@@ -86,7 +87,7 @@ impl Attention {
 }
 
 /// A pre-normalised transformer block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct EncoderBlock {
     ln_1: LayerNorm,
     attention: Attention,
@@ -111,8 +112,8 @@ impl EncoderBlock {
     }
 
     /// `tap` sees the first normalisation's output.
-    fn forward(&self, x: Tensor, mode: Mode, tap: impl FnOnce(Tensor) -> Tensor) -> Tensor {
-        let y = tap(self.ln_1.forward(&x));
+    fn forward(&self, x: &Tensor, mode: Mode, tap: impl FnOnce(Tensor) -> Tensor) -> Tensor {
+        let y = tap(self.ln_1.forward(x));
         let x = x + dropout(self.attention.forward(&y, mode), self.dropout, mode);
         let y = self.mlp[0].forward(&self.ln_2.forward(&x)).gelu("none");
         let y = self.mlp[1].forward(&dropout(y, self.dropout, mode));
@@ -133,10 +134,10 @@ impl EncoderBlock {
 /// ViT-B/32.
 #[derive(Debug)]
 pub(crate) struct VisionTransformer {
-    patch_weight: Tensor,
-    patch_bias: Tensor,
-    class_token: Tensor,
-    pos_embedding: Tensor,
+    patch_weight: Variable,
+    patch_bias: Variable,
+    class_token: Variable,
+    pos_embedding: Variable,
     blocks: Vec<EncoderBlock>,
     ln: LayerNorm,
     head: Linear,
@@ -147,7 +148,7 @@ impl VisionTransformer {
     pub(crate) fn new(path: &Path, num_classes: i64, options: &ModelOptions) -> Self {
         let device = path.device();
         let add = |path: &Path, name: &str, shape: &[i64], init: Init| {
-            path.add(name, init.draw(shape, (1, 1), device), true)
+            Variable::from(path.add(name, init.draw(shape, (1, 1), device), true))
         };
         // torchvision truncates this distribution at ±2, a hundred standard deviations away.
         let patch_init = Init::Normal(((3 * PATCH_PX * PATCH_PX) as f64).powf(-0.5));
@@ -182,7 +183,7 @@ impl VisionTransformer {
 
 impl Backbone for VisionTransformer {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let patches = images.conv2d(&self.patch_weight, Some(&self.patch_bias), PATCH_PX, 0, 1, 1); // [B,WIDTH,h,w]
+        let patches = images.conv2d(&self.patch_weight, Some(&*self.patch_bias), PATCH_PX, 0, 1, 1); // [B,WIDTH,h,w]
         let (batch, grid) = (patches.size()[0], [patches.size()[2], patches.size()[3]]);
         let class_token = self.class_token.expand([batch, 1, WIDTH], false);
         let tokens = Tensor::cat(&[class_token, to_tokens(&patches)], 1);
@@ -190,7 +191,12 @@ impl Backbone for VisionTransformer {
         let tokens = tokens + positions;
         let mut x = dropout(tokens, self.dropout, mode); // [B,1+h·w,WIDTH]
         for (block, name) in self.blocks.iter().zip(TAPS) {
-            x = block.forward(x, mode, |y| {
+            if mode == Mode::TrainCheckpointed {
+                let block = block.clone();
+                x = recomputed(&x, move |x, mode| block.forward(x, mode, |y| y));
+                continue;
+            }
+            x = block.forward(&x, mode, |y| {
                 let map = probe.tap(name, to_map(&y.narrow(1, 1, grid[0] * grid[1]), grid));
                 Tensor::cat(&[y.narrow(1, 0, 1), to_tokens(&map)], 1)
             });

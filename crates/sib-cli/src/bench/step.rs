@@ -1,4 +1,4 @@
-//! One update of a network: plain, and with S-IB.
+//! One update of a network: plain, with S-IB, and that with activation checkpointing.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use super::Workload;
 use super::inputs::{InputArguments, Inputs};
 
 /// Names of the variants.
-const VARIANTS: [&str; 2] = ["plain", "s-ib"];
+pub const VARIANTS: [&str; 3] = ["plain", "s-ib", CHECKPOINTED];
+const CHECKPOINTED: &str = "s-ib-checkpointed";
 
 /// Updates on one batch, over and over, by AdamW at the paper's settings.
 #[derive(Debug)]
@@ -39,8 +40,9 @@ impl<'m> Steps<'m> {
     /// Trainers of `models`.
     pub fn new(models: &'m [(&'static str, Model)], inputs: Inputs) -> Self {
         let trainer = |(variant, model): &'m (&'static str, Model)| {
-            let sib = (*variant == "s-ib").then(SibConfig::default);
-            let config = TrainConfig::default();
+            let sib = (*variant != "plain").then(SibConfig::default);
+            let checkpoint_blocks = *variant == CHECKPOINTED;
+            let config = TrainConfig { checkpoint_blocks, ..TrainConfig::default() };
             let trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, u64::MAX);
             (*variant, trainer)
         };

@@ -14,7 +14,7 @@ use crate::bench::explain::Explanations;
 use crate::bench::faithfulness::Curves;
 use crate::bench::inputs::InputArguments;
 use crate::bench::loader::Epochs;
-use crate::bench::step::Steps;
+use crate::bench::step::{Steps, VARIANTS};
 use crate::bench::{Workload, alone, in_lockstep};
 use crate::config::DataConfig;
 
@@ -27,12 +27,12 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// An update, plain and with S-IB
+    /// An update, plain, with S-IB, and that with activation checkpointing
     Step {
         #[command(flatten)]
         inputs: InputArguments,
-        /// Only plain or only s-ib: for its memory
-        #[arg(long, value_parser = ["plain", "s-ib"])]
+        /// Only one of them: for its memory
+        #[arg(long, value_parser = VARIANTS)]
         only: Option<String>,
         #[command(flatten)]
         run: Run,

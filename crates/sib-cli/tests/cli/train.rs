@@ -87,6 +87,7 @@ fn with_every_option_a_run_that_stops_after_each_update_ends_the_same() {
     let place = Workplace::new();
     let settings = [
         "train.accumulate_batches=2",
+        "train.checkpoint_blocks=true",
         "train.ema_decay=0.9",
         "train.clip_norm=1.0",
         "train.label_smoothing=0.1",

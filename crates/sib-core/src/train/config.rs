@@ -16,6 +16,9 @@ pub struct TrainConfig {
     /// Batches an update, whose gradients are averaged; at least 1. Batch statistics and the S-IB
     /// terms are those of each batch by itself: HSIC over 4 batches of 16 is not HSIC over 64.
     pub accumulate_batches: u64,
+    /// Keep only the inputs of the network's blocks and compute the rest again for each derivative
+    /// (activation checkpointing): less memory, more time, the same result.
+    pub checkpoint_blocks: bool,
     /// Of the initial weights, the order of the images and their augmentation.
     pub seed: u64,
     /// Decay of the weights' exponential moving average, in `[0, 1)`; what is evaluated and kept as
@@ -79,6 +82,7 @@ impl Default for TrainConfig {
             epochs: 90,
             batch_size: 64,
             accumulate_batches: 1,
+            checkpoint_blocks: false,
             seed: 43,
             ema_decay: None,
             label_smoothing: 0.0,

@@ -1,0 +1,129 @@
+//! Activation checkpointing changes memory and time, and no number.
+
+use std::sync::{Mutex, PoisonError};
+
+use sib_core::Mode;
+use sib_core::objective::{SibConfig, cross_entropy};
+use sib_core::testing::{fill_by_formula, formula_tensor, relative_difference, test_device};
+use sib_models::{Arch, Model, ModelOptions};
+use tch::{Kind, Tensor};
+
+const CLASSES: i64 = 5;
+const BATCH: i64 = 3;
+
+/// A network in f64 with dropout where it has any.
+fn model(arch: Arch) -> Model {
+    let options = match arch {
+        Arch::ResNet18 | Arch::ResNet50 => ModelOptions::default(),
+        Arch::DenseNet121 => ModelOptions { dropout: 0.2, ..ModelOptions::default() },
+        Arch::VitB32 => ModelOptions { dropout: 0.2, attention_dropout: 0.1 },
+    };
+    let mut model = Model::new(arch, CLASSES, test_device(), &options).unwrap();
+    model.variables_mut().double();
+    fill_by_formula(model.variables_mut());
+    model
+}
+
+fn images() -> Tensor {
+    let images = formula_tensor("images", &[BATCH, 3, 64, 64]).to_kind(Kind::Double);
+    images.to_device(test_device())
+}
+
+fn labels() -> Tensor {
+    Tensor::arange(BATCH, (Kind::Int64, test_device()))
+}
+
+/// What a pass in `mode` leaves behind: gradients by parameter, buffers by name, and what the random
+/// generator gives next.
+#[derive(Debug)]
+struct Outcome {
+    values: Vec<Tensor>,
+    gradients: Vec<(String, Tensor)>,
+    buffers: Vec<(String, Tensor)>,
+    next: Tensor,
+}
+
+fn outcome(
+    arch: Arch,
+    mode: Mode,
+    loss: impl Fn(&Model, Mode) -> (Tensor, Vec<Tensor>),
+) -> Outcome {
+    tch::manual_seed(7);
+    let model = model(arch);
+    let (loss, values) = loss(&model, mode);
+    let parameters = model.parameters();
+    let wanted: Vec<_> = parameters.values().collect();
+    let gradients = Tensor::f_run_backward(&[loss], &wanted, false, false).unwrap();
+    let mut buffers = model.state_dict();
+    buffers.retain(|name, _| !parameters.contains_key(name));
+    Outcome {
+        values: values.iter().map(Tensor::detach).collect(),
+        gradients: parameters.into_keys().zip(gradients).collect(),
+        buffers: buffers.into_iter().collect(),
+        next: Tensor::rand([3], (Kind::Double, test_device())),
+    }
+}
+
+/// The objective of S-IB, with R and the mask.
+fn s_ib(model: &Model, mode: Mode) -> (Tensor, Vec<Tensor>) {
+    // Weights by which every term counts.
+    let sib = SibConfig { lambda_bg: 1e6, lambda_fg: 10.0, ..SibConfig::default() };
+    let labels = labels();
+    let terms =
+        sib.terms(model.backbone(), &images(), mode, |z| cross_entropy(z, &labels, 0.0)).unwrap();
+    (sib.total(&terms), vec![terms.logits, terms.vjp, terms.mask])
+}
+
+/// Cross-entropy alone, of images that require no gradient.
+fn plain(model: &Model, mode: Mode) -> (Tensor, Vec<Tensor>) {
+    let logits = model.backbone().forward(&images(), mode);
+    (cross_entropy(&logits, &labels(), 0.0), vec![logits])
+}
+
+#[track_caller]
+fn assert_checkpointing_changes_nothing(arch: Arch) {
+    // Random numbers come from a generator that all threads share.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    type Loss = fn(&Model, Mode) -> (Tensor, Vec<Tensor>);
+    let cases: [(&str, Loss); 2] = [("S-IB", s_ib), ("plain", plain)];
+    for (case, loss) in cases {
+        let kept = outcome(arch, Mode::Train, loss);
+        let recomputed = outcome(arch, Mode::TrainCheckpointed, loss);
+        assert_eq!(recomputed.values, kept.values, "{arch} {case}");
+        assert_eq!(recomputed.buffers, kept.buffers, "{arch} {case}");
+        assert_eq!(recomputed.next, kept.next, "{arch} {case}: random numbers");
+        let squares = |(_, gradient): &(String, Tensor)| {
+            if gradient.defined() { gradient.norm().double_value(&[]).powi(2) } else { 0.0 }
+        };
+        let whole = kept.gradients.iter().map(squares).sum::<f64>().sqrt();
+        assert!(whole > 1e-3, "{arch} {case}: nothing to compare");
+        for ((name, ours), (_, reference)) in recomputed.gradients.iter().zip(&kept.gradients) {
+            assert_eq!(ours.defined(), reference.defined(), "{arch} {case} {name}");
+            if ours.defined() {
+                let difference = relative_difference(ours, reference);
+                assert!(difference < 1e-9, "{arch} {case} {name}: {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn resnet18_has_the_same_step() {
+    assert_checkpointing_changes_nothing(Arch::ResNet18);
+}
+
+#[test]
+fn resnet50_has_the_same_step() {
+    assert_checkpointing_changes_nothing(Arch::ResNet50);
+}
+
+#[test]
+fn densenet121_has_the_same_step() {
+    assert_checkpointing_changes_nothing(Arch::DenseNet121);
+}
+
+#[test]
+fn vit_b_32_has_the_same_step() {
+    assert_checkpointing_changes_nothing(Arch::VitB32);
+}
