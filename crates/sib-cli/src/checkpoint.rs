@@ -18,8 +18,6 @@ pub struct Checkpoint {
     pub model: Model,
     /// Its inference form: what images go through.
     pub backbone: Box<dyn Backbone>,
-    /// The same in another precision, for work that takes no gradient.
-    forward_only: Option<Box<dyn Backbone>>,
     /// What the file says about itself.
     pub meta: CheckpointMeta,
     /// Image to input.
@@ -29,8 +27,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the file at `path` onto the device named `device`. Work without gradients is done in
-    /// `precision`.
+    /// Reads the file at `path` onto the device named `device`. Its inference form is in `precision`.
     ///
     /// # Errors
     /// When the device cannot be had, or the file is no checkpoint.
@@ -40,14 +37,8 @@ impl Checkpoint {
         let transform = Transform::matching(&meta.preprocessing)?;
         let crop_px = meta.preprocessing.crop_px;
         model.arch().check_image_size(crop_px, crop_px)?;
-        let backbone = model.inference_form(Precision::F32);
-        let forward_only = (precision != Precision::F32).then(|| model.inference_form(precision));
-        Ok(Self { model, backbone, forward_only, meta, transform, device })
-    }
-
-    /// The network for work that takes no gradient.
-    pub fn forward_only(&self) -> &dyn Backbone {
-        self.forward_only.as_ref().unwrap_or(&self.backbone).as_ref()
+        let backbone = model.inference_form(precision);
+        Ok(Self { model, backbone, meta, transform, device })
     }
 
     /// Name of a class; its number where the checkpoint names none.
@@ -73,7 +64,7 @@ impl Checkpoint {
     /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`, on the CPU.
     pub fn logits(&self, images: &Tensor) -> Tensor {
         let images = images.to_device(self.device);
-        tch::no_grad(|| self.forward_only().forward(&images, Mode::Eval))
+        tch::no_grad(|| self.backbone.forward(&images, Mode::Eval))
             .to_kind(Kind::Float)
             .to_device(Device::Cpu)
     }

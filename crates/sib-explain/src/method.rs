@@ -99,11 +99,6 @@ impl Method {
         }
     }
 
-    /// Whether the network is differentiated: such methods need its full precision.
-    pub fn takes_gradients(self) -> bool {
-        self != Self::ScoreCam
-    }
-
     /// Rows of one forward pass where the options say nothing: `explain` on a ResNet-50 at 224 px
     /// then peaks at 0.5 to 1.9 GB (measured on the CPU). A full backward graph costs most, a cut one somewhat more; class-activation maps
     /// keep none before their tap.

@@ -153,7 +153,7 @@ impl Backbone for DenseNet {
         let x = probe.tap(TAPS[5], self.norm5.forward(&x, mode)); // [B,1024,H/32,W/32]
         let x = probe.relu(&x);
         let x = probe.tap(TAPS[6], x);
-        self.classifier.forward(&x.mean_dim([2_i64, 3].as_slice(), false, None))
+        self.classifier.forward_pooled(&x)
     }
 
     fn cam_layer(&self) -> &'static str {
@@ -169,7 +169,7 @@ impl Network for DenseNet {
             blocks: blocks.map(|block| block.iter().map(|layer| layer.folded(precision)).collect()),
             transitions: self.transitions.each_ref().map(|transition| transition.frozen(precision)),
             norm5: self.norm5.frozen(),
-            classifier: self.classifier.frozen(precision),
+            classifier: self.classifier.frozen(Precision::F32),
             dropout: self.dropout,
         })
     }

@@ -16,7 +16,8 @@ pub enum Precision {
     /// As its variables are, f32 where nobody converted them.
     #[default]
     F32,
-    /// bfloat16: 8 significant bits. For forward passes; R underflows.
+    /// bfloat16, 8 significant bits, for plain forward passes up to the head: what a probe sees and
+    /// gradients are as in `F32`, since R underflows and maps lose the order of their pixels.
     BF16,
 }
 
@@ -59,21 +60,30 @@ impl FromStr for Precision {
 /// A network whose normalisation is part of its convolutions.
 #[derive(Debug)]
 struct EvalOnly {
-    network: Box<dyn Backbone>,
-    precision: Precision,
+    exact: Box<dyn Backbone>,
+    /// For passes that nobody looks into.
+    rounded: Option<Box<dyn Backbone>>,
 }
 
 impl Backbone for EvalOnly {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
         assert_eq!(mode, Mode::Eval, "the inference form has no batch statistics");
-        let kind = images.kind();
-        let logits =
-            self.network.forward_probed(&images.to_kind(self.precision.of(kind)), mode, probe);
-        logits.to_kind(kind)
+        self.exact.forward_probed(images, mode, probe)
     }
 
     fn cam_layer(&self) -> &'static str {
-        self.network.cam_layer()
+        self.exact.cam_layer()
+    }
+
+    fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
+        assert_eq!(mode, Mode::Eval, "the inference form has no batch statistics");
+        match &self.rounded {
+            Some(network) if !images.requires_grad() => {
+                let rounded = images.to_kind(Precision::BF16.of(images.kind()));
+                network.forward(&rounded, mode).to_kind(images.kind())
+            }
+            _ => self.exact.forward(images, mode),
+        }
     }
 }
 
@@ -81,11 +91,13 @@ impl Model {
     /// A copy of the network for eval mode: each batch normalisation that follows a convolution is
     /// folded into it, and kernels are stored channels-last. ReLUs, taps and gradients with respect
     /// to images are those of the network; its variables are not followed any more. Logits have the
-    /// kind of the images; the maps at taps that of `precision`.
+    /// kind of the images.
     ///
     /// # Panics
-    /// The copy, when it is run in [`Mode::Train`].
+    /// The copy, when it is run in a mode other than [`Mode::Eval`].
     pub fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
-        Box::new(EvalOnly { network: self.network.inference_form(precision), precision })
+        let form = |precision| self.network.inference_form(precision);
+        let rounded = (precision == Precision::BF16).then(|| form(precision));
+        Box::new(EvalOnly { exact: form(Precision::F32), rounded })
     }
 }

@@ -236,6 +236,16 @@ impl Linear {
         x.linear(&self.weight, Some(&*self.bias))
     }
 
+    /// Of the means of a feature map `[B,C,h,w]` over its pixels, which are taken in this layer's
+    /// precision.
+    pub(crate) fn forward_pooled(&self, x: &Tensor) -> Tensor {
+        self.forward(&x.mean_dim([2_i64, 3].as_slice(), false, self.kind()))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.weight.kind()
+    }
+
     /// A copy that does not follow training.
     pub(crate) fn frozen(&self, precision: Precision) -> Self {
         let [weight, bias] = [&self.weight, &self.bias].map(|x| frozen(x, precision));

@@ -136,8 +136,7 @@ impl Backbone for ResNet {
             }
             x = probe.tap(name, x);
         }
-        let features = x.mean_dim([2_i64, 3].as_slice(), false, None); // [B,512] or [B,2048]
-        self.fc.forward(&features)
+        self.fc.forward_pooled(&x)
     }
 
     fn cam_layer(&self) -> &'static str {
@@ -153,7 +152,7 @@ impl Network for ResNet {
                 .stages
                 .each_ref()
                 .map(|stage| stage.iter().map(|residual| residual.folded(precision)).collect()),
-            fc: self.fc.frozen(precision),
+            fc: self.fc.frozen(Precision::F32),
         })
     }
 }

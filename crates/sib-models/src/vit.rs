@@ -202,7 +202,8 @@ impl Backbone for VisionTransformer {
             });
         }
         // The final normalisation works token by token, and only the class token is read.
-        self.head.forward(&self.ln.forward(&x.select(1, 0)))
+        let class_token = x.select(1, 0).to_kind(self.head.kind());
+        self.head.forward(&self.ln.forward(&class_token))
     }
 
     fn cam_layer(&self) -> &'static str {
@@ -220,8 +221,8 @@ impl Network for VisionTransformer {
             // Resized where images have another size, and cast then.
             pos_embedding: frozen(&self.pos_embedding, Precision::F32),
             blocks: self.blocks.iter().map(|block| block.frozen(precision)).collect(),
-            ln: self.ln.frozen(precision),
-            head: self.head.frozen(precision),
+            ln: self.ln.frozen(Precision::F32),
+            head: self.head.frozen(Precision::F32),
             dropout: self.dropout,
         })
     }

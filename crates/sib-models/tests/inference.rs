@@ -102,5 +102,11 @@ fn in_bf16_logits_differ_by_its_rounding() {
         let difference = norm(&(&rounded - &exact)) / norm(&exact);
         // 2^-9 an operation, over up to 121 layers.
         assert!(difference > 1e-5 && difference < 0.05, "{arch}: {difference}");
+
+        // Neither maps nor gradients are rounded.
+        let [exact, rounded] = [Precision::F32, Precision::BF16]
+            .map(|precision| evaluate(&*model.inference_form(precision), &images));
+        assert_eq!((rounded.0, rounded.1), (exact.0, exact.1), "{arch}");
+        assert_eq!(rounded.2.0, exact.2.0, "{arch}");
     }
 }

@@ -90,7 +90,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Numbers of work that takes no gradient (predictions, score-cam, insertion and deletion):
-    /// f32 or bf16
+    /// Numbers of passes without gradient (logits, insertion and deletion, score-cam): f32 or bf16
     #[arg(long, default_value_t)]
     precision: Precision,
     /// cpu, cuda or cuda:N

@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Images a contact sheet; 0: no sheet
     #[arg(long, default_value_t = 12)]
     sheet_images: usize,
-    /// Numbers of work that takes no gradient (score-cam): f32 or bf16
+    /// Numbers of passes without gradient (logits, score-cam): f32 or bf16
     #[arg(long, default_value_t)]
     precision: Precision,
     /// cpu, cuda or cuda:N
@@ -223,7 +223,6 @@ impl<'a> Session<'a> {
         let scores = target_scores(net, images, targets, CHUNK as i64)?;
         let explain = |(method, explainer): &(Method, Box<dyn Explainer>)| {
             let started = Instant::now();
-            let net = if method.takes_gradients() { net } else { checkpoint.forward_only() };
             let Explanation { heatmaps, completeness_error } = explainer
                 .explain_with_error(net, images, &scores.targets)
                 .with_context(|| method.to_string())?;

@@ -76,7 +76,7 @@ impl<'e> Pass<'e> {
             settings,
             sources: methods.chain(folders).collect::<Result<_>>()?,
             s_ib_map: s_ib_map(options),
-            perturber: Perturber::new(checkpoint.forward_only(), settings.faithfulness.clone())?,
+            perturber: Perturber::new(checkpoint.backbone.as_ref(), settings.faithfulness.clone())?,
             randomised,
             full: settings.batch_size.min(dataset.records.len()),
         })
@@ -124,8 +124,7 @@ impl<'e> Pass<'e> {
     pub fn measure(&mut self, number: usize, batch: Batch, dataset: &Dataset) -> Result<Measured> {
         let batch = batch.to(self.checkpoint.device);
         let net = self.checkpoint.backbone.as_ref();
-        let forward_only = self.checkpoint.forward_only();
-        let logits = tch::no_grad(|| forward_only.forward(&batch.images, Mode::Eval));
+        let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
         let ranks = label_ranks(&logits, &batch.labels)
             .with_context(|| format!("batch of {}", batch.ids.join(", ")))?;
         let (probability, predicted) = logits.softmax(-1, Kind::Double).max_dim(1, false);
