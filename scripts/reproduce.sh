@@ -7,9 +7,10 @@
 #   demo   built-in data, about 12 minutes on 2 cores beyond the first build: a common warm-up, then
 #          baseline and S-IB from its weights
 #   mini   ResNet-18 at a reduced size on real data, or on subsets of it (configs/mini), hours on
-#          2 cores; other backbones for 2 epochs. Maps are scored on 100 images, in bf16 where no
+#          2 cores; other backbones for 2 epochs. Maps are scored on 60 images, in bf16 where no
 #          gradient is needed
-#   ablation  one setting of S-IB after another on Pets, or --datasets, at mini's size: ablation.csv
+#   ablation  one setting of S-IB after another on Pets, or --datasets, at mini's size for 4 epochs:
+#          ablation.csv, gradient_norms.csv
 #   paper  the paper's 40 runs (configs/paper) and their evaluations, made for GPUs
 #
 # All but ablation train baseline and S-IB, evaluate both, and write Tables 2 to 5, Figures 1a, 1b, 3,
@@ -247,7 +248,7 @@ ablations=(
         sib.gradient_share.background=0.3 sib.gradient_share.foreground=0.3"
 )
 
-# A baseline and all of `ablations`; ablation.csv joins their summaries.
+# A baseline and all of `ablations`; ablation.csv joins their summaries, gradient_norms.csv their logs.
 ablation() {
     local dataset seed line name words extra root config assignment
     for seed in ${seeds//,/ }; do
@@ -258,7 +259,7 @@ ablation() {
                 name="$dataset-${words[0]}-$seed"
                 config="configs/mini/$dataset"
                 [ "${words[0]}" = baseline ] || config+=-sib
-                extra=(--set "data.root=$root" --set "train.seed=$seed")
+                extra=(--set "data.root=$root" --set "train.seed=$seed" --set train.epochs=4)
                 initial_weights resnet18
                 for assignment in "${words[@]:1}"; do extra+=(--set "$assignment"); done
                 train "$name" "$config.toml" "${extra[@]}" || continue
@@ -272,13 +273,19 @@ ablation() {
     [ -n "$dry_run" ] || awk -v OFS=, 'FNR == 1 { if (NR == 1) print "run", $0; next }
         { run = FILENAME; sub("/evaluation/summary.csv", "", run); sub(".*/", "", run); print run, $0 }' \
         "$output"/*/evaluation/summary.csv >"$output/ablation.csv"
+    # How much each term moved the weights: means over the run of the norms of its gradient.
+    [ -n "$dry_run" ] || awk -F, -v OFS=, '
+        FNR == 1 { run = FILENAME; sub("/metrics.csv", "", run); sub(".*/", "", run) }
+        $4 ~ /^gradient_norm_/ { sum[run OFS $4] += $5; n[run OFS $4]++ }
+        END { print "run,name,mean"; for (key in sum) print key, sum[key] / n[key] | "sort" }' \
+        "$output"/*/metrics.csv >"$output/gradient_norms.csv"
     finish
 }
 
 # All runs of configs/$profile with their evaluations.
 grid() {
     local dataset backbone seed branch config name suites extra root scored=()
-    [ "$profile" = paper ] || scored=(--limit 100 --precision bf16)
+    [ "$profile" = paper ] || scored=(--limit 60 --precision bf16)
     for seed in ${seeds//,/ }; do
         for dataset in ${datasets//,/ }; do
             root="$data/$(root_of "$dataset")"
