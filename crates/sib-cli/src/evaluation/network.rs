@@ -31,7 +31,7 @@ impl Training {
         }
     }
 
-    /// The name in figures.
+    /// The name in figures and reports.
     pub fn title(self) -> &'static str {
         match self {
             Self::Baseline => "Baseline",

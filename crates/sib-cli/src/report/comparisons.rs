@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::curves::{GroupView, chart, drawn, on_chart};
-use super::runs::title_of;
 use crate::csv_rows;
 use crate::evaluation::curves::{CurvePoint, PATHS};
 use crate::evaluation::folder::CURVES;
@@ -65,7 +64,7 @@ fn charts(curves: &[(Training, Vec<CurvePoint>)]) -> Vec<LineChart> {
             for (index, (training, points)) in curves.iter().enumerate() {
                 let here = points.iter().filter(|of| of.method == method && of.path == path);
                 series.push(Series {
-                    label: format!("{}, {path}", title_of(*training)),
+                    label: format!("{}, {path}", training.title()),
                     points: here.map(on_chart).collect(),
                     style: Style { dash, ..Style::nth(index) },
                 });

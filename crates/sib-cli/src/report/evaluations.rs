@@ -13,7 +13,6 @@ use super::curves::{self, ChartView};
 use super::format::{count, dash};
 use super::galleries::{self, GalleryView};
 use super::pictures::Photographs;
-use super::runs::title_of;
 use super::suites::{self, SuiteView};
 use crate::csv_rows;
 use crate::evaluation::folder::{CURVES, Description, PER_IMAGE};
@@ -96,7 +95,7 @@ fn facts(description: &Description) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Dataset", format!("{}, {} split", dataset_label(dataset.name.as_str()).1, dataset.split)),
         ("Images", format!("{images}, {}", count(dataset.classes, "class", "classes"))),
-        ("Network", format!("{}, {}", arch_label(&network.arch).1, title_of(network.training))),
+        ("Network", format!("{}, {}", arch_label(&network.arch).1, network.training.title())),
         ("Training seed", network.train_seed.map_or_else(dash, |seed| seed.to_string())),
         ("Checkpoint", network.checkpoint.display().to_string()),
         ("Saved after", network.steps.map_or_else(dash, |steps| format!("{steps} steps"))),

@@ -81,7 +81,7 @@ fn collect(root: &Path) -> Result<Page> {
     let runs = folders.iter().filter(|folder| Run::is_at(folder));
     let runs: Vec<Run> =
         runs.map(|folder| Run::read(folder, name(folder))).collect::<Result<_>>()?;
-    let found = found::find(root)?;
+    let found = found::among(&folders)?;
     if runs.is_empty() && found.evaluations.is_empty() {
         bail!("{}: no run and no finished evaluation here", root.display());
     }

@@ -177,7 +177,7 @@ impl RunView {
             name: run.name.clone(),
             dataset: run.dataset(),
             arch: run.arch(),
-            training: title_of(run.training()),
+            training: run.training().title(),
             seed: run.setting("train.seed"),
             state: run.state().to_owned(),
             finished: run.status.is_some(),
@@ -193,14 +193,6 @@ impl RunView {
                 .collect(),
             config: run.config.clone(),
         }
-    }
-}
-
-/// What a way of training is called on the page.
-pub(super) fn title_of(training: Training) -> &'static str {
-    match training {
-        Training::Baseline => "Baseline",
-        Training::SIb => "S-IB",
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sib_metrics::Summary;
 
 use super::format::count;
-use super::runs::{Run, title_of};
+use super::runs::Run;
 use crate::evaluation::network::Training;
 use crate::figures::chart::Point;
 use crate::run_dir::MetricRow;
@@ -71,7 +71,7 @@ impl<'r> Group<'r> {
         for branch in &mut self.branches {
             let alike = trainings.iter().filter(|&&training| training == branch.training).count();
             branch.label = match alike {
-                1 => title_of(branch.training).to_owned(),
+                1 => branch.training.title().to_owned(),
                 _ => branch.runs[0].name.clone(),
             };
             if branch.runs.len() > 1 {

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use crate::csv_rows;
 use crate::evaluation::folder::{DESCRIPTION, Description, SUMMARY};
 use crate::evaluation::summary::MetricRow;
 use crate::tree;
@@ -33,24 +34,31 @@ pub struct Found {
 /// # Errors
 /// When a folder cannot be read or an evaluation is damaged.
 pub fn find(root: &Path) -> Result<Found> {
+    among(&tree::folders(root)?)
+}
+
+/// The evaluations that are among `folders`.
+///
+/// # Errors
+/// When one of them is damaged.
+pub fn among(folders: &[PathBuf]) -> Result<Found> {
     let mut found = Found::default();
-    for folder in tree::folders(root)? {
+    for folder in folders {
         if !folder.join(DESCRIPTION).is_file() {
             continue;
         } else if folder.join(SUMMARY).is_file() {
-            found.evaluations.push(read(&folder)?);
+            found.evaluations.push(read(folder)?);
         } else {
-            found.unfinished.push(folder);
+            found.unfinished.push(folder.clone());
         }
     }
     Ok(found)
 }
 
 fn read(folder: &Path) -> Result<Evaluation> {
-    let file = folder.join(SUMMARY);
-    let damaged = || format!("{}: not the summary of an evaluation", file.display());
-    let summary = csv::Reader::from_path(&file)
-        .and_then(|mut reader| reader.deserialize().collect())
-        .with_context(damaged)?;
-    Ok(Evaluation { path: folder.to_owned(), description: Description::read(folder)?, summary })
+    Ok(Evaluation {
+        path: folder.to_owned(),
+        description: Description::read(folder)?,
+        summary: csv_rows::read(&folder.join(SUMMARY))?,
+    })
 }
