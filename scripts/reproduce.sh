@@ -129,11 +129,12 @@ wants_any() {
     return 1
 }
 
-# draw FIGURE RUNS FILE: FILE.svg and FILE.png.
+# draw FIGURE RUNS FILE [ARGUMENT]...: FILE.svg and FILE.png.
 draw() {
-    local ending
+    local figure=$1 runs=$2 file=$3 ending
+    shift 3
     for ending in svg png; do
-        try "figure $1" sib figure "$1" --runs "$2" --output "$3.$ending" || return 0
+        try "figure $figure" sib figure "$figure" --runs "$runs" --output "$file.$ending" "$@" || return 0
     done
 }
 
@@ -158,7 +159,13 @@ finish() {
             --markdown "$output/table$table.md" || true
     done
     for figure in "${figures[@]}"; do
-        case "$figure" in 1a | 5) draw "$figure" "$output" "$output/figure$figure" ;; esac
+        case "$figure" in
+            1a | 5)
+                draw "$figure" "$output" "$output/figure$figure"
+                # HSIC crowds around 1/(batch - 1); CKA has a scale of its own.
+                draw "$figure" "$output" "$output/figure$figure-cka" --estimator cka
+                ;;
+        esac
     done
     try "report" sib report --runs "$output" --output "$output/report.html" || true
     [ ${#failures[@]} -eq 0 ] || give_up

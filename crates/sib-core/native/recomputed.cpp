@@ -77,6 +77,8 @@ struct Recomputable : torch::CustomClassHolder {
 
  private:
   Tensor checked(const Tensor& x, bool again) {
+    // The closure may be sent to another thread, not shared; two threads may hold the graph.
+    const std::lock_guard<std::mutex> lock(mutex);
     Tensor* y = nullptr;
     if (char* message = call(closure.get(), &x, again, &y)) {
       const std::string text = message;
@@ -88,6 +90,7 @@ struct Recomputable : torch::CustomClassHolder {
 
   Call call;
   std::unique_ptr<void, Drop> closure;
+  std::mutex mutex;
   RandomState random;
 };
 

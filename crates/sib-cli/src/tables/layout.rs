@@ -48,7 +48,7 @@ pub struct CellText {
     pub ours: Pair,
     /// Standard error of the difference, over training seeds.
     pub standard_error: Option<String>,
-    /// p-value of the paired t-test.
+    /// p-value of the paired t-test, as `p = 0.012`.
     pub p_value: Option<String>,
     /// The paper's figures.
     pub published: Option<Pair>,
@@ -148,13 +148,18 @@ impl Table {
         CellText {
             ours: Pair::new(baseline, s_ib, difference, digits),
             standard_error: standard_error.map(|error| format!("{error:.digits$}")),
-            p_value: p_value.map(|p| format!("{p:.3}")),
+            p_value: p_value.map(p_value_in_words),
             published: self.published.get(key).map(|&(baseline, s_ib)| {
                 Pair::new(Some(baseline), Some(s_ib), Some(s_ib - baseline), digits)
             }),
             note,
         }
     }
+}
+
+/// `p = 0.012`, or `p < 0.001`: a probability is not zero.
+fn p_value_in_words(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
 }
 
 #[cfg(test)]
@@ -165,5 +170,11 @@ mod tests {
     fn a_difference_carries_its_sign_unless_it_rounds_to_zero() {
         let texts = [1.5, -1.5, 0.004, -0.004, 0.0].map(|value| signed(value, 2));
         assert_eq!(texts, ["+1.50", "−1.50", "0.00", "0.00", "0.00"]);
+    }
+
+    #[test]
+    fn a_p_value_never_rounds_to_zero() {
+        let texts = [0.5, 0.001, 0.0004, 1e-30].map(p_value_in_words);
+        assert_eq!(texts, ["p = 0.500", "p = 0.001", "p < 0.001", "p < 0.001"]);
     }
 }

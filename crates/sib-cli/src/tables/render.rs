@@ -107,7 +107,7 @@ fn cell(cell: &CellText) -> String {
         let _ = write!(text, " ± {error}");
     }
     if let Some(p) = &cell.p_value {
-        let _ = write!(text, " (p = {p})");
+        let _ = write!(text, " ({p})");
     }
     if let Some(Pair { baseline, s_ib, .. }) = &cell.published {
         let _ = write!(text, " [{baseline}→{s_ib}]");
