@@ -17,12 +17,16 @@ pub struct PairedTest {
     pub p_value: f64,
 }
 
+/// A standard error smaller than this, relative to the mean, is that of equal differences.
+const ROUND_OFF: f64 = 1e-13;
+
 impl PairedTest {
-    /// Tests the differences of pairs; `None` of fewer than two, or where all are equal.
+    /// Tests the differences of pairs; `None` of fewer than two, or where all are equal up to
+    /// round-off.
     pub fn of(differences: impl IntoIterator<Item = f64>) -> Option<Self> {
         let summary: Summary = differences.into_iter().collect();
         let (n, mean, standard_error) = (summary.n(), summary.mean()?, summary.standard_error()?);
-        (standard_error > 0.0).then(|| {
+        (standard_error > ROUND_OFF * mean.abs()).then(|| {
             let p_value = two_sided_p(mean / standard_error, (n - 1) as f64);
             Self { n, mean, standard_error, p_value }
         })
@@ -84,5 +88,6 @@ mod tests {
         assert_eq!(PairedTest::of([]), None);
         assert_eq!(PairedTest::of([1.0]), None);
         assert_eq!(PairedTest::of([0.5, 0.5, 0.5]), None);
+        assert_eq!(PairedTest::of([0.3, 0.1 + 0.2, 0.3]), None);
     }
 }
