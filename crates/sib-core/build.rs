@@ -17,7 +17,7 @@ fn main() {
         .cpp(true)
         .std("c++20")
         .files(
-            ["process", "batch_norm", "convolution", "optimizer", "recomputed"]
+            ["process", "batch_norm", "batch_norm_eval", "convolution", "optimizer", "recomputed"]
                 .map(|name| format!("native/{name}.cpp")),
         )
         .include(libtorch.join("include"))

@@ -27,6 +27,16 @@ unsafe extern "C" {
         momentum: f64,
         eps: f64,
     ) -> *mut c_char;
+    fn sib_batch_norm_eval(
+        out: *mut *mut CTensor,
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        running_mean: *const CTensor,
+        running_var: *const CTensor,
+        eps: f64,
+        relu: bool,
+    ) -> *mut c_char;
     fn sib_conv2d(
         out: *mut *mut CTensor,
         x: *const CTensor,
@@ -88,6 +98,32 @@ pub(crate) fn batch_norm(
             running_var.as_ptr().cast(),
             momentum,
             eps,
+        )
+    })
+}
+
+/// Batch normalisation of `x` `[B,C,H,W]` in eval mode, then the ReLU where it is wanted.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn batch_norm_eval(
+    x: &Tensor,
+    [weight, bias, running_mean, running_var]: [&Tensor; 4],
+    eps: f64,
+    relu: bool,
+) -> Result<Tensor, String> {
+    // SAFETY: the pointers are of live tensors, which the function only reads. No exception leaves
+    // it.
+    returned(|out| unsafe {
+        sib_batch_norm_eval(
+            out,
+            x.as_ptr().cast(),
+            weight.as_ptr().cast(),
+            bias.as_ptr().cast(),
+            running_mean.as_ptr().cast(),
+            running_var.as_ptr().cast(),
+            eps,
+            relu,
         )
     })
 }

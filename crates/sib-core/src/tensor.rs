@@ -20,6 +20,7 @@ pub fn l2_normalise_rows(x: &Tensor) -> Tensor {
 pub fn scalar(x: &Tensor) -> f64 {
     x.double_value(&[])
 }
+
 /// Batch normalisation of `x` `[B,C,H,W]` by its own statistics (Ioffe & Szegedy 2015,
 /// arXiv:1502.03167) with `weight`, `bias` `[C]`; `running_mean`, `running_var` `[C]` move by
 /// `momentum` towards the batch's mean and unbiased variance.
@@ -43,6 +44,36 @@ pub fn batch_norm_train(
     let (weight, bias) = (Some(weight), Some(bias));
     let statistics = (Some(running_mean), Some(running_var));
     x.batch_norm(weight, bias, statistics.0, statistics.1, true, momentum, eps, true)
+}
+
+/// Batch normalisation of `x` `[B,C,H,W]` by the running statistics, which stay as they are.
+///
+/// On the CPU the output and each derivative is one pass over memory, third derivatives are an
+/// error, and the statistics are constants. Elsewhere it is libtorch's.
+///
+/// # Panics
+/// As tch's operations do, when shapes or kinds do not fit.
+pub fn batch_norm_eval(x: &Tensor, variables: [&Tensor; 4], eps: f64) -> Tensor {
+    batch_norm_eval_then(x, variables, eps, false)
+}
+
+/// `relu(batch_norm_eval(x))`; on the CPU still one pass.
+///
+/// # Panics
+/// As tch's operations do, when shapes or kinds do not fit.
+pub fn batch_norm_eval_relu(x: &Tensor, variables: [&Tensor; 4], eps: f64) -> Tensor {
+    batch_norm_eval_then(x, variables, eps, true)
+}
+
+fn batch_norm_eval_then(x: &Tensor, variables: [&Tensor; 4], eps: f64, relu: bool) -> Tensor {
+    if has_kernels(x) {
+        return native::batch_norm_eval(x, variables, eps, relu)
+            .unwrap_or_else(|message| panic!("batch_norm_eval: {message}"));
+    }
+    let [weight, bias, mean, var] = variables.map(Some);
+    // The momentum is not used.
+    let mut y = x.batch_norm(weight, bias, mean, var, false, 0.0, eps, true);
+    if relu { y.relu_() } else { y }
 }
 
 /// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]`, without bias.

@@ -1,6 +1,8 @@
 //! The project's own derivatives against libtorch's composites.
 
-use sib_core::tensor::{batch_norm_train, conv2d, conv2d_relu};
+use sib_core::tensor::{
+    batch_norm_eval, batch_norm_eval_relu, batch_norm_train, conv2d, conv2d_relu,
+};
 use sib_core::testing::{formula_tensor, relative_difference};
 use tch::{Kind, Tensor};
 
@@ -56,14 +58,19 @@ fn derivatives(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor
     [y.detach()].into_iter().chain(first).chain(second).collect()
 }
 
-/// Compares all derivatives; one that is not there depends on nothing.
+/// Compares all derivatives; one that is not there is zero.
 #[track_caller]
 fn assert_same(ours: &[Tensor], theirs: &[Tensor], tolerance: f64, case: &str) {
     for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        assert_eq!(a.defined(), b.defined(), "{case}, derivative {i}");
-        if a.defined() {
-            let difference = relative_difference(a, b);
-            assert!(difference < tolerance, "{case}, derivative {i}: {difference:e}");
+        let case = format!("{case}, derivative {i}");
+        match (a.defined(), b.defined()) {
+            (true, true) => {
+                let difference = relative_difference(a, b);
+                assert!(difference < tolerance, "{case}: {difference:e}");
+            }
+            (true, false) => assert_eq!(a, &a.zeros_like(), "{case}"),
+            (false, true) => assert_eq!(b, &b.zeros_like(), "{case}"),
+            (false, false) => {}
         }
     }
 }
@@ -110,6 +117,68 @@ fn batch_normalisation_has_the_composite_s_derivatives() {
     }
 }
 
+/// Weight, bias, mean and variance of `channels` by formula; the variance is positive.
+fn affine_and_statistics(channels: i64, kind: Kind) -> [Tensor; 4] {
+    let [weight, bias, mean, spread] = ["weight", "bias", "mean", "spread"]
+        .map(|name| leaf(name, &[channels], kind, Layout::Planes));
+    [weight, bias, mean.detach(), (spread.detach() * 2).square() + 0.1]
+}
+
+fn libtorchs_eval(x: &Tensor, variables: [&Tensor; 4]) -> Tensor {
+    let [weight, bias, mean, var] = variables.map(Some);
+    x.batch_norm(weight, bias, mean, var, false, 0.1, 1e-5, false)
+}
+
+#[test]
+fn batch_normalisation_in_eval_mode_has_the_composite_s_derivatives() {
+    for kind in [Kind::Double, Kind::Float] {
+        let tolerance = if kind == Kind::Double { 1e-11 } else { 1e-4 };
+        for size in SIZES {
+            for layout in [Layout::Planes, Layout::ChannelsLast] {
+                for (relu, frozen) in [(false, false), (true, false), (false, true), (true, true)] {
+                    let x = leaf("x", &size, kind, layout);
+                    let [mut weight, mut bias, mean, var] = affine_and_statistics(size[1], kind);
+                    let mut inputs = vec![x.shallow_clone()];
+                    if frozen {
+                        (weight, bias) = (weight.detach(), bias.detach());
+                    } else {
+                        inputs.extend([weight.shallow_clone(), bias.shallow_clone()]);
+                    }
+                    let fused = derivatives(&inputs, |_| {
+                        let f = if relu { batch_norm_eval_relu } else { batch_norm_eval };
+                        f(&x, [&weight, &bias, &mean, &var], 1e-5)
+                    });
+                    let composite = derivatives(&inputs, |_| {
+                        let y = libtorchs_eval(&x, [&weight, &bias, &mean, &var]);
+                        if relu { y.relu() } else { y }
+                    });
+                    let case = format!("{kind:?} {size:?} {layout:?} {relu} {frozen}");
+                    assert_same(&fused, &composite, tolerance, &case);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn batch_normalisation_in_eval_mode_takes_pixels_in_any_order() {
+    // A view with gaps, and an incoming gradient in the other layout than the input's.
+    let [weight, bias, mean, var] = affine_and_statistics(6, Kind::Double);
+    let whole = leaf("x", &[4, 6, 5, 9], Kind::Double, Layout::Planes);
+    let g = leaf("g", &[4, 6, 5, 4], Kind::Double, Layout::ChannelsLast);
+    let gradients = |f: &dyn Fn(&Tensor) -> Tensor| {
+        let y = f(&whole.narrow(3, 2, 4));
+        let leaves = [&whole, &weight, &bias];
+        let first = Tensor::run_backward(&[(&y * &g).sum(Kind::Double)], &leaves, true, true);
+        let squares = first.iter().map(|d| d.square().sum(Kind::Double)).reduce(|a, b| a + b);
+        let second = Tensor::run_backward(&[squares.unwrap()], &[&whole, &weight], false, false);
+        [y].into_iter().chain(first).chain(second).collect::<Vec<_>>()
+    };
+    let fused = gradients(&|x| batch_norm_eval_relu(x, [&weight, &bias, &mean, &var], 1e-5));
+    let composite = gradients(&|x| libtorchs_eval(x, [&weight, &bias, &mean, &var]).relu());
+    assert_same(&fused, &composite, 1e-11, "a view");
+}
+
 #[test]
 fn convolution_has_libtorchs_derivatives() {
     for kind in [Kind::Double, Kind::Float] {
@@ -140,6 +209,13 @@ fn a_third_derivative_is_an_error_and_not_zero() {
     let functional = (&first[0] * &first[0]).sum(Kind::Double);
     let error = Tensor::f_run_backward(&[functional], &[&w], true, true).unwrap_err();
     assert!(error.to_string().contains("third derivatives of convolution"), "{error}");
+
+    let [weight, bias, mean, var] = affine_and_statistics(3, Kind::Double);
+    let y = batch_norm_eval(&x, [&weight, &bias, &mean, &var], 1e-5);
+    let first = Tensor::run_backward(&[(&y * &y).sum(Kind::Double)], &[&x], true, true);
+    let functional = (&first[0] * &first[0]).sum(Kind::Double);
+    let error = Tensor::f_run_backward(&[functional], &[&x], true, true).unwrap_err();
+    assert!(error.to_string().contains("third derivatives of batch normalisation"), "{error}");
 }
 
 #[test]

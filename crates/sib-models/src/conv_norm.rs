@@ -40,13 +40,11 @@ impl ConvNorm {
         mode: Mode,
         probe: &mut dyn Probe,
     ) -> Tensor {
-        if self.norm.is_none() && probe.keeps_relu() {
-            return self.conv.forward_relu(x, shortcut);
-        }
-        let y = self.forward(x, mode);
-        match shortcut {
-            Some(shortcut) => probe.relu(&(y + shortcut)),
-            None => probe.relu(&y),
+        match (&self.norm, shortcut) {
+            (None, _) if probe.keeps_relu() => self.conv.forward_relu(x, shortcut),
+            (Some(norm), None) => norm.forward_relu(&self.conv.forward(x), mode, probe),
+            (_, None) => probe.relu(&self.forward(x, mode)),
+            (_, Some(shortcut)) => probe.relu(&(self.forward(x, mode) + shortcut)),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 
-use sib_core::{Mode, tensor};
+use sib_core::{Mode, Probe, tensor};
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -167,10 +167,12 @@ impl BatchNorm2d {
         }
     }
 
+    fn variables(&self) -> [&Tensor; 4] {
+        [&self.weight, &self.bias, &self.running_mean, &self.running_var]
+    }
+
     pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let variables: [&Tensor; 4] =
-            [&self.weight, &self.bias, &self.running_mean, &self.running_var];
-        let train = |momentum| tensor::batch_norm_train(x, variables, momentum, Self::EPS);
+        let train = |momentum| tensor::batch_norm_train(x, self.variables(), momentum, Self::EPS);
         match mode {
             Mode::Train | Mode::TrainCheckpointed => {
                 // The count only matters to other software: the momentum here is fixed.
@@ -178,18 +180,22 @@ impl BatchNorm2d {
                 train(Self::MOMENTUM)
             }
             Mode::Recompute => train(0.0),
-            Mode::Eval => {
-                let [weight, bias, mean, var] = variables.map(Some);
-                x.batch_norm(weight, bias, mean, var, false, Self::MOMENTUM, Self::EPS, true)
-            }
+            Mode::Eval => tensor::batch_norm_eval(x, self.variables(), Self::EPS),
         }
+    }
+
+    /// `relu(forward(x))`; one pass over memory in eval mode, unless `probe` wants to see the ReLU.
+    pub(crate) fn forward_relu(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        if mode == Mode::Eval && probe.keeps_relu() {
+            return tensor::batch_norm_eval_relu(x, self.variables(), Self::EPS);
+        }
+        probe.relu(&self.forward(x, mode))
     }
 
     /// Scale and shift of each channel in eval mode, f64 `[C]`.
     pub(crate) fn eval_affine(&self) -> (Tensor, Tensor) {
         let [weight, bias, mean, var] =
-            [&self.weight, &self.bias, &self.running_mean, &self.running_var]
-                .map(|tensor| tensor.detach().to_kind(Kind::Double));
+            self.variables().map(|tensor| tensor.detach().to_kind(Kind::Double));
         let scale = weight / (var + Self::EPS).sqrt();
         let shift = bias - &scale * mean;
         (scale, shift)
