@@ -17,8 +17,16 @@ fn main() {
         .cpp(true)
         .std("c++20")
         .files(
-            ["process", "batch_norm", "batch_norm_eval", "convolution", "optimizer", "recomputed"]
-                .map(|name| format!("native/{name}.cpp")),
+            [
+                "affine",
+                "process",
+                "batch_norm",
+                "batch_norm_eval",
+                "convolution",
+                "optimizer",
+                "recomputed",
+            ]
+            .map(|name| format!("native/{name}.cpp")),
         )
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))

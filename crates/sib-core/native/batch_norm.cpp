@@ -1,9 +1,13 @@
-// Batch normalisation whose second derivative is one reduction and one elementwise pass. libtorch's
-// is a composite of some thirty passes over memory.
+// Batch normalisation in train mode, with the shortcut and the ReLU that follow, in as few passes
+// over memory as sums before maps allow: two for the output, two for each derivative. libtorch takes
+// four to seven for the output, and its second derivative is a composite of some thirty.
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
+#include "affine.h"
 #include "border.h"
 #include "pass.h"
 
@@ -14,134 +18,320 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-// With x̂ = (x − μ)r, r = 1/σ and means over N·H·W:
+// With r = 1/σ, s = γr, d = x − μ, m = [y > 0] or 1 without ReLU, G = mg, and means over the M
+// pixels of a channel:
 //
-//   dx = γr(g − ḡ − x̂·mean(gx̂)),  dγ = Σ gx̂,  dβ = Σ g.
+//   y = relu(sd + β + z),
+//   dx = s(G − mean(G) − r²d·mean(Gd)),  dγ = r·Σ Gd,  dβ = Σ G,  dz = G.
 //
-// For the cotangents v of dx, a of dγ, b of dβ, with M = N·H·W and q = mean(vg) − v̄ḡ −
-// mean(vx̂)mean(gx̂):
+// For the cotangents v of dx, a of dγ, b of dβ, w of dz, and with
+// q = mean(vG) − mean(v)mean(G) − r²·mean(vd)mean(Gd):
 //
-//   ∂/∂g = γr(v − v̄ − x̂·mean(vx̂)) + a·x̂ + b
+//   ∂/∂g = m(s(v − mean(v) − r²d·mean(vd)) + ard + b + w)
 //   ∂/∂γ = rMq
-//   ∂/∂x = −γr²(x̂q + mean(vx̂)(g − ḡ − x̂·mean(gx̂)) + mean(gx̂)(v − v̄ − x̂·mean(vx̂)))
-//          + a·r(g − ḡ − x̂·mean(gx̂))
+//   ∂/∂x = −sr²(dq + mean(vd)(G − mean(G) − r²d·mean(Gd)) + mean(Gd)(v − mean(v) − r²d·mean(vd)))
+//          + ar(G − mean(G) − r²d·mean(Gd))
 //
-// Both are linear in v, g and x pixel by pixel, with coefficients for each channel.
+// Pixel by pixel all of this is linear in v, G, d and w, with coefficients for each channel.
 
-// Σ v, Σ v(x − μ), Σ vg.
+// Where m comes from. Without shortcut x says it, and y need not be read.
+enum class Mask { kNone, kOfX, kOfY };
+
+// G of the gradient g at a pixel of input x.
+template <Mask kMask, typename T>
+inline T masked(T g, T x, const T* of) {
+  return kMask == Mask::kOfX ? sib::unless_negative(of[0] * (x - of[1]) + of[2], g) : g;
+}
+
+// x; some k → Σ(x − k), Σ(x − k)².
 template <typename Number>
-struct Sums {
+struct Moments {
   using T = Number;
-  static constexpr int kIn = 3, kOut = 0, kConstants = 1, kSums = 3;
-  static void at(const T* in, const T* mean, T*, T* terms) {
-    const T v = in[0], g = in[1], x = in[2];
-    terms[0] = v;
-    terms[1] = v * (x - mean[0]);
-    terms[2] = v * g;
+  static constexpr int kIn = 1, kOut = 0, kConstants = 1, kSums = 2;
+  static void at(const T* in, const T* of, T*, T* terms) {
+    const T d = in[0] - of[0];
+    terms[0] = d;
+    terms[1] = d * d;
   }
 };
-SIB_COMPILE(Sums<float>)
-SIB_COMPILE(Sums<double>)
 
-// ∂/∂g and ∂/∂x.
-template <typename Number>
-struct Derivatives {
+// g, x; s, μ, β → Σ G, Σ Gd.
+template <typename Number, Mask kMask>
+struct GradientSums {
   using T = Number;
-  static constexpr int kIn = 3, kOut = 2, kConstants = 7, kSums = 0;
+  static constexpr int kIn = 2, kOut = 0, kConstants = 3, kSums = 2;
+  static void at(const T* in, const T* of, T*, T* terms) {
+    const T g = masked<kMask>(in[0], in[1], of);
+    terms[0] = g;
+    terms[1] = g * (in[1] - of[1]);
+  }
+};
+
+// The same with a shortcut: g, x, y; s, μ, β → G, Σ G, Σ Gd.
+template <typename Number>
+struct GradientSums<Number, Mask::kOfY> {
+  using T = Number;
+  static constexpr int kIn = 3, kOut = 1, kConstants = 3, kSums = 2;
+  static void at(const T* in, const T* of, T* out, T* terms) {
+    const T g = sib::unless_negative(in[2], in[0]);
+    out[0] = g;
+    terms[0] = g;
+    terms[1] = g * (in[1] - of[1]);
+  }
+};
+
+// g, x; s, μ, β, and what d and 1 count → dx.
+template <typename Number, Mask kMask>
+struct InputGradient {
+  using T = Number;
+  static constexpr int kIn = 2, kOut = 1, kConstants = 5, kSums = 0;
   static void at(const T* in, const T* of, T* out, T*) {
-    const T v = in[0], g = in[1], x = in[2];
-    out[0] = of[0] * v + of[1] * x + of[2];
-    out[1] = of[3] * v + of[4] * g + of[5] * x + of[6];
+    out[0] = of[0] * masked<kMask>(in[0], in[1], of) + of[3] * (in[1] - of[1]) + of[4];
   }
 };
-SIB_COMPILE(Derivatives<float>)
-SIB_COMPILE(Derivatives<double>)
+
+// g, x, v; s, μ, β → Σ v, Σ vd, Σ vG.
+template <typename Number, Mask kMask>
+struct SecondSums {
+  using T = Number;
+  static constexpr int kIn = 3, kOut = 0, kConstants = 3, kSums = 3;
+  static void at(const T* in, const T* of, T*, T* terms) {
+    const T v = in[2];
+    terms[0] = v;
+    terms[1] = v * (in[1] - of[1]);
+    terms[2] = v * masked<kMask>(in[0], in[1], of);
+  }
+};
+
+// g, x, v[, y, w]; s, μ, β, what d and 1 count in ∂/∂g, what v, G, d and 1 count in ∂/∂x.
+template <typename Number, Mask kMask>
+struct SecondDerivatives {
+  using T = Number;
+  static constexpr int kIn = kMask == Mask::kOfY ? 5 : 3, kOut = 2, kConstants = 9, kSums = 0;
+  static void at(const T* in, const T* of, T* out, T*) {
+    const T v = in[2], d = in[1] - of[1];
+    T dg = of[0] * v + of[3] * d + of[4];
+    if constexpr (kMask == Mask::kOfY) dg = sib::unless_negative(in[3], dg + in[4]);
+    out[0] = masked<kMask>(dg, in[1], of);
+    out[1] = of[5] * v + of[6] * masked<kMask>(in[0], in[1], of) + of[7] * d + of[8];
+  }
+};
+
+#define COMPILE(T)                                   \
+  SIB_COMPILE(Moments<T>)                            \
+  SIB_COMPILE(GradientSums<T, Mask::kNone>)          \
+  SIB_COMPILE(GradientSums<T, Mask::kOfX>)           \
+  SIB_COMPILE(GradientSums<T, Mask::kOfY>)           \
+  SIB_COMPILE(InputGradient<T, Mask::kNone>)         \
+  SIB_COMPILE(InputGradient<T, Mask::kOfX>)          \
+  SIB_COMPILE(SecondSums<T, Mask::kNone>)            \
+  SIB_COMPILE(SecondSums<T, Mask::kOfX>)             \
+  SIB_COMPILE(SecondDerivatives<T, Mask::kNone>)     \
+  SIB_COMPILE(SecondDerivatives<T, Mask::kOfX>)      \
+  SIB_COMPILE(SecondDerivatives<T, Mask::kOfY>)
+COMPILE(float)
+COMPILE(double)
+
+// What the derivatives start from.
+struct Known {
+  Tensor x;
+  // The output where there is a shortcut, else undefined.
+  Tensor y;
+  Tensor weight, bias;
+  // Of the pixels, f64 [C].
+  Tensor mean, rstd;
+  bool relu;
+
+  Tensor scale() const { return weight.to(at::kDouble) * rstd; }
+  double pixels() const { return double(x.numel()) / double(x.size(1)); }
+
+  // `[s, μ, β, more...]`.
+  Tensor constants(const variable_list& more = {}) const {
+    variable_list all{scale(), mean, bias.to(at::kDouble)};
+    all.insert(all.end(), more.begin(), more.end());
+    return at::stack(all).to(x.scalar_type());
+  }
+
+  // Without gaps, in the layout of x.
+  Tensor dense(const Tensor& pixels) const { return pixels.contiguous(x.suggest_memory_format()); }
+
+  // `f.operator()<T, kMask>()`.
+  template <typename F>
+  auto dispatch(const F& f) const {
+    return x.scalar_type() == at::kDouble ? with_mask<double>(f) : with_mask<float>(f);
+  }
+
+  template <typename T, typename F>
+  auto with_mask(const F& f) const {
+    if (!relu) return f.template operator()<T, Mask::kNone>();
+    return y.defined() ? f.template operator()<T, Mask::kOfY>()
+                       : f.template operator()<T, Mask::kOfX>();
+  }
+};
+
+// dx, G where there is a shortcut, and f64 Σ G, Σ Gd.
+struct First {
+  Tensor dx, g, sums;
+};
+
+template <typename T, Mask kMask>
+First first_derivatives(const Known& known, const Tensor& g_, const Tensor& x) {
+  First result;
+  Tensor g = g_;
+  if constexpr (kMask == Mask::kOfY) {
+    result.g = at::empty_like(x);
+    result.sums = sib::pass<GradientSums<T, kMask>>(
+        {g, x, known.dense(known.y)}, known.constants(), {result.g});
+    g = result.g;
+  } else {
+    result.sums = sib::pass<GradientSums<T, kMask>>({g, x}, known.constants(), {});
+  }
+  const Tensor means = result.sums / known.pixels(), scale = known.scale();
+  const Tensor constants =
+      known.constants({-scale * known.rstd.square() * means[1], -scale * means[0]});
+  result.dx = at::empty_like(x);
+  constexpr Mask kLeft = kMask == Mask::kOfX ? Mask::kOfX : Mask::kNone;
+  sib::pass<InputGradient<T, kLeft>>({g, x}, constants, {result.dx});
+  return result;
+}
+
+// ∂/∂g, ∂/∂x, and f64 ∂/∂γ.
+struct Second {
+  Tensor dg, dx, dweight;
+};
+
+// `g` is G where there is a shortcut; `sums` are those of the first derivative.
+template <typename T, Mask kMask>
+Second second_derivatives(
+    const Known& known, const Tensor& g, const Tensor& x, const Tensor& sums, const Tensor& v,
+    const Tensor& a, const Tensor& b, const Tensor& w) {
+  constexpr Mask kLeft = kMask == Mask::kOfX ? Mask::kOfX : Mask::kNone;
+  const double m = known.pixels();
+  const Tensor means = sib::pass<SecondSums<T, kLeft>>({g, x, v}, known.constants(), {}) / m;
+  const Tensor v_mean = means[0], vd = means[1], g_mean = sums[0] / m, gd = sums[1] / m;
+  const Tensor scale = known.scale(), rr = known.rstd.square(), ar = a * known.rstd;
+  const Tensor q = means[2] - v_mean * g_mean - rr * vd * gd;
+  const Tensor cross = ar - scale * rr * vd;
+  const Tensor constants = known.constants({
+      cross,
+      b - scale * v_mean,
+      -scale * rr * gd,
+      cross,
+      scale * rr * (2 * rr * vd * gd - q) - ar * rr * gd,
+      scale * rr * (vd * g_mean + gd * v_mean) - ar * g_mean,
+  });
+  const Second result{at::empty_like(x), at::empty_like(x), known.rstd * m * q};
+  if constexpr (kMask == Mask::kOfY) {
+    sib::pass<SecondDerivatives<T, kMask>>(
+        {g, x, v, known.dense(known.y), w}, constants, {result.dg, result.dx});
+  } else {
+    sib::pass<SecondDerivatives<T, kMask>>({g, x, v}, constants, {result.dg, result.dx});
+  }
+  return result;
+}
 
 struct BatchNormBackward : Function<BatchNormBackward> {
   static variable_list forward(
-      AutogradContext* ctx, const Tensor& g, const Tensor& x, const Tensor& weight,
-      const Tensor& mean, const Tensor& rstd, double eps) {
+      AutogradContext* ctx, const Tensor& g, const Tensor& x, const std::optional<Tensor>& y,
+      const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd, bool relu) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    auto [dx, dweight, dbias] = at::native_batch_norm_backward(
-        g, x, weight, {}, {}, mean, rstd, /*train=*/true, eps, {true, true, true});
-    ctx->save_for_backward({g, x, weight, mean, rstd, dweight, dbias});
+    const Known known{x, y.value_or(Tensor()), weight, bias, mean, rstd, relu};
+    const auto [dx, masked_g, sums] = known.dispatch([&]<typename T, Mask kMask>() {
+      return first_derivatives<T, kMask>(known, known.dense(g), known.dense(x));
+    });
+    ctx->save_for_backward({y ? masked_g : g, x, known.y, weight, bias, mean, rstd, sums});
+    ctx->saved_data["relu"] = relu;
     ctx->set_materialize_grads(false);
-    return {dx, dweight, dbias};
+    const auto kind = weight.scalar_type();
+    // An output must be a tensor, also where there is none.
+    return {
+        dx, (sums[1] * rstd).to(kind), sums[0].to(kind, /*non_blocking=*/false, /*copy=*/true),
+        y ? masked_g : at::empty({0}, x.options())};
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list cotangents) {
     sib::expect_last_derivative("batch normalisation");
     const auto saved = ctx->get_saved_variables();
-    const auto format = saved[1].suggest_memory_format();
-    const Tensor g = saved[0].contiguous(format), x = saved[1].contiguous(format);
-    const Tensor v =
-        cotangents[0].defined() ? cotangents[0].contiguous(format) : at::zeros_like(x);
-    return x.scalar_type() == at::kDouble ? derivatives<double>(v, g, x, saved, cotangents)
-                                          : derivatives<float>(v, g, x, saved, cotangents);
-  }
-
-  template <typename T>
-  static variable_list derivatives(
-      const Tensor& v, const Tensor& g, const Tensor& x, const variable_list& saved,
-      const variable_list& cotangents) {
-    const auto of_channels = [&](const Tensor& values) {
-      return values.defined() ? values.to(at::kDouble) : at::zeros({x.size(1)}, at::kDouble);
+    const Known known{saved[1], saved[2], saved[3], saved[4], saved[5], saved[6],
+                      ctx->saved_data["relu"].toBool()};
+    const auto of_pixels = [&](const Tensor& cotangent) {
+      return known.dense(cotangent.defined() ? cotangent : at::zeros_like(known.x));
     };
-    const double m = double(x.numel()) / double(x.size(1));
-    const Tensor weight = of_channels(saved[2]), mean = of_channels(saved[3]),
-                 rstd = of_channels(saved[4]), mean_gx = of_channels(saved[5]) / m,
-                 mean_g = of_channels(saved[6]) / m, a = of_channels(cotangents[1]),
-                 b = of_channels(cotangents[2]);
-
-    const Tensor means = sib::pass<Sums<T>>({v, g, x}, saved[3].to(x.scalar_type()), {}) / m;
-    const Tensor mean_v = means[0], mean_vx = means[1] * rstd, mean_vg = means[2];
-    const Tensor q = mean_vg - mean_v * mean_g - mean_vx * mean_gx;
-
-    const Tensor scale = weight * rstd, curve = scale * rstd;
-    const Tensor g_x = (a - scale * mean_vx) * rstd;
-    const Tensor x_x = (curve * (2 * mean_vx * mean_gx - q) - a * rstd * mean_gx) * rstd;
-    const Tensor coefficients = at::stack({
-        scale,
-        g_x,
-        b - scale * mean_v - g_x * mean,
-        -curve * mean_gx,
-        a * rstd - curve * mean_vx,
-        x_x,
-        curve * (mean_vx * mean_g + mean_gx * mean_v) - a * rstd * mean_g - x_x * mean,
+    const auto of_channels = [&](const Tensor& cotangent) {
+      return cotangent.defined() ? cotangent.to(at::kDouble) : at::zeros_like(known.mean);
+    };
+    const auto [dg, dx, dweight] = known.dispatch([&]<typename T, Mask kMask>() {
+      const Tensor w = kMask == Mask::kOfY ? of_pixels(cotangents[3]) : Tensor();
+      return second_derivatives<T, kMask>(
+          known, known.dense(saved[0]), known.dense(known.x), saved[7], of_pixels(cotangents[0]),
+          of_channels(cotangents[1]), of_channels(cotangents[2]), w);
     });
-    const Tensor dg = at::empty_like(x), dx = at::empty_like(x);
-    sib::pass<Derivatives<T>>({v, g, x}, coefficients.to(x.scalar_type()), {dg, dx});
-    return {dg, dx, (rstd * m * q).to(saved[2].scalar_type()), {}, {}, {}};
+    return {dg, dx, {}, dweight.to(known.weight.scalar_type()), {}, {}, {}, {}};
   }
 };
 
 struct BatchNorm : Function<BatchNorm> {
   static Tensor forward(
-      AutogradContext* ctx, const Tensor& x, const Tensor& weight, const Tensor& bias,
-      const Tensor& running_mean, const Tensor& running_var, double momentum, double eps) {
+      AutogradContext* ctx, const Tensor& x_, const std::optional<Tensor>& shortcut,
+      const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd,
+      bool relu) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    auto [y, mean, rstd] = at::native_batch_norm(
-        x, weight, bias, running_mean, running_var, /*train=*/true, momentum, eps);
-    ctx->save_for_backward({x, weight, mean, rstd});
-    ctx->saved_data["eps"] = eps;
+    const Known known{x_, {}, weight, bias, mean, rstd, relu};
+    const Tensor added = shortcut ? known.dense(*shortcut) : Tensor();
+    const Tensor y = sib::affine(known.dense(x_), added, known.constants(), relu);
+    ctx->save_for_backward({x_, shortcut ? y : Tensor(), weight, bias, mean, rstd});
+    ctx->saved_data["relu"] = relu;
     return y;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list g) {
     const auto saved = ctx->get_saved_variables();
-    auto gradients = BatchNormBackward::apply(
-        g[0], saved[0], saved[1], saved[2], saved[3], ctx->saved_data["eps"].toDouble());
-    return {gradients[0], gradients[1], gradients[2], {}, {}, {}, {}};
+    // An argument that may be undefined has to be optional.
+    std::optional<Tensor> y;
+    if (saved[1].defined()) y = saved[1].detach();
+    const auto gradients = BatchNormBackward::apply(
+        g[0], saved[0], y, saved[2], saved[3], saved[4], saved[5],
+        ctx->saved_data["relu"].toBool());
+    const Tensor of_shortcut = y ? gradients[3] : Tensor();
+    return {gradients[0], of_shortcut, gradients[1], gradients[2], {}, {}, {}};
   }
 };
 
+// f64 [2,C]: mean and variance of each channel's pixels.
+Tensor moments(const Tensor& x_) {
+  const Tensor x = x_.contiguous(x_.suggest_memory_format());
+  // Sums of the distances from some pixel of the channel lose no digits where the mean is large.
+  Tensor some = x.select(0, 0);
+  while (some.dim() > 1) some = some.select(-1, 0);
+  const Tensor k = some.contiguous().unsqueeze(0);
+  const Tensor sums = x.scalar_type() == at::kDouble
+                          ? sib::pass<Moments<double>>({x}, k, {})
+                          : sib::pass<Moments<float>>({x}, k, {});
+  const Tensor means = sums * (double(x.size(1)) / double(x.numel()));
+  return at::stack({means[0] + k[0], means[1] - means[0].square()});
+}
+
 }  // namespace
 
+// `shortcut` may be null, and is added before the ReLU only.
 extern "C" char* sib_batch_norm(
-    Tensor** out, const Tensor* x, const Tensor* weight, const Tensor* bias,
-    const Tensor* running_mean, const Tensor* running_var, double momentum, double eps) {
+    Tensor** out, const Tensor* x, const Tensor* shortcut, const Tensor* weight,
+    const Tensor* bias, const Tensor* running_mean, const Tensor* running_var, double momentum,
+    double eps, bool relu) {
   return sib::caught([&] {
-    *out = new Tensor(
-        BatchNorm::apply(*x, *weight, *bias, *running_mean, *running_var, momentum, eps));
+    Tensor mean, rstd;
+    {
+      at::NoGradGuard guard;
+      const Tensor of_batch = moments(x->detach());
+      mean = of_batch[0].clone();
+      rstd = (of_batch[1] + eps).rsqrt();
+      const double m = double(x->numel()) / double(x->size(1));
+      const auto kind = running_mean->scalar_type();
+      running_mean->mul_(1 - momentum).add_(of_batch[0].to(kind), momentum);
+      running_var->mul_(1 - momentum).add_((of_batch[1] * (m / (m - 1))).to(kind), momentum);
+    }
+    std::optional<Tensor> added;
+    if (shortcut) added = *shortcut;
+    *out = new Tensor(BatchNorm::apply(*x, added, *weight, *bias, mean, rstd, relu));
   });
 }

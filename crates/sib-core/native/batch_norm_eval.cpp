@@ -7,6 +7,7 @@
 
 #include <optional>
 
+#include "affine.h"
 #include "border.h"
 #include "pass.h"
 
@@ -25,22 +26,10 @@ using torch::autograd::variable_list;
 //
 //   ∂/∂g = m(sv + a(x − μ) + b),  ∂/∂x = a·mg,  ∂/∂s = Σ m·vg.
 
-// As libtorch's ReLU does, NaN passes.
 template <bool kRelu, typename T>
 inline T masked(T y, T value) {
-  return kRelu && y <= 0 ? T(0) : value;
+  return kRelu ? sib::unless_negative(y, value) : value;
 }
-
-// x; s, μ, β → y.
-template <typename Number, bool kRelu>
-struct Output {
-  using T = Number;
-  static constexpr int kIn = 1, kOut = 1, kConstants = 3, kSums = 0;
-  static void at(const T* in, const T* of, T* out, T*) {
-    const T y = of[0] * (in[0] - of[1]) + of[2];
-    out[0] = masked<kRelu>(y, y);
-  }
-};
 
 // g, y; s → dx.
 template <typename Number, bool kRelu>
@@ -83,7 +72,6 @@ struct SecondDerivatives {
   SIB_COMPILE(Op<float, true>)    \
   SIB_COMPILE(Op<double, false>)  \
   SIB_COMPILE(Op<double, true>)
-COMPILE(Output)
 COMPILE(InputGradient)
 COMPILE(Gradients)
 COMPILE(SecondDerivatives)
@@ -163,9 +151,9 @@ struct Eval : Function<Eval> {
       AutogradContext* ctx, const Tensor& x, const Tensor& scale, const Tensor& bias,
       const Tensor& mean, bool relu, bool of_parameters) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Tensor dense_x = x.contiguous(x.suggest_memory_format()), y = at::empty_like(dense_x);
-    pass<Output>(
-        relu, std::array<Tensor, 1>{dense_x}, {scale, mean, bias}, std::array<Tensor, 1>{y});
+    const Tensor dense_x = x.contiguous(x.suggest_memory_format());
+    const Tensor constants = at::stack({scale, mean, bias}).to(x.scalar_type());
+    const Tensor y = sib::affine(dense_x, {}, constants, relu);
     ctx->save_for_backward({of_parameters ? x : Tensor(), relu ? y : Tensor(), scale, mean});
     return y;
   }

@@ -152,6 +152,11 @@ Tensor pass(
   using T = typename Op::T;
   const Tensor& x = in[0];
   const int64_t batch = x.size(0), c = x.size(1);
+  for (const Tensor& other : in) {
+    TORCH_CHECK(other.sizes() == x.sizes(), "expected ", x.sizes(), ", got ", other.sizes());
+  }
+  TORCH_CHECK(
+      constants.size(1) == c, "expected ", c, " channels, got parameters of ", constants.size(1));
   const int64_t plane = batch * c > 0 ? x.numel() / (batch * c) : 0;
   Pixels<Op> pixels;
   for (int i = 0; i < Op::kIn; ++i) pixels.in[i] = in[i].template const_data_ptr<T>();

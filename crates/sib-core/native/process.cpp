@@ -1,5 +1,7 @@
 // What concerns the process, not tensors.
 
+#include <ATen/Context.h>
+
 #include <climits>
 #include <cstdlib>
 
@@ -10,6 +12,13 @@
 extern "C" {
 
 void sib_free_message(char* message) { free(message); }
+
+// f32 is f32 in convolutions too: by default cuDNN rounds their operands to 10 bits (TF32), and R is
+// a small difference of large numbers.
+void sib_exact_convolutions() {
+  at::globalContext().setFloat32Precision(
+      at::Float32Backend::CUDA, at::Float32Op::CONV, at::Float32Precision::IEEE);
+}
 
 void sib_keep_freed_memory() {
 #if defined(__GLIBC__)

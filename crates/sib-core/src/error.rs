@@ -142,9 +142,10 @@ impl Error {
                  --output CKPT`",
                 path.display()
             )),
-            Self::MissingImages { .. } => {
-                Some("data.allow_missing = true goes on without them".to_owned())
-            }
+            Self::MissingImages { .. } => Some(
+                "--allow-missing, in training data.allow_missing = true, goes on without them"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

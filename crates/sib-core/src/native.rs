@@ -20,12 +20,14 @@ unsafe extern "C" {
     fn sib_batch_norm(
         out: *mut *mut CTensor,
         x: *const CTensor,
+        shortcut: *const CTensor,
         weight: *const CTensor,
         bias: *const CTensor,
         running_mean: *const CTensor,
         running_var: *const CTensor,
         momentum: f64,
         eps: f64,
+        relu: bool,
     ) -> *mut c_char;
     fn sib_batch_norm_eval(
         out: *mut *mut CTensor,
@@ -68,6 +70,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn sib_free_message(message: *mut c_char);
     fn sib_keep_freed_memory();
+    fn sib_exact_convolutions();
 }
 
 /// Tells the allocator to keep what is freed.
@@ -76,7 +79,17 @@ pub(crate) fn keep_freed_memory() {
     unsafe { sib_keep_freed_memory() }
 }
 
-/// Batch normalisation of `x` `[B,C,H,W]` in train mode; updates the running statistics `[C]`.
+/// What follows a normalisation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Then<'t> {
+    /// Nothing.
+    Nothing,
+    /// The ReLU, of the sum with this shortcut where there is one.
+    Relu(Option<&'t Tensor>),
+}
+
+/// Batch normalisation of `x` `[B,C,H,W]` in train mode and what follows; updates the running
+/// statistics `[C]`.
 ///
 /// # Errors
 /// libtorch's words.
@@ -85,19 +98,27 @@ pub(crate) fn batch_norm(
     [weight, bias, running_mean, running_var]: [&Tensor; 4],
     momentum: f64,
     eps: f64,
+    then: Then<'_>,
 ) -> Result<Tensor, String> {
+    let (shortcut, relu) = match then {
+        Then::Nothing => (None, false),
+        Then::Relu(shortcut) => (shortcut, true),
+    };
     // SAFETY: the pointers are of live tensors, which the function reads or, the running
-    // statistics, writes as libtorch itself does. No exception leaves it.
+    // statistics, writes as libtorch itself does, or null where it allows that. No exception leaves
+    // it.
     returned(|out| unsafe {
         sib_batch_norm(
             out,
             x.as_ptr().cast(),
+            shortcut.map_or(ptr::null(), |shortcut| shortcut.as_ptr().cast()),
             weight.as_ptr().cast(),
             bias.as_ptr().cast(),
             running_mean.as_ptr().cast(),
             running_var.as_ptr().cast(),
             momentum,
             eps,
+            relu,
         )
     })
 }
@@ -239,7 +260,8 @@ pub(crate) fn libtorch_folder() -> Option<PathBuf> {
     Some(path.parent()?.to_owned())
 }
 
-/// Loads libtorch's CUDA part, once; needed before the first CUDA call.
+/// Loads libtorch's CUDA part, once, and has it convolve f32 in f32; needed before the first CUDA
+/// call.
 ///
 /// The linker drops `libtorch_cuda` from the binary, since nothing names a symbol of it: one binary
 /// then runs with and without CUDA, and the library registers its kernels when it is loaded here.
@@ -256,11 +278,15 @@ pub(crate) fn load_cuda() -> Result<(), String> {
         }
         // SAFETY: libtorch_cuda belongs to the libtorch that is already running, and its
         // initialisers do nothing but register kernels. The handle is never closed.
-        unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) }.map_err(|error| {
+        let library = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_GLOBAL) };
+        let library = library.map_err(|error| {
             // The linker's own words, which name the library that is missing.
             let source = std::error::Error::source(&error).map(ToString::to_string);
             format!("{error}: {}", source.unwrap_or_default())
-        })
+        })?;
+        // SAFETY: sets an option of libtorch.
+        unsafe { sib_exact_convolutions() };
+        Ok(library)
     });
     loaded.as_ref().map(|_| ()).map_err(Clone::clone)
 }

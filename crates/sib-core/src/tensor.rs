@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::native::Then;
 use crate::{Mode, native};
 
 /// `[B, ...]` as rows `[B, D]`.
@@ -25,25 +26,53 @@ pub fn scalar(x: &Tensor) -> f64 {
 /// arXiv:1502.03167) with `weight`, `bias` `[C]`; `running_mean`, `running_var` `[C]` move by
 /// `momentum` towards the batch's mean and unbiased variance.
 ///
-/// On the CPU its second derivative is one reduction and one elementwise pass; third derivatives
-/// are an error there. Elsewhere it is libtorch's.
+/// On the CPU the output and each derivative is two passes over memory; third derivatives are an error
+/// there. Elsewhere it is libtorch's.
 ///
 /// # Panics
-/// As tch's operations do, when shapes or kinds do not fit.
-pub fn batch_norm_train(
+/// As tch's operations do, when shapes or kinds do not fit, and when `x` has fewer than two values a
+/// channel.
+pub fn batch_norm_train(x: &Tensor, variables: [&Tensor; 4], momentum: f64, eps: f64) -> Tensor {
+    batch_norm_train_then(x, variables, momentum, eps, Then::Nothing)
+}
+
+/// `relu(batch_norm_train(x) + shortcut)`, `shortcut` like `x`; on the CPU in as many passes.
+///
+/// # Panics
+/// As [`batch_norm_train`] does.
+pub fn batch_norm_train_relu(
     x: &Tensor,
-    [weight, bias, running_mean, running_var]: [&Tensor; 4],
+    shortcut: Option<&Tensor>,
+    variables: [&Tensor; 4],
     momentum: f64,
     eps: f64,
 ) -> Tensor {
+    batch_norm_train_then(x, variables, momentum, eps, Then::Relu(shortcut))
+}
+
+fn batch_norm_train_then(
+    x: &Tensor,
+    variables: [&Tensor; 4],
+    momentum: f64,
+    eps: f64,
+    then: Then<'_>,
+) -> Tensor {
+    let size = x.size();
+    assert!(
+        size.iter().product::<i64>() > size[1],
+        "batch normalisation in train mode needs at least two values a channel, got a batch {size:?}"
+    );
     if has_kernels(x) {
-        let variables = [weight, bias, running_mean, running_var];
-        return native::batch_norm(x, variables, momentum, eps)
+        return native::batch_norm(x, variables, momentum, eps, then)
             .unwrap_or_else(|message| panic!("batch_norm_train: {message}"));
     }
-    let (weight, bias) = (Some(weight), Some(bias));
-    let statistics = (Some(running_mean), Some(running_var));
-    x.batch_norm(weight, bias, statistics.0, statistics.1, true, momentum, eps, true)
+    let [weight, bias, mean, var] = variables.map(Some);
+    let mut y = x.batch_norm(weight, bias, mean, var, true, momentum, eps, true);
+    match then {
+        Then::Nothing => y,
+        Then::Relu(None) => y.relu_(),
+        Then::Relu(Some(shortcut)) => (y + shortcut).relu_(),
+    }
 }
 
 /// Batch normalisation of `x` `[B,C,H,W]` by the running statistics, which stay as they are.
@@ -60,7 +89,7 @@ pub fn batch_norm_eval(x: &Tensor, variables: [&Tensor; 4], eps: f64) -> Tensor 
 /// `relu(batch_norm_eval(x))`; on the CPU still one pass.
 ///
 /// # Panics
-/// As tch's operations do, when shapes or kinds do not fit.
+/// As [`batch_norm_eval`] does.
 pub fn batch_norm_eval_relu(x: &Tensor, variables: [&Tensor; 4], eps: f64) -> Tensor {
     batch_norm_eval_then(x, variables, eps, true)
 }

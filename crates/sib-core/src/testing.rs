@@ -63,7 +63,7 @@ pub fn fill_by_formula(vs: &nn::VarStore) {
 /// The device that tests run on: `SIB_TEST_DEVICE=cuda` in the environment, otherwise the CPU.
 pub fn test_device() -> Device {
     match std::env::var("SIB_TEST_DEVICE").as_deref() {
-        Ok("cuda") => Device::Cuda(0),
+        Ok("cuda") => crate::device::parse("cuda").unwrap_or_else(|error| panic!("{error}")),
         _ => Device::Cpu,
     }
 }

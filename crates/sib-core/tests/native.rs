@@ -1,7 +1,8 @@
 //! The project's own derivatives against libtorch's composites.
 
 use sib_core::tensor::{
-    batch_norm_eval, batch_norm_eval_relu, batch_norm_train, conv2d, conv2d_relu,
+    batch_norm_eval, batch_norm_eval_relu, batch_norm_train, batch_norm_train_relu, conv2d,
+    conv2d_relu,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use tch::{Kind, Tensor};
@@ -78,43 +79,81 @@ fn assert_same(ours: &[Tensor], theirs: &[Tensor], tolerance: f64, case: &str) {
 /// Sizes that fill no vector register, and one of a single pixel.
 const SIZES: [[i64; 4]; 4] = [[4, 6, 5, 7], [3, 17, 9, 2], [2, 3, 31, 33], [5, 8, 1, 1]];
 
+/// What follows a normalisation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Then {
+    Nothing,
+    Relu,
+    ShortcutAndRelu,
+}
+
 #[test]
 fn batch_normalisation_has_the_composite_s_derivatives() {
     for kind in [Kind::Double, Kind::Float] {
         let tolerance = if kind == Kind::Double { 1e-11 } else { 1e-4 };
         for size in SIZES {
             for layout in [Layout::Planes, Layout::ChannelsLast] {
-                let channels = [size[1]];
-                let inputs = [
-                    leaf("x", &size, kind, layout),
-                    leaf("weight", &channels, kind, layout),
-                    leaf("bias", &channels, kind, layout),
-                ];
-                let statistics = || {
-                    [
-                        Tensor::zeros(channels, (kind, tch::Device::Cpu)),
-                        Tensor::ones(channels, (kind, tch::Device::Cpu)),
-                    ]
-                };
-                let (ours, theirs) = (statistics(), statistics());
-                let fused = derivatives(&inputs, |i| {
-                    batch_norm_train(&i[0], [&i[1], &i[2], &ours[0], &ours[1]], 0.1, 1e-5)
-                });
-                let composite = derivatives(&inputs, |i| {
-                    let (weight, bias) = (Some(&i[1]), Some(&i[2]));
-                    let (mean, var) = (Some(&theirs[0]), Some(&theirs[1]));
-                    i[0].batch_norm(weight, bias, mean, var, true, 0.1, 1e-5, true)
-                });
-                assert_same(
-                    &fused,
-                    &composite,
-                    tolerance,
-                    &format!("{kind:?} {size:?} {layout:?}"),
-                );
-                assert_eq!(ours, theirs, "running statistics");
+                for then in [Then::Nothing, Then::Relu, Then::ShortcutAndRelu] {
+                    let channels = [size[1]];
+                    let mut inputs = vec![
+                        leaf("x", &size, kind, layout),
+                        leaf("weight", &channels, kind, layout),
+                        leaf("bias", &channels, kind, layout),
+                    ];
+                    if then == Then::ShortcutAndRelu {
+                        inputs.push(leaf("shortcut", &size, kind, layout));
+                    }
+                    let statistics = || {
+                        [
+                            Tensor::zeros(channels, (kind, tch::Device::Cpu)),
+                            Tensor::ones(channels, (kind, tch::Device::Cpu)),
+                        ]
+                    };
+                    let (ours, theirs) = (statistics(), statistics());
+                    let fused = derivatives(&inputs, |i| {
+                        let variables = [&i[1], &i[2], &ours[0], &ours[1]];
+                        match then {
+                            Then::Nothing => batch_norm_train(&i[0], variables, 0.1, 1e-5),
+                            _ => batch_norm_train_relu(&i[0], i.get(3), variables, 0.1, 1e-5),
+                        }
+                    });
+                    let composite = derivatives(&inputs, |i| {
+                        let (weight, bias) = (Some(&i[1]), Some(&i[2]));
+                        let (mean, var) = (Some(&theirs[0]), Some(&theirs[1]));
+                        let y = i[0].batch_norm(weight, bias, mean, var, true, 0.1, 1e-5, true);
+                        match then {
+                            Then::Nothing => y,
+                            Then::Relu => y.relu(),
+                            Then::ShortcutAndRelu => (y + &i[3]).relu(),
+                        }
+                    });
+                    let case = format!("{kind:?} {size:?} {layout:?} {then:?}");
+                    assert_same(&fused, &composite, tolerance, &case);
+                    assert_same(&ours, &theirs, tolerance / 10.0, &format!("statistics, {case}"));
+                }
             }
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "at least two values a channel")]
+fn one_value_a_channel_has_no_variance() {
+    let [weight, bias, mean, var] = affine_and_statistics(3, Kind::Float);
+    let x = leaf("x", &[1, 3, 1, 1], Kind::Float, Layout::Planes);
+    let _ = batch_norm_train(&x, [&weight, &bias, &mean, &var], 0.1, 1e-5);
+}
+
+#[test]
+fn batch_normalisation_keeps_a_small_spread_about_a_large_mean() {
+    let x = leaf("x", &[4, 6, 16, 16], Kind::Float, Layout::ChannelsLast) + 1000;
+    let output = |kind: Kind| {
+        let vector = |value: f64| Tensor::full(6, value, (kind, tch::Device::Cpu));
+        let [weight, bias, mean, var] = [1.0, 0.0, 0.0, 1.0].map(vector);
+        batch_norm_train(&x.to_kind(kind), [&weight, &bias, &mean, &var], 0.1, 1e-5)
+    };
+    let difference = relative_difference(&output(Kind::Float), &output(Kind::Double));
+    assert!(difference < 2e-4, "{difference:e}");
 }
 
 /// Weight, bias, mean and variance of `channels` by formula; the variance is positive.

@@ -60,11 +60,6 @@ impl Arch {
         }
     }
 
-    /// Whether the network has batch normalisation, so that train mode needs more than one image.
-    pub fn has_batch_norm(self) -> bool {
-        self != Self::VitB32
-    }
-
     /// Checks the size of input images.
     ///
     /// # Errors

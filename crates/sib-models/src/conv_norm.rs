@@ -31,8 +31,7 @@ impl ConvNorm {
         }
     }
 
-    /// `relu(forward(x) + shortcut)`; one pass over memory once it is folded, unless `probe` wants to
-    /// see the ReLU or a derivative is recorded.
+    /// `relu(forward(x) + shortcut)`, in as few passes over memory as `probe` allows.
     pub(crate) fn forward_relu(
         &self,
         x: &Tensor,
@@ -40,11 +39,13 @@ impl ConvNorm {
         mode: Mode,
         probe: &mut dyn Probe,
     ) -> Tensor {
-        match (&self.norm, shortcut) {
-            (None, _) if probe.keeps_relu() => self.conv.forward_relu(x, shortcut),
-            (Some(norm), None) => norm.forward_relu(&self.conv.forward(x), mode, probe),
-            (_, None) => probe.relu(&self.forward(x, mode)),
-            (_, Some(shortcut)) => probe.relu(&(self.forward(x, mode) + shortcut)),
+        match &self.norm {
+            Some(norm) => norm.forward_relu(&self.conv.forward(x), shortcut, mode, probe),
+            None if probe.keeps_relu() => self.conv.forward_relu(x, shortcut),
+            None => {
+                let y = self.conv.forward(x);
+                probe.relu(&shortcut.map_or(y.shallow_clone(), |shortcut| y + shortcut))
+            }
         }
     }
 

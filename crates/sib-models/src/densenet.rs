@@ -59,7 +59,7 @@ impl DenseLayer {
 
 impl Block for DenseLayer {
     fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let y = self.norm1.forward_relu(x, mode, probe);
+        let y = self.norm1.forward_relu(x, None, mode, probe);
         let y = self.reduce.forward_relu(&y, None, mode, probe);
         self.conv2.forward(&y)
     }
@@ -87,7 +87,7 @@ impl Transition {
 
 impl Block for Transition {
     fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let y = self.conv.forward(&self.norm.forward_relu(x, mode, probe));
+        let y = self.conv.forward(&self.norm.forward_relu(x, None, mode, probe));
         y.avg_pool2d(2, 2, 0, false, true, None)
     }
 }

@@ -171,25 +171,48 @@ impl BatchNorm2d {
         [&self.weight, &self.bias, &self.running_mean, &self.running_var]
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let train = |momentum| tensor::batch_norm_train(x, self.variables(), momentum, Self::EPS);
+    /// How far the running statistics move; `None` where they are used instead of the batch's.
+    fn momentum(&self, mode: Mode) -> Option<f64> {
         match mode {
             Mode::Train | Mode::TrainCheckpointed => {
                 // The count only matters to other software: the momentum here is fixed.
                 let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
-                train(Self::MOMENTUM)
+                Some(Self::MOMENTUM)
             }
-            Mode::Recompute => train(0.0),
-            Mode::Eval => tensor::batch_norm_eval(x, self.variables(), Self::EPS),
+            Mode::Recompute => Some(0.0),
+            Mode::Eval => None,
         }
     }
 
-    /// `relu(forward(x))`; one pass over memory in eval mode, unless `probe` wants to see the ReLU.
-    pub(crate) fn forward_relu(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        if mode == Mode::Eval && probe.keeps_relu() {
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        match self.momentum(mode) {
+            Some(momentum) => tensor::batch_norm_train(x, self.variables(), momentum, Self::EPS),
+            None => tensor::batch_norm_eval(x, self.variables(), Self::EPS),
+        }
+    }
+
+    /// `relu(forward(x) + shortcut)`; in fewer passes over memory, unless `probe` wants to see the
+    /// ReLU.
+    pub(crate) fn forward_relu(
+        &self,
+        x: &Tensor,
+        shortcut: Option<&Tensor>,
+        mode: Mode,
+        probe: &mut dyn Probe,
+    ) -> Tensor {
+        let keeps_relu = probe.keeps_relu();
+        if keeps_relu && mode == Mode::Eval && shortcut.is_none() {
             return tensor::batch_norm_eval_relu(x, self.variables(), Self::EPS);
         }
-        probe.relu(&self.forward(x, mode))
+        if keeps_relu && let Some(momentum) = self.momentum(mode) {
+            let variables = self.variables();
+            return tensor::batch_norm_train_relu(x, shortcut, variables, momentum, Self::EPS);
+        }
+        let y = self.forward(x, mode);
+        match shortcut {
+            Some(shortcut) => probe.relu(&(y + shortcut)),
+            None => probe.relu(&y),
+        }
     }
 
     /// Scale and shift of each channel in eval mode, f64 `[C]`.

@@ -154,8 +154,8 @@ impl Model {
     /// `source` is named in errors.
     ///
     /// # Errors
-    /// No name, or another shape than that of the final layer's classes, fits: nothing is changed
-    /// then.
+    /// No name fits, or another shape than that of the final layer's classes does not, or a counter
+    /// is no integer: nothing is changed then.
     pub fn load_state_dict(
         &self,
         state: &BTreeMap<String, Tensor>,
@@ -170,8 +170,11 @@ impl Model {
                 continue;
             };
             let (have, want) = (value.size(), variable.size());
-            if have == want {
-                matched.push((name, variable, value));
+            if have == want && variable.kind() == Kind::Int64 && value.kind() != Kind::Int64 {
+                let problem = format!("{name:?} holds {:?} instead of int64", value.kind());
+                return Err(Error::malformed(source, problem));
+            } else if have == want {
+                matched.push((variable, value));
             } else if self.is_other_head(name, &have, &want) {
                 report.replaced.push(Reshaped { name: name.clone(), have, want });
             } else {
@@ -193,15 +196,11 @@ impl Model {
             return Err(Error::malformed(source, problem));
         }
         tch::no_grad(|| {
-            for (name, variable, value) in matched {
-                if variable.kind() == Kind::Int64 && value.kind() != Kind::Int64 {
-                    let problem = format!("{name:?} holds {:?} instead of int64", value.kind());
-                    return Err(Error::malformed(source, problem));
-                }
+            for (variable, value) in matched {
                 variable.shallow_clone().f_copy_(value)?;
                 report.loaded += 1;
             }
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         Ok(report)
     }

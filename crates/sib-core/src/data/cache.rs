@@ -48,10 +48,9 @@ impl Cache {
         let loaded = Arc::new(load()?);
         if let Some(entry) = entry {
             let bytes = loaded.image.len();
-            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.most_bytes {
-                // Another thread may have been faster; its image is the same.
-                let _ = entry.set(Arc::clone(&loaded));
-            } else {
+            let fits = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.most_bytes;
+            // Another thread may have been faster; its image is the same.
+            if !fits || entry.set(Arc::clone(&loaded)).is_err() {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }

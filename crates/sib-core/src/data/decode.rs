@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use crate::{Error, Result};
 
@@ -63,6 +63,8 @@ fn read(path: &Path, orientation: Orientation) -> Result<DynamicImage> {
         .map_err(Error::io("read", path))?
         .into_decoder()
         .map_err(unreadable)?;
+    // A file of a few bytes may claim to be larger than memory.
+    Limits::default().reserve(decoder.total_bytes()).map_err(unreadable)?;
     let stored = decoder.orientation().map_err(unreadable)?;
     let mut decoded = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     if orientation == Orientation::Upright {
@@ -97,5 +99,37 @@ fn is_cut_short(bytes: &[u8]) -> bool {
             // No JPEG that we know; the decoder has the last word.
             _ => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::ImageFormat;
+
+    use super::*;
+
+    /// The check sum that ends a chunk of a PNG file.
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
+        })
+    }
+
+    #[test]
+    fn a_small_file_that_claims_a_huge_image_is_refused() {
+        let mut file = Vec::new();
+        RgbImage::new(1, 1).write_to(&mut Cursor::new(&mut file), ImageFormat::Png).unwrap();
+        // Signature, length and name of the first chunk; then width and height.
+        for side in [16..20, 20..24] {
+            file[side].copy_from_slice(&60_000_u32.to_be_bytes());
+        }
+        let sum = crc32(&file[12..29]);
+        file[29..33].copy_from_slice(&sum.to_be_bytes());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.png");
+        std::fs::write(&path, file).unwrap();
+        let error = rgb(&path, Orientation::AsStored).unwrap_err();
+        assert!(matches!(error, Error::Image { .. }), "{error}");
+        assert!(error.to_string().contains("huge.png"), "{error}");
     }
 }

@@ -55,8 +55,10 @@ pub fn hsic(k: &Tensor, l: &Tensor, estimator: Estimator) -> Result<Tensor> {
         Estimator::Biased => biased(k, l, b),
         Estimator::Unbiased => unbiased(k, l, b),
         Estimator::Cka => {
-            let scale = (biased(k, k, b) * biased(l, l, b)).clamp_min(f64::MIN_POSITIVE).sqrt();
-            biased(k, l, b) / scale
+            // Root before product, which would underflow sooner. The least positive number of f32 is
+            // not 0 in any kind.
+            let root = |k: &Tensor| biased(k, k, b).clamp_min(f64::from(f32::MIN_POSITIVE)).sqrt();
+            biased(k, l, b) / (root(k) * root(l))
         }
     })
 }
@@ -121,6 +123,14 @@ mod tests {
         }
         let value = scalar(&hsic(&k, &l, Estimator::Unbiased).unwrap());
         assert!((value - sum / count).abs() < 1e-12, "{value} {}", sum / count);
+    }
+
+    #[test]
+    fn cka_of_features_without_spread_is_0_in_any_kind() {
+        for kind in [Kind::Double, Kind::Float] {
+            let l = formula_tensor("l", &[4, 4]).to_kind(kind);
+            assert_eq!(scalar(&hsic(&l.zeros_like(), &l, Estimator::Cka).unwrap()), 0.0);
+        }
     }
 
     #[test]

@@ -61,9 +61,10 @@ impl VjpConfig {
         Ok(())
     }
 
-    /// `p = softmax(z/τ)`, `[B,K]`.
+    /// `p = softmax(z/τ)`, f64 `[B,K]`: where the network is sure, R has the direction of differences
+    /// between numbers close to 1, which f32 loses.
     pub fn posterior(&self, logits: &Tensor) -> Tensor {
-        (logits / self.temperature).softmax(-1, None::<Kind>)
+        (logits.to_kind(Kind::Double) / self.temperature).softmax(-1, None::<Kind>)
     }
 
     /// R `[B,3,H,W]` from `images` `[B,3,H,W]` that require a gradient and their `logits` `[B,K]`.

@@ -34,6 +34,12 @@ impl Balance {
         }
     }
 
+    /// Whether a term that is to have a share has not been measured yet.
+    pub(super) fn lacks_ratio(&self, share: &GradientShare) -> bool {
+        (share.background > 0.0 && self.background.is_none())
+            || (share.foreground > 0.0 && self.foreground.is_none())
+    }
+
     /// The weights that give each term its share; 0 before a first measurement.
     pub(super) fn lambdas(&self, share: &GradientShare) -> Lambdas {
         Lambdas {
@@ -77,6 +83,16 @@ mod tests {
         let Lambdas { background, foreground } = balance.lambdas(&share);
         assert!((background * 0.5 / 2.0 - 0.3).abs() < 1e-12, "{background}");
         assert!((foreground * 1e-3 / 2.0 - 0.1).abs() < 1e-12, "{foreground}");
+    }
+
+    #[test]
+    fn a_term_with_a_share_is_measured_until_it_has_a_gradient() {
+        let both = GradientShare { background: 0.3, foreground: 0.1, ..GradientShare::default() };
+        let one = GradientShare { foreground: 0.0, ..both };
+        let mut balance = Balance::default();
+        assert!(balance.lacks_ratio(&both));
+        balance.update(0.9, 2.0, 0.5, 0.0);
+        assert!(balance.lacks_ratio(&both) && !balance.lacks_ratio(&one));
     }
 
     #[test]

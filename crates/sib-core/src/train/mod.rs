@@ -192,7 +192,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<Lambdas> {
         let due = |every: u64| every > 0 && (step / sib.every).is_multiple_of(every);
         let shared = sib.weights == Weights::GradientShare;
-        let balance_due = shared && due(sib.gradient_share.every_steps);
+        let share = &sib.gradient_share;
+        let balance_due = shared && (due(share.every_steps) || self.balance.lacks_ratio(share));
         if balance_due || due(self.config.log_gradient_norms) {
             let [cross_entropy, background, foreground] =
                 self.term_norms([&terms.cross_entropy, &terms.background, &terms.foreground])?;

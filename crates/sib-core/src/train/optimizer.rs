@@ -224,7 +224,8 @@ pub fn global_norm(gradients: &[Tensor]) -> f64 {
     let squares: Vec<Tensor> = gradients
         .iter()
         .filter(|gradient| gradient.defined())
-        .map(|gradient| (gradient * gradient).sum(Kind::Double))
+        // Squares of f32 underflow below 1e-19, which gradients of the background term may reach.
+        .map(|gradient| gradient.to_kind(Kind::Double).square().sum(Kind::Double))
         .collect();
     if squares.is_empty() {
         0.0
@@ -237,6 +238,12 @@ pub fn global_norm(gradients: &[Tensor]) -> f64 {
 mod tests {
     use super::*;
     use crate::testing::{formula_tensor, golden_path, relative_difference};
+
+    #[test]
+    fn the_norm_of_gradients_whose_squares_are_nothing_in_f32() {
+        let tiny = Tensor::full([100], 1e-25, (Kind::Float, tch::Device::Cpu));
+        assert!((global_norm(&[tiny]) / 1e-24 - 1.0).abs() < 1e-6);
+    }
 
     fn config(kind: OptimizerKind) -> OptimizerConfig {
         OptimizerConfig {

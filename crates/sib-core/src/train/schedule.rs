@@ -66,7 +66,7 @@ impl ScheduleConfig {
         let epoch = step as f64 / steps_per_epoch as f64;
         if epoch < self.warmup_epochs {
             // The first update is not wasted on a rate of zero.
-            return (step + 1) as f64 / (self.warmup_epochs * steps_per_epoch as f64).max(1.0);
+            return ((step + 1) as f64 / (self.warmup_epochs * steps_per_epoch as f64)).min(1.0);
         }
         match self.kind {
             ScheduleKind::Constant => 1.0,
@@ -105,5 +105,12 @@ mod tests {
         let at = |step| schedule.factor(step, 10, 12);
         assert_eq!([at(0), at(9), at(19), at(20)], [0.05, 0.5, 1.0, 1.0]);
         assert!((at(70) - 0.5).abs() < 1e-12 && at(119) < 1e-3);
+    }
+
+    #[test]
+    fn a_warm_up_of_a_part_of_an_epoch_ends_at_one() {
+        let schedule = ScheduleConfig { warmup_epochs: 0.25, ..ScheduleConfig::default() };
+        let factors: Vec<f64> = (0..4).map(|step| schedule.factor(step, 10, 90)).collect();
+        assert_eq!(factors, [0.4, 0.8, 1.0, 1.0]);
     }
 }

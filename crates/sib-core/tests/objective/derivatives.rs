@@ -5,7 +5,8 @@ use sib_core::objective::{
     BackgroundConfig, Form, HsicConfig, MaskConfig, MaskKind, Normalise, RowNormalise, Scalar,
     SibConfig, Terms, Variance, VjpConfig, cross_entropy,
 };
-use sib_core::{Backbone, Mode, tensor::scalar, testing::formula_tensor};
+use sib_core::testing::{formula_tensor, relative_difference};
+use sib_core::{Backbone, Mode, tensor::scalar};
 use tch::{Kind, Tensor};
 
 use crate::nets::{SmoothNet, Weights};
@@ -136,6 +137,21 @@ fn what_is_detached_has_no_derivative() {
         let finite = (moved(h) - moved(-h)) / (2.0 * h);
         assert!((exact / finite - 1.0).abs() < 1e-6, "{kind:?}: {exact:e} {finite:e}");
     }
+}
+
+#[test]
+fn the_direction_of_the_vjp_survives_f32_where_the_network_is_sure() {
+    // Logits that are pixels: R is the derivative with respect to them. The winning one is so far
+    // ahead that 1 - p is below the precision of f32.
+    let r = |kind: Kind| {
+        let images =
+            Tensor::from_slice(&[21.0, 1.0, 0.5, 0.25]).to_kind(kind).reshape([1, 1, 2, 2]);
+        let images = images.set_requires_grad(true);
+        VjpConfig::default().vjp(&images, &images.flatten(1, -1), false).unwrap()
+    };
+    let (single, double) = (r(Kind::Float).to_kind(Kind::Double), r(Kind::Double));
+    let difference = relative_difference(&single, &double);
+    assert!(difference < 1e-6, "{difference:e}");
 }
 
 #[test]
