@@ -24,10 +24,12 @@
 #   --data DIR          folder with the unpacked archives, named as in configs/ [data]
 #   --weights DIR       folder with initial weights: DIR/resnet18*.pth and so on [weights];
 #                       "none" starts mini from scratch
-#   --output DIR        [runs/PROFILE]
+#   --output DIR        [runs/PROFILE]; a run in it that is finished is taken as it is, so after a change
+#                       of its configuration remove its folder
 #   --device DEVICE     cpu, cuda or cuda:N [cpu]
 #   --dry-run           print the plan: every command, its cost, the disk it takes
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")/.."
 
 profile=demo output= device=cpu data=data weights=weights seeds=43 datasets= backbones= dry_run=
@@ -35,6 +37,13 @@ tables=() figures=()
 usage() {
     printf 'error: %s\nhint: scripts/reproduce.sh --help\n' "$1" >&2
     exit 2
+}
+# A path as it was typed, from where it was typed; "none" is no path.
+from_caller() {
+    case "$1" in
+        /* | none) printf '%s' "$1" ;;
+        *) [ "$caller" = "$PWD" ] && printf '%s' "$1" || printf '%s/%s' "$caller" "$1" ;;
+    esac
 }
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -47,9 +56,9 @@ while [ $# -gt 0 ]; do
                 --datasets) datasets=$2 ;;
                 --backbones) backbones=$2 ;;
                 --seeds) seeds=$2 ;;
-                --data) data=$2 ;;
-                --weights) weights=$2 ;;
-                --output) output=$2 ;;
+                --data) data=$(from_caller "$2") ;;
+                --weights) weights=$(from_caller "$2") ;;
+                --output) output=$(from_caller "$2") ;;
                 --device) device=$2 ;;
             esac
             shift 2
@@ -108,7 +117,8 @@ train() {
     elif [ -f "$run/checkpoints/last.safetensors" ]; then
         try "training: $name (going on)" sib train --resume "$run" --device "$device"
     else
-        [ -n "$dry_run" ] || rm -rf "$run" # made, but never saved
+        # Made, but never saved. A folder that is no run's is not ours to remove: train refuses it.
+        [ -n "$dry_run" ] || [ ! -f "$run/config.toml" ] || rm -rf "$run"
         try "training: $name" sib train --config "$config" --output "$run" --device "$device" "$@"
     fi
 }
@@ -186,18 +196,23 @@ demo() {
         train "$branch" "configs/demo/$branch.toml" \
             --set "model.weights=$output/warmup/checkpoints/last.safetensors" || give_up
     done
+    local suites
     for branch in baseline sib; do
-        evaluate "$branch" --data synthetic --suite accuracy,information \
+        suites=$(suites_for synthetic images)
+        [ -z "$suites" ] || evaluate "$branch" --data synthetic --suite "$suites" \
             --output "$output/$branch/evaluation" || true
-        evaluate "$branch" --data synthetic --suite localization,faithfulness --method all \
+        suites=$(suites_for synthetic maps)
+        [ -z "$suites" ] || evaluate "$branch" --data synthetic --suite "$suites" --method all \
             --limit 100 --precision bf16 --output "$output/$branch/evaluation-maps" || true
         # Images whose background goes with the class: another test set, so beside the tables' folder.
-        evaluate "$branch" --data synthetic --suite accuracy --set data.synthetic.test_rho=1.0 \
-            --output "$output-agreeing/$branch" || true
+        ! wants_any tables 2 || evaluate "$branch" --data synthetic --suite accuracy \
+            --set data.synthetic.test_rho=1.0 --output "$output-agreeing/$branch" || true
     done
-    try "images" sib data export --data synthetic --split test --limit 12 \
-        --output "$output/images" &&
-        heatmaps "" "$output/sib" "$output/baseline" "$output/images" "$output/heatmaps" || true
+    ! wants_any figures 1b 3 4 || {
+        try "images" sib data export --data synthetic --split test --limit 12 \
+            --output "$output/images" &&
+            heatmaps "" "$output/sib" "$output/baseline" "$output/images" "$output/heatmaps" || true
+    }
     finish
     [ -n "$dry_run" ] || printf 'written: %s\n' "$output"/{table*.csv,figure*.png,report.html} >&2
 }
@@ -289,6 +304,29 @@ ablation() {
     finish
 }
 
+# The configuration of a run of configs/$profile, without its ending.
+config_of() {
+    local config="configs/$profile/$1"
+    [ "$profile" = mini ] || config+="-$2"
+    [ "$3" = baseline ] || config+=-sib
+    echo "$config"
+}
+
+# Whether there is a configuration for each dataset and backbone that is asked for.
+expect_configurations() {
+    local dataset backbone config
+    for dataset in ${datasets//,/ }; do
+        for backbone in ${backbones//,/ }; do
+            case "$backbone" in
+                resnet18 | resnet50 | densenet121 | vit_b_32) ;;
+                *) usage "--backbones $backbone: expected resnet18, resnet50, densenet121 or vit_b_32" ;;
+            esac
+            config=$(profile=${profile/ablation/mini} config_of "$dataset" "$backbone" baseline)
+            [ -f "$config.toml" ] || usage "--datasets $dataset: no configuration $config.toml"
+        done
+    done
+}
+
 # All runs of configs/$profile with their evaluations.
 grid() {
     local dataset backbone seed branch config name suites extra root scored=()
@@ -299,11 +337,9 @@ grid() {
             for backbone in ${backbones//,/ }; do
                 for branch in baseline sib; do
                     name="$dataset-$backbone-$branch-$seed"
-                    config="configs/$profile/$dataset"
-                    [ "$profile" = mini ] || config+="-$backbone"
-                    [ "$branch" = baseline ] || config+=-sib
-                    [ -f "$config.toml" ] || usage "no configuration $config.toml"
+                    config=$(config_of "$dataset" "$backbone" "$branch")
                     extra=(--set "data.root=$root" --set "train.seed=$seed")
+                    ! wants_any figures 1a || extra+=(--set train.log_information=true)
                     if [ "$profile" = mini ] && [ "$backbone" != resnet18 ]; then
                         echo "$name: reduced to 2 epochs" >&2
                         extra+=(--set "model.arch=$backbone" --set train.epochs=2)
@@ -342,6 +378,7 @@ grid() {
     finish
 }
 
+[ "$profile" = demo ] || expect_configurations
 if [ -z "$dry_run" ]; then
     step "set-up and build"
     if [ "${device%%:*}" = cuda ]; then scripts/setup.sh --cuda; else scripts/setup.sh; fi

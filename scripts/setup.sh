@@ -49,10 +49,18 @@ fi
 command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 ||
     fail "no C++ compiler found" "install g++ or clang++ (Debian, Ubuntu: apt-get install g++)"
 
-stamp="$SITE/.complete-$TORCH"
-if [ -d .libtorch/lib ] && { [ -f "$stamp-cuda" ] || { [ "$flavour" = cpu ] && [ -f "$stamp-cpu" ]; }; }; then
-    exit 0
+stamp=.complete-$TORCH
+if [ -d .libtorch/lib ]; then
+    if [ "$(readlink .libtorch || true)" = "$SITE/torch" ]; then
+        [ ! -f "$SITE/$stamp-cuda" ] || exit 0
+        [ "$flavour" = cuda ] || [ ! -f "$SITE/$stamp-cpu" ] || exit 0
+    elif [ "$(version_of .libtorch)" = "$TORCH" ] &&
+        { [ "$flavour" = cpu ] || [ -f .libtorch/lib/libtorch_cuda.so ]; }; then
+        exit 0 # somebody else's
+    fi
 fi
+[ -L .libtorch ] || [ ! -e .libtorch ] ||
+    fail ".libtorch is neither a link of this script's nor libtorch $TORCH ($flavour)" "move it away"
 
 command -v python3 >/dev/null 2>&1 ||
     fail "python3 not found, it is needed to fetch libtorch $TORCH" \
@@ -75,11 +83,12 @@ esac
 
 # Only libraries and headers count, so the wheel of one fixed Python version serves every Python 3.
 install=("${pip[@]}" install --quiet --disable-pip-version-check --no-warn-conflicts --upgrade
-    --target "$SITE" --only-binary=:all: --implementation cp --python-version 3.12)
+    --target "$SITE.new" --only-binary=:all: --implementation cp --python-version 3.12)
 for tag in manylinux2014 manylinux_2_{17..28}; do   # pip matches each tag to the letter
     install+=(--platform "${tag}_$machine")
 done
-rm -rf "$SITE"
+new=$SITE.new # what there is stays until the new one is whole
+rm -rf "$new"
 if [ "$flavour" = cuda ]; then
     say "fetching libtorch $TORCH with CUDA 13 (about 4.7 GB) ..."
     packages=("torch==$TORCH")
@@ -88,11 +97,13 @@ else
     packages=(--no-deps "torch==$TORCH" "nvidia-cuda-runtime==$CUDA_RUNTIME" "nvidia-cuda-cupti==$CUDA_CUPTI")
 fi
 "${install[@]}" "${packages[@]}" || {
-    rm -rf "$SITE"
+    rm -rf "$new"
     fail "libtorch $TORCH could not be fetched with pip (its message is above)" \
         "check the network, or set LIBTORCH to an unpacked libtorch $TORCH"
 }
-[ -d "$SITE/torch/lib" ] || fail "the torch $TORCH wheel holds no torch/lib folder"
+[ -d "$new/torch/lib" ] || fail "the torch $TORCH wheel holds no torch/lib folder"
+touch "$new/$stamp-$flavour"
+rm -rf "$SITE"
+mv "$new" "$SITE"
 ln -sfn "$SITE/torch" .libtorch
-touch "$stamp-$flavour"
 say "libtorch $TORCH ($flavour) is in .libtorch"

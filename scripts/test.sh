@@ -5,5 +5,13 @@
 # they skip where it does not. SIB_TEST_DEVICE=cuda runs the device-generic tests on a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/setup.sh
+if [ "${SIB_TEST_DEVICE:-cpu}" = cuda ]; then
+    scripts/setup.sh --cuda
+    # The linker drops the CUDA part, since nothing names a symbol of it, and libtorch must have it
+    # before the first tensor.
+    host=$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+    export "CARGO_TARGET_${host}_RUNNER=env LD_PRELOAD=${LIBTORCH:-$PWD/.libtorch}/lib/libtorch_cuda.so"
+else
+    scripts/setup.sh
+fi
 cargo test --workspace --locked "$@"

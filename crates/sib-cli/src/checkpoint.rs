@@ -9,7 +9,7 @@ use sib_core::{Backbone, Mode};
 use sib_models::{Model, Precision};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Config;
+use crate::evaluation::network::StoredConfig;
 
 /// A network, its classes and its preprocessing.
 #[derive(Debug)]
@@ -52,11 +52,8 @@ impl Checkpoint {
     /// What the network is called beside another: S-IB or Baseline, by the configuration that it was
     /// trained with; `unknown` where the file holds none.
     pub fn training(&self, unknown: &'static str) -> &'static str {
-        match toml::from_str::<Config>(&self.meta.config) {
-            Ok(config) if !self.meta.config.is_empty() => match config.sib {
-                Some(sib) if sib.enabled => "S-IB",
-                _ => "Baseline",
-            },
+        match toml::from_str::<StoredConfig>(&self.meta.config) {
+            Ok(config) if !self.meta.config.is_empty() => config.training().title(),
             _ => unknown,
         }
     }

@@ -1,5 +1,6 @@
 //! Errors of the command line: which exit code, and how they are printed.
 
+use std::any::Any;
 use std::fmt;
 
 /// A mistake in arguments or configuration: exit code 2.
@@ -58,4 +59,37 @@ pub fn report(error: &anyhow::Error) -> u8 {
     let invalid =
         matches!(core, Some(sib_core::Error::Invalid { .. } | sib_core::Error::Device { .. }));
     if invalid || error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
+}
+
+/// Prints what a panic says as `error: ...`; returns the exit code.
+pub fn report_panic(panic: &(dyn Any + Send)) -> u8 {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+    if text.contains("Broken pipe") {
+        // The reader of the output has had enough.
+        return 0;
+    }
+    eprintln!("error: {}", first_line_of_panic(text));
+    eprintln!("hint: RUST_BACKTRACE=1 says where");
+    1
+}
+
+/// libtorch's words without the Rust around them and the C++ stack behind them.
+fn first_line_of_panic(text: &str) -> &str {
+    let text = text.split_once("Torch(\"").map_or(text, |(_, words)| words);
+    let end = ["\n", "\\n"].iter().filter_map(|end| text.find(end)).min();
+    &text[..end.unwrap_or(text.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_tch_says_what_libtorch_said() {
+        let text = "called `Result::unwrap()` on an `Err` value: Torch(\"not enough memory: 9 bytes\\n\
+                    Exception raised from\\nframe #0\")";
+        assert_eq!(first_line_of_panic(text), "not enough memory: 9 bytes");
+        assert_eq!(first_line_of_panic("one\ntwo"), "one");
+    }
 }

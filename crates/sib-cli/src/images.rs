@@ -43,7 +43,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// A stem for each image's output files: its file name without ending, with a number where two
-/// images share one.
+/// images share one. No two are alike.
 pub fn stems(images: &[PathBuf]) -> Vec<String> {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut total: HashMap<String, usize> = HashMap::new();
@@ -51,18 +51,18 @@ pub fn stems(images: &[PathBuf]) -> Vec<String> {
         *total.entry(stem(image)).or_default() += 1;
     }
     let mut seen: HashMap<String, usize> = HashMap::new();
-    images
-        .iter()
-        .map(|image| {
-            let stem = stem(image);
-            if total[&stem] == 1 {
-                return stem;
-            }
-            let number = seen.entry(stem.clone()).or_default();
+    let mut numbered = |stem: String| {
+        let number = seen.entry(stem.clone()).or_default();
+        loop {
             *number += 1;
-            format!("{stem}-{number}")
-        })
-        .collect()
+            let name = format!("{stem}-{number}");
+            if !total.contains_key(&name) {
+                return name;
+            }
+        }
+    };
+    let stems = images.iter().map(|image| stem(image));
+    stems.map(|stem| if total[&stem] == 1 { stem } else { numbered(stem) }).collect()
 }
 
 #[cfg(test)]
@@ -73,5 +73,7 @@ mod tests {
     fn images_of_the_same_name_get_different_stems() {
         let images = ["a/x.jpg", "b/x.png", "a/y.jpg"].map(PathBuf::from);
         assert_eq!(stems(&images), ["x-1", "x-2", "y"]);
+        let images = ["a/x.jpg", "b/x.png", "a/x-1.jpg"].map(PathBuf::from);
+        assert_eq!(stems(&images), ["x-2", "x-3", "x-1"]);
     }
 }

@@ -16,10 +16,12 @@ pub mod images;
 pub mod progress;
 pub mod report;
 pub mod run_dir;
+pub mod run_record;
 pub mod tables;
 pub mod training;
 pub mod tree;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,8 +31,15 @@ use clap::Parser;
 /// Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 pub fn run() -> ExitCode {
     sib_core::device::keep_freed_memory();
-    match cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ExitCode::from(error::report(&error)),
+    let cli = cli::Cli::parse();
+    // tch panics where libtorch refuses, most often for want of memory, and `println!` where nobody
+    // reads: both are errors to a user, in one line.
+    if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0") {
+        panic::set_hook(Box::new(|_| {}));
+    }
+    match panic::catch_unwind(AssertUnwindSafe(|| cli.run())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => ExitCode::from(error::report(&error)),
+        Err(panic) => ExitCode::from(error::report_panic(panic.as_ref())),
     }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
+use crate::csv_rows;
 use crate::error::with_hint;
 use crate::folder_lock::FolderLock;
 use crate::training::tensorboard::EventFile;
@@ -153,19 +154,12 @@ impl RunDir {
     }
 }
 
-/// The rows of a `metrics.csv`, up to the first that is damaged; none where there is no file.
+/// The rows of a `metrics.csv`; none where there is no file.
 ///
 /// # Errors
-/// When the file is there, but cannot be read.
+/// When it cannot be read, or a line of it is damaged.
 pub fn read_metrics(path: &Path) -> Result<Vec<MetricRow>> {
-    match fs::metadata(path) {
-        Err(_) => Ok(Vec::new()),
-        Ok(_) => {
-            let mut reader = csv::Reader::from_path(path)
-                .with_context(|| format!("{}: cannot read", path.display()))?;
-            Ok(reader.deserialize().map_while(|row| row.ok()).collect())
-        }
-    }
+    if path.exists() { csv_rows::read(path) } else { Ok(Vec::new()) }
 }
 
 /// Appends to `metrics.csv`, and to the event file where there is one.

@@ -1,11 +1,11 @@
 //! Integrated gradients.
 
-use sib_core::{Backbone, Error, Result};
+use sib_core::{Backbone, Error, Mode, Result};
 use tch::{Kind, Tensor};
 
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::quadrature::QuadratureRule;
-use crate::target::{logit_gradient, target_scores};
+use crate::target::{logit_gradient, target_logits};
 
 /// The image that stands for the absence of information, in normalised space.
 #[derive(Debug)]
@@ -40,11 +40,11 @@ pub struct CompleteAttribution {
     /// `z_c(x) − z_c(x')` `[B]`: what the attribution of each image should sum to.
     pub logit_difference: Tensor,
     /// Sum of the attribution less [`Self::logit_difference`], `[B]`: the quadrature's error.
-    pub completeness_error: Tensor,
+    pub residual: Tensor,
 }
 
 impl IntegratedGradients {
-    /// The signed attribution with its completeness error.
+    /// The signed attribution and what it lacks of completeness.
     ///
     /// # Errors
     /// As [`Explainer::explain`](crate::Explainer::explain).
@@ -56,11 +56,12 @@ impl IntegratedGradients {
     ) -> Result<CompleteAttribution> {
         let attribution = self.signed(model, images, targets)?;
         let logit_difference = self.logit_difference(model, images, targets)?;
-        let completeness_error = total(&attribution) - &logit_difference;
-        Ok(CompleteAttribution { attribution, logit_difference, completeness_error })
+        let residual = total(&attribution) - &logit_difference;
+        Ok(CompleteAttribution { attribution, logit_difference, residual })
     }
 
-    /// `z_c(x) − z_c(x')` `[B]`.
+    /// `z_c(x) − z_c(x')` `[B]`, of the network that the gradients are of: [`Backbone::forward`] may
+    /// round where no derivative is recorded.
     fn logit_difference(
         &self,
         model: &dyn Backbone,
@@ -69,7 +70,11 @@ impl IntegratedGradients {
     ) -> Result<Tensor> {
         let baselines = self.baseline_of(images)?.expand_as(images);
         let logits = |x: &Tensor| {
-            target_scores(model, x, Some(targets), self.batch_size).map(|scores| scores.logits)
+            let chunks = x.split(self.batch_size.max(1), 0);
+            let logits =
+                chunks.iter().map(|chunk| model.forward_probed(chunk, Mode::Eval, &mut ()));
+            let logits: Vec<Tensor> = tch::no_grad(|| logits.collect());
+            target_logits(&Tensor::cat(&logits, 0), targets)
         };
         Ok(logits(images)? - logits(&baselines)?)
     }

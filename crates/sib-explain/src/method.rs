@@ -15,7 +15,7 @@ use crate::guided_grad_cam::GuidedGradCam;
 use crate::input_x_gradient::InputXGradient;
 use crate::integrated_gradients::IntegratedGradients;
 use crate::layer_cam::LayerCam;
-use crate::options::{MethodOptions, SIbMapOptions};
+use crate::options::MethodOptions;
 use crate::s_ib_map::SIbMap;
 use crate::saliency::Saliency;
 use crate::score_cam::ScoreCam;
@@ -136,12 +136,7 @@ impl Method {
                 };
                 Box::new(self.cam(weights, options))
             }
-            Self::SIbMap => {
-                let SIbMapOptions { vjp, mask } = options.s_ib_map.clone();
-                vjp.validate("s-ib-map.vjp")?;
-                mask.validate("s-ib-map.mask")?;
-                Box::new(SIbMap { vjp, mask, batch_size: self.rows(options) })
-            }
+            Self::SIbMap => Box::new(SIbMap::new(options)?),
             _ => Box::new(self.build_attribution(options)?),
         })
     }

@@ -5,6 +5,8 @@ use sib_core::{Backbone, Mode, Result};
 use tch::Tensor;
 
 use crate::explainer::{Explainer, checked_count, in_chunks};
+use crate::method::Method;
+use crate::options::{MethodOptions, SIbMapOptions};
 use crate::target::target_logits;
 
 /// The density map d that the mask head makes of R = Jᵀp (section 3.3 of the paper), with the
@@ -33,6 +35,18 @@ pub struct SIbMaps {
 }
 
 impl SIbMap {
+    /// The map with these options.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](sib_core::Error::Invalid) for options out of range.
+    pub fn new(options: &MethodOptions) -> Result<Self> {
+        let SIbMapOptions { vjp, mask } = options.s_ib_map.clone();
+        vjp.validate("s-ib-map.vjp")?;
+        mask.validate("s-ib-map.mask")?;
+        let batch_size = options.batch_size.unwrap_or_else(|| Method::SIbMap.batch_size());
+        Ok(Self { vjp, mask, batch_size })
+    }
+
     /// R, density and mask of `images` `[B,3,H,W]` by the same passes; not checked for values that
     /// are not finite.
     ///

@@ -152,11 +152,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn prepare(arguments: &'a Arguments) -> Result<Self> {
-        let methods = if arguments.method == ["all"] {
-            Method::ALL.to_vec()
-        } else {
-            arguments.method.iter().map(|name| name.trim().parse()).collect::<Result<_, _>>()?
-        };
+        let methods = super::methods(&arguments.method)?;
         let mut options = MethodOptions { batch_size: arguments.batch_size, ..Default::default() };
         for assignment in &arguments.assignments {
             options.set(assignment)?;

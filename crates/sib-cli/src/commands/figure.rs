@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::write_file;
+use super::{methods, write_file};
 use crate::error::usage;
 use crate::figures::comparison::{Images, Selection};
 use crate::figures::estimator::Estimator;
@@ -73,8 +73,7 @@ fn figure(arguments: &Arguments) -> Result<Figure> {
     if !of_heatmaps && (images.is_some() || !method.is_empty()) {
         return Err(usage("--images, --method: only figures 1b, 3 and 4 show heatmaps"));
     }
-    let methods = method.iter().map(|name| name.trim().parse()).collect::<Result<_, _>>()?;
-    let selection = Selection { images: images.clone(), methods };
+    let selection = Selection { images: images.clone(), methods: methods(method)? };
     let estimator = estimator.unwrap_or_default();
     Ok(match arguments.number {
         Number::OneA => Figure::OneA(estimator),

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
-use sib_core::data::{DatasetName, Split};
+use sib_core::data::{Dataset, DatasetName, Record, Split};
 
 use super::network::Network;
 use super::settings::Settings;
@@ -52,6 +53,10 @@ pub struct DatasetFacts {
     pub missing: usize,
     /// Images that are evaluated.
     pub images: usize,
+    /// SHA-256 of their ids, labels and kinds of annotation, in order; none in files of a version
+    /// that did not write it.
+    #[serde(default)]
+    pub images_sha256: String,
 }
 
 /// Name of the file that describes an evaluation.
@@ -67,6 +72,25 @@ pub const CURVES: &str = "curves.csv";
 /// Name of the file with a row a metric.
 pub const SUMMARY: &str = "summary.csv";
 
+impl DatasetFacts {
+    /// Of what is left of a split of `images_in_split` images.
+    pub fn of(dataset: &Dataset, images_in_split: usize) -> Self {
+        let mut digest = Sha256::new();
+        for Record { id, label, boxes, mask, .. } in &dataset.records {
+            digest.update(format!("{id}\t{label}\t{boxes:?}\t{}\n", mask.is_some()));
+        }
+        Self {
+            name: dataset.name,
+            split: dataset.split,
+            classes: dataset.classes.len(),
+            images_in_split,
+            missing: dataset.missing.len(),
+            images: dataset.records.len(),
+            images_sha256: format!("{:x}", digest.finalize()),
+        }
+    }
+}
+
 impl Description {
     /// Reads `evaluation.toml` of the folder at `path`.
     ///
@@ -76,9 +100,27 @@ impl Description {
         let file = path.join(DESCRIPTION);
         let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
         toml::from_str(&text).map_err(|error| {
-            let problem = anyhow::anyhow!("{}: {}", file.display(), error.message());
-            with_hint(problem, "it was written by another version; give another --output")
+            anyhow::anyhow!("{}: not of this version: {}", file.display(), error.message())
         })
+    }
+
+    /// Checks that an evaluation that was begun as `self` can go on as `now`.
+    ///
+    /// # Errors
+    /// Names the first setting or fact of the dataset that differs and both its values.
+    fn expect_same(&self, now: &Self) -> Result<()> {
+        self.settings.expect_same(&now.settings)?;
+        if self.dataset == now.dataset {
+            return Ok(());
+        }
+        let Description { settings, dataset, .. } = now;
+        let error = anyhow::anyhow!(
+            "{}: the {} images or their annotations are not the {} that the evaluation was begun with",
+            settings.root.as_deref().unwrap_or(Path::new("synthetic")).display(),
+            dataset.images,
+            self.dataset.images
+        );
+        Err(with_hint(error, "give another --output"))
     }
 }
 
@@ -110,7 +152,9 @@ impl EvaluationDir {
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         let folder = Self { path: path.to_owned(), _lock: FolderLock::hold(path)? };
         if begun {
-            Description::read(path)?.settings.expect_same(&description.settings)?;
+            let before = Description::read(path)
+                .map_err(|error| with_hint(error, "give another --output"))?;
+            before.expect_same(description)?;
         } else {
             let text = toml::to_string_pretty(description)
                 .context("cannot write the evaluation's settings as TOML")?;
@@ -122,6 +166,20 @@ impl EvaluationDir {
     /// A file of the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Removes what only a finished evaluation has.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn reopen(&self) -> Result<()> {
+        for name in [SUMMARY, CURVES] {
+            let file = self.file(name);
+            if file.is_file() {
+                fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file of the folder atomically.

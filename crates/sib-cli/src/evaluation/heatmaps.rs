@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sib_core::{Backbone, Error};
-use sib_explain::{Explainer, Method, MethodOptions, SIbMap, SIbMaps};
+use sib_explain::{Explainer, Method, MethodOptions, SIbMaps};
 use tch::{Kind, Tensor};
 
 use crate::error::usage;
@@ -100,13 +100,6 @@ impl HeatmapSource {
             Self::Folder(_, folder) => Ok(read_all(folder, ids, images)),
         }
     }
-}
-
-/// The explainer of the S-IB map.
-pub fn s_ib_map(options: &MethodOptions) -> SIbMap {
-    let batch_size = options.batch_size.unwrap_or_else(|| Method::SIbMap.batch_size());
-    let options = options.s_ib_map.clone();
-    SIbMap { vjp: options.vjp, mask: options.mask, batch_size }
 }
 
 /// Heatmaps by `explainer`; NaN for an image that it gives no finite one of.

@@ -13,6 +13,7 @@ pub mod randomised;
 pub mod record;
 pub mod settings;
 pub mod summary;
+pub mod summary_row;
 
 use std::path::Path;
 
@@ -27,13 +28,14 @@ use logs::{Logs, members};
 use pass::Pass;
 use record::ImageRow;
 use settings::Suite;
-use summary::{MetricRow, summarise};
+use summary::summarise;
+use summary_row::SummaryRow;
 
 /// A finished evaluation.
 #[derive(Debug)]
 pub struct Finished {
     /// The rows of `summary.csv`.
-    pub summary: Vec<MetricRow>,
+    pub summary: Vec<SummaryRow>,
     /// Rows of `per_image.csv` with an image or heatmap that could not be used.
     pub faults: usize,
     /// The first of them.
@@ -72,6 +74,9 @@ pub fn run(
     } else if done > 0 {
         eprintln!("{}: going on after batch {done} of {batches}", output.display());
     }
+    if done < batches {
+        folder.reopen()?;
+    }
     let images = dataset.records.len();
     let first = (done * settings.batch_size).min(images);
     let mut progress = Progress::new("evaluate", images as u64, first as u64, "images");
@@ -108,7 +113,7 @@ pub fn run(
         folder.write(CURVES, &curves::to_csv(sums, &methods, crop_px * crop_px, step_px)?)?;
     }
     let summary = summarise(logs.images(), logs.information(), &methods, description);
-    folder.write(SUMMARY, &summary::to_csv(&summary)?)?;
+    folder.write(SUMMARY, &summary_row::to_csv(&summary)?)?;
     let mut faults = logs.images().iter().filter(|row| row.fault().is_some());
     let first_fault = faults.next().map(in_words);
     let faults = faults.count() + usize::from(first_fault.is_some());

@@ -14,7 +14,7 @@ use sib_metrics::rank::spearman;
 use tch::{Device, Kind, Tensor};
 
 use super::curves::CurveSums;
-use super::heatmaps::{HeatmapSource, Heatmaps, s_ib_map};
+use super::heatmaps::{HeatmapSource, Heatmaps};
 use super::information::InformationRow;
 use super::randomised::Randomised;
 use super::record::{
@@ -22,6 +22,7 @@ use super::record::{
 };
 use super::settings::{Settings, Suite, Target};
 use crate::checkpoint::Checkpoint;
+use crate::error::usage;
 
 /// Measures batches of one dataset.
 #[derive(Debug)]
@@ -71,14 +72,25 @@ impl<'e> Pass<'e> {
             .has(Suite::Sanity)
             .then(|| Randomised::of(&checkpoint.model, settings.seed))
             .transpose()?;
+        let full = settings.batch_size.min(dataset.records.len());
+        if settings.has(Suite::Information) && full < 2 {
+            let (key, got) = match settings.batch_size {
+                1 => ("--batch-size", "1"),
+                _ => ("--limit", "one image"),
+            };
+            return Err(usage(format!(
+                "{key}: got {got}, expected at least 2: suite information compares the images of a \
+                 batch"
+            )));
+        }
         Ok(Self {
             checkpoint,
             settings,
             sources: methods.chain(folders).collect::<Result<_>>()?,
-            s_ib_map: s_ib_map(options),
+            s_ib_map: SIbMap::new(options)?,
             perturber: Perturber::new(checkpoint.backbone.as_ref(), settings.faithfulness.clone())?,
             randomised,
-            full: settings.batch_size.min(dataset.records.len()),
+            full,
         })
     }
 
@@ -267,13 +279,10 @@ impl<'e> Pass<'e> {
         let head = correlations(randomised.head.as_ref())?;
         let last_stage = correlations(randomised.last_stage.as_ref())?;
         for (row, (head, last_stage)) in rows.iter_mut().zip(head.into_iter().zip(last_stage)) {
-            match head.and_then(|head| Ok((head, last_stage?))) {
-                Ok((head, last_stage)) => {
-                    row.rank_correlation_head = Some(head);
-                    row.rank_correlation_last_stage = Some(last_stage);
-                }
-                Err(exclusion) => row.sanity_excluded = Some(exclusion.name().to_owned()),
-            }
+            let why = head.err().or(last_stage.err());
+            row.sanity_excluded = why.map(|exclusion| exclusion.name().to_owned());
+            row.rank_correlation_head = head.ok();
+            row.rank_correlation_last_stage = last_stage.ok();
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ pub struct ImageRow {
     pub insertion_auc: Option<f64>,
     /// Area under the deletion curve, in [0, 1].
     pub deletion_auc: Option<f64>,
-    /// Why there is no rank correlation; empty where there is.
+    /// Why a rank correlation is missing, of the first that is; empty where both are there.
     pub sanity_excluded: Option<String>,
     /// Rank correlation with the heatmap after the head was initialised anew.
     pub rank_correlation_head: Option<f64>,

@@ -1,11 +1,9 @@
-//! `summary.csv`: one row a metric, from the logged rows alone, so that a continued evaluation ends
-//! with the same bytes.
+//! What an evaluation comes to, from the logged rows alone, so that a continued one ends with the
+//! same bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::Result;
-use serde::{Deserialize, Serialize};
 use sib_metrics::Summary;
 use sib_metrics::localization::Confusion;
 use sib_metrics::localization::max_box_acc::{IOU_PCT, MaxBoxAcc};
@@ -13,43 +11,8 @@ use sib_metrics::localization::max_box_acc::{IOU_PCT, MaxBoxAcc};
 use super::folder::Description;
 use super::information::{InformationRow, MEASURES};
 use super::record::ImageRow;
-use super::settings::{Settings, Suite};
-
-/// One metric. The last columns repeat what it depends on, so that rows of many evaluations can be
-/// put into one table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MetricRow {
-    /// Group of the metric.
-    pub suite: String,
-    /// Where the heatmaps come from; empty for metrics of the network alone.
-    pub method: String,
-    /// Name; in per cent where it ends in `_pct`.
-    pub metric: String,
-    /// Its value over the dataset; empty where no image has one.
-    pub value: Option<f64>,
-    /// Standard error over images (over batches in suite information); empty of fewer than two.
-    pub standard_error: Option<f64>,
-    /// Images (batches) that count.
-    pub n: u64,
-    /// Images (batches) that do not.
-    pub excluded: u64,
-    /// Why not, as `reason:number`.
-    pub excluded_for: String,
-    /// Dataset.
-    pub dataset: String,
-    /// Part of it.
-    pub split: String,
-    /// Architecture.
-    pub arch: String,
-    /// `baseline` or `s-ib`.
-    pub training: String,
-    /// Seed of the training.
-    pub train_seed: Option<u64>,
-    /// Mean share of the object in the images with ground truth.
-    pub mean_foreground_frac: Option<f64>,
-    /// What the metric was computed with, as `key=value`.
-    pub settings: String,
-}
+use super::settings::Suite;
+use super::summary_row::{SummaryRow, settings_of};
 
 /// The heatmap has no highest pixel.
 const FLAT_HEATMAP: &str = "flat_heatmap";
@@ -62,7 +25,7 @@ pub fn summarise(
     information: &[InformationRow],
     methods: &[String],
     of: &Description,
-) -> Vec<MetricRow> {
+) -> Vec<SummaryRow> {
     // Every method repeats what is known of the image itself.
     let first = methods.first().map(|method| of_method(images, method)).unwrap_or_default();
     let foreground: Summary = first.iter().filter_map(|row| row.foreground_frac).collect();
@@ -96,16 +59,6 @@ fn of_method<'r>(images: &'r [ImageRow], method: &str) -> Vec<&'r ImageRow> {
     images.iter().filter(|row| row.method == method).collect()
 }
 
-/// `summary.csv` as text.
-///
-/// # Errors
-/// When a row cannot be written as CSV.
-pub fn to_csv(rows: &[MetricRow]) -> Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    rows.iter().try_for_each(|row| writer.serialize(row))?;
-    Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
-}
-
 /// A value of one image, or why it has none.
 type Value<'r> = Result<f64, &'r str>;
 
@@ -113,7 +66,7 @@ struct Collector<'a> {
     of: &'a Description,
     mean_foreground_frac: Option<f64>,
     suite: Suite,
-    rows: Vec<MetricRow>,
+    rows: Vec<SummaryRow>,
 }
 
 impl Collector<'_> {
@@ -272,7 +225,7 @@ impl Collector<'_> {
         excluded: &Excluded,
     ) {
         let Description { settings, network, dataset, .. } = self.of;
-        self.rows.push(MetricRow {
+        self.rows.push(SummaryRow {
             suite: self.suite.name().to_owned(),
             method: method.to_owned(),
             metric: metric.to_owned(),
@@ -287,41 +240,9 @@ impl Collector<'_> {
             training: network.training.name().to_owned(),
             train_seed: network.train_seed,
             mean_foreground_frac: self.mean_foreground_frac,
-            settings: in_words(settings, self.suite),
+            settings: settings_of(settings, self.suite),
         });
     }
-}
-
-/// The settings that a suite's numbers depend on beside network and dataset.
-fn in_words(settings: &Settings, suite: Suite) -> String {
-    let mut words = Vec::new();
-    if let Some(limit) = settings.limit {
-        words.push(format!("limit={limit} seed={}", settings.seed));
-    }
-    if suite.needs_heatmaps() {
-        words.push(format!("target={}", format!("{:?}", settings.target).to_lowercase()));
-    }
-    match suite {
-        Suite::Accuracy | Suite::Sanity => {}
-        Suite::Localization => words.push(format!(
-            "ground_truth={} threshold={} pointing_tolerance_px={} contours={}",
-            format!("{:?}", settings.ground_truth).to_lowercase(),
-            settings.threshold,
-            settings.pointing_tolerance_px,
-            format!("{:?}", settings.contours).to_lowercase(),
-        )),
-        Suite::Faithfulness => words.push(format!(
-            "step_px={} insertion={} deletion={}",
-            settings.faithfulness.step_px,
-            settings.faithfulness.insertion,
-            settings.faithfulness.deletion
-        )),
-        // Every measure depends on the number of images, and on which are in one batch.
-        Suite::Information => {
-            words.push(format!("batch_size={} seed={}", settings.batch_size, settings.seed));
-        }
-    }
-    words.join(" ")
 }
 
 fn percent(hit: bool) -> f64 {

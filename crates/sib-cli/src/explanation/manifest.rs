@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sib_core::Error;
 use sib_explain::Method;
+
+use crate::csv_rows;
 
 /// Name of the file.
 pub const MANIFEST: &str = "manifest.csv";
@@ -111,8 +113,5 @@ impl Manifest {
 /// # Errors
 /// When it cannot be read or is damaged.
 pub fn read(folder: &Path) -> Result<Vec<Row>> {
-    let path = folder.join(MANIFEST);
-    csv::Reader::from_path(&path)
-        .and_then(|mut reader| reader.deserialize().collect())
-        .with_context(|| format!("{}: not the manifest of heatmaps", path.display()))
+    csv_rows::read(&folder.join(MANIFEST))
 }

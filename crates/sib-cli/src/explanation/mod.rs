@@ -73,18 +73,18 @@ impl Description {
         Ok(write_atomic(&folder.join(DESCRIPTION), |file| file.write_all(text.as_bytes()))?)
     }
 
-    /// Removes that of a former explanation in `folder`.
+    /// Removes what would make a former explanation in `folder` part of the next one: its
+    /// description and its contact sheets.
     ///
     /// # Errors
-    /// When it is there and cannot be removed.
+    /// When the folder cannot be read, or one of them cannot be removed.
     pub fn remove(folder: &Path) -> Result<()> {
-        let path = folder.join(DESCRIPTION);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &path)(error).into())
-            }
-            _ => Ok(()),
+        let description = folder.join(DESCRIPTION);
+        let description = description.is_file().then_some(description);
+        for path in description.into_iter().chain(sheets(folder)?) {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
+        Ok(())
     }
 
     /// Reads the file in `folder`.
@@ -96,6 +96,23 @@ impl Description {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         toml::from_str(&text).with_context(|| format!("{}: not readable", path.display()))
     }
+}
+
+/// The contact sheets in `folder`, in the order of their names.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn sheets(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let name = entry.map_err(Error::io("read", folder))?.file_name();
+        let text = name.to_string_lossy();
+        if text.starts_with("sheet-") && text.ends_with(".png") {
+            files.push(folder.join(name));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The file of a heatmap.

@@ -41,14 +41,14 @@ fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<
     let mut epochs = Epochs::new();
     for (index, region) in Region::ALL.into_iter().enumerate() {
         let name = estimator.metric(region, region);
-        for row in run.metrics.iter().filter(|row| row.split == "test" && row.name == name) {
+        for row in run.record.metrics.iter().filter(|row| row.split == "test" && row.name == name) {
             epochs.entry(row.epoch + 1).or_default()[index] = Some(row.value);
         }
     }
     let config = &run.config;
     let batch_size = config.train.batch_size;
     (!epochs.is_empty()).then(|| Measured {
-        path: run.path.clone(),
+        path: run.record.path.clone(),
         dataset: config.data.get("name").and_then(|name| name.as_str()).unwrap_or("?").to_owned(),
         arch: config.model.arch.clone(),
         training: config.training(),

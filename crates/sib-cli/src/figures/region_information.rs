@@ -13,6 +13,7 @@ use super::style::{BASELINE, S_IB};
 use crate::error::with_hint;
 use crate::evaluation::network::Training;
 use crate::evaluation::settings::Suite;
+use crate::tables::comparable_settings;
 use crate::tables::evaluations::{self, Evaluation};
 
 /// The pairs of regions in their order: a value and its standard error over batches.
@@ -61,14 +62,14 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Measured<Pairs> {
     let value =
         |(x, r)| row(estimator.metric(x, r)).and_then(|row| Some((row.value?, row.standard_error)));
     let settings = row(estimator.metric(Region::Foreground, Region::Foreground));
-    let settings = settings.map(|row| row.settings.as_str()).unwrap_or_default();
+    let settings = settings.map(|row| comparable_settings(evaluation, row));
     Measured {
         path: evaluation.path.clone(),
         dataset: dataset.name.to_string(),
         arch: network.arch.clone(),
         training: network.training,
         seed: network.train_seed,
-        settings: format!("split={} {settings}", dataset.split),
+        settings: settings.unwrap_or_default(),
         values: pairs().map(value),
     }
 }

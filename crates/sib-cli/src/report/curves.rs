@@ -201,7 +201,7 @@ fn line(
     shown: fn(f64) -> f64,
     style: Style,
 ) -> Series {
-    let runs: Vec<&[MetricRow]> = branch.runs.iter().map(|run| &run.metrics[..]).collect();
+    let runs: Vec<&[MetricRow]> = branch.runs.iter().map(|run| &run.record.metrics[..]).collect();
     Series { label, points: mean_line(&runs, metric, shown), style }
 }
 

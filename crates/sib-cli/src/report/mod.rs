@@ -29,6 +29,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::environment::Environment;
+use crate::run_record::RunRecord;
 use crate::tables::evaluations::{self as found, Evaluation};
 use crate::tree;
 use curves::GroupView;
@@ -78,7 +79,7 @@ pub fn html(root: &Path) -> Result<String> {
 fn collect(root: &Path) -> Result<Page> {
     let name = |path: &Path| name_of(path, root);
     let folders = tree::folders(root)?;
-    let runs = folders.iter().filter(|folder| Run::is_at(folder));
+    let runs = folders.iter().filter(|folder| RunRecord::is_at(folder));
     let runs: Vec<Run> =
         runs.map(|folder| Run::read(folder, name(folder))).collect::<Result<_>>()?;
     let found = found::among(&folders)?;
@@ -95,7 +96,7 @@ fn collect(root: &Path) -> Result<Page> {
         made: now(),
         unfinished_runs: runs
             .iter()
-            .filter(|run| run.status.is_none())
+            .filter(|run| run.record.status.is_none())
             .map(|run| run.name.clone())
             .collect(),
         unfinished_evaluations: found.unfinished.iter().map(|path| name(path)).collect(),
@@ -129,7 +130,7 @@ fn evaluation_views(
 ) -> Result<Vec<EvaluationView>> {
     let mut photographs = Photographs::default();
     let view = |(number, evaluation): (usize, &Evaluation)| {
-        let holds = |(run, _): &(&Run, &RunView)| evaluation.path.starts_with(&run.path);
+        let holds = |(run, _): &(&Run, &RunView)| evaluation.path.starts_with(&run.record.path);
         let run = runs.iter().zip(views).rfind(holds);
         let run = run.map(|(_, view)| (view.id.clone(), view.name.clone()));
         EvaluationView::new(number, evaluation, name(&evaluation.path), run, &mut photographs)
@@ -141,7 +142,7 @@ fn evaluation_views(
 fn environments(runs: &[Run], evaluations: &[Evaluation]) -> Vec<(String, String)> {
     let mut counts = BTreeMap::<String, (usize, usize)>::new();
     for run in runs {
-        counts.entry(in_words(&run.environment)).or_default().0 += 1;
+        counts.entry(in_words(&run.record.environment)).or_default().0 += 1;
     }
     for evaluation in evaluations {
         counts.entry(in_words(&evaluation.description.environment)).or_default().1 += 1;

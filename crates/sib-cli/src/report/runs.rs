@@ -1,72 +1,39 @@
 //! The runs below a folder: what they were set to and what they came to.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use sib_core::Error;
 
 use super::format::{dash, fixed, significant};
 use super::settings::{Settings, flatten};
-use crate::csv_rows;
-use crate::environment::Environment;
 use crate::evaluation::network::Training;
 use crate::progress::duration;
-use crate::run_dir::{MetricRow, Status};
+use crate::run_dir::MetricRow;
+use crate::run_record::RunRecord;
 use crate::tables::number::{arch_label, dataset_label};
 
-/// A run as its folder holds it.
+/// A run, and how the page names it.
 #[derive(Debug)]
 pub(super) struct Run {
-    pub(super) path: PathBuf,
+    pub(super) record: RunRecord,
     /// Path from the report's folder.
     pub(super) name: String,
-    /// `config.toml`.
-    pub(super) config: String,
     pub(super) settings: Settings,
-    pub(super) environment: Environment,
-    /// None of a run that has not ended.
-    pub(super) status: Option<Status>,
-    /// Whether it ended with a loss that is not finite.
-    failed: bool,
-    pub(super) metrics: Vec<MetricRow>,
 }
 
 /// Settings that the table of runs shows.
 pub(super) const SHOWN: [&str; 4] = ["data.name", "model.arch", "train.seed", "train.epochs"];
 
 impl Run {
-    /// Whether `folder` is that of a run.
-    pub(super) fn is_at(folder: &Path) -> bool {
-        folder.join("config.toml").is_file() && folder.join("environment.toml").is_file()
-    }
-
     /// Reads the folder at `path`.
     ///
     /// # Errors
     /// When a file of it cannot be read or is damaged.
     pub(super) fn read(path: &Path, name: String) -> Result<Self> {
-        let config_file = path.join("config.toml");
-        let config = fs::read_to_string(&config_file).map_err(Error::io("read", &config_file))?;
-        let settings = flatten(&parse(&config, &config_file)?);
-        let status_file = path.join("status.toml");
-        let metrics_file = path.join("metrics.csv");
-        Ok(Self {
-            path: path.to_owned(),
-            name,
-            config,
-            settings,
-            environment: read_toml(&path.join("environment.toml"))?,
-            status: status_file.is_file().then(|| read_toml(&status_file)).transpose()?,
-            failed: path.join("failure.toml").is_file(),
-            metrics: match metrics_file.is_file() {
-                true => csv_rows::read(&metrics_file)?,
-                false => Vec::new(),
-            },
-        })
+        let record = RunRecord::read(path)?;
+        Ok(Self { settings: flatten(&record.settings()?), record, name })
     }
 
     /// The value of a setting; a dash where there is none.
@@ -94,15 +61,15 @@ impl Run {
 
     /// Updates made.
     pub(super) fn steps(&self) -> u64 {
-        let logged = self.metrics.last().map(|row| row.step).unwrap_or_default();
-        self.status.as_ref().map_or(logged, |status| status.steps)
+        let logged = self.record.metrics.last().map(|row| row.step).unwrap_or_default();
+        self.record.status.as_ref().map_or(logged, |status| status.steps)
     }
 
     /// `finished`, `stopped early`, `failed` or `unfinished`.
     fn state(&self) -> &str {
-        match &self.status {
+        match &self.record.status {
             Some(status) => &status.state,
-            None if self.failed => "failed",
+            None if self.record.failed => "failed",
             None => "unfinished",
         }
     }
@@ -110,16 +77,16 @@ impl Run {
     /// Epochs trained, and of how many where there are more.
     fn epochs(&self) -> String {
         let planned = self.setting("train.epochs");
-        let trained = match &self.status {
+        let trained = match &self.record.status {
             Some(status) => status.epochs,
-            None => epochs_in(&self.metrics),
+            None => epochs_in(&self.record.metrics),
         };
         if trained.to_string() == planned { planned } else { format!("{trained} of {planned}") }
     }
 
     /// The last value of each metric of the test split.
     fn test_metrics(&self) -> BTreeMap<&str, f64> {
-        let test = self.metrics.iter().filter(|row| row.split == "test");
+        let test = self.record.metrics.iter().filter(|row| row.split == "test");
         test.map(|row| (row.name.as_str(), row.value)).collect()
     }
 }
@@ -127,21 +94,6 @@ impl Run {
 /// Whole epochs in the log: each ends with the test split where that is evaluated.
 fn epochs_in(metrics: &[MetricRow]) -> u64 {
     metrics.last().map_or(0, |row| row.epoch + u64::from(row.split == "test"))
-}
-
-fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    parse(&fs::read_to_string(path).map_err(Error::io("read", path))?, path)
-}
-
-fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
-    match toml::from_str(text) {
-        Ok(value) => Ok(value),
-        Err(error) => {
-            let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-            let line = 1 + before.matches('\n').count();
-            bail!("{}: line {line}: {}", path.display(), error.message())
-        }
-    }
 }
 
 /// A run as the page shows it.
@@ -180,10 +132,10 @@ impl RunView {
             training: run.training().title(),
             seed: run.setting("train.seed"),
             state: run.state().to_owned(),
-            finished: run.status.is_some(),
+            finished: run.record.status.is_some(),
             epochs: run.epochs(),
             steps: run.steps(),
-            time: run.status.as_ref().map_or_else(dash, |status| duration(status.seconds)),
+            time: run.record.status.as_ref().map_or_else(dash, |status| duration(status.seconds)),
             top1: fixed(top1),
             top5: fixed(top5),
             loss: significant(loss),
@@ -191,7 +143,7 @@ impl RunView {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), significant(Some(value))))
                 .collect(),
-            config: run.config.clone(),
+            config: run.record.config.clone(),
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Branch<'r> {
 /// The runs that have logged something, by network and dataset.
 pub(super) fn groups(runs: &[Run]) -> Vec<Group<'_>> {
     let mut groups = Vec::<Group<'_>>::new();
-    for run in runs.iter().filter(|run| !run.metrics.is_empty()) {
+    for run in runs.iter().filter(|run| !run.record.metrics.is_empty()) {
         let crop_px = run.setting("data.preprocessing.crop_px");
         let title = format!("{}, {}, {crop_px} px", run.dataset(), run.arch());
         let group = match groups.iter().position(|group| group.title == title) {

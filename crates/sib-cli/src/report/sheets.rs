@@ -1,15 +1,14 @@
 //! Contact sheets of heatmaps that `explain` left below the report's folder.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
-use sib_core::Error;
+use serde::Serialize;
 use sib_core::data::decode::{self, Orientation};
 
 use super::pictures::data_uri;
-use crate::csv_rows;
+use crate::explanation::manifest::{self, Row, Which};
+use crate::explanation::{self, DESCRIPTION};
 use crate::tables::number::method_label;
 
 /// Sheets of one folder on the page.
@@ -35,25 +34,19 @@ struct Sheet {
     data_uri: String,
 }
 
-/// What is read of the rows of `manifest.csv`.
-#[derive(Debug, Deserialize)]
-struct ManifestRow {
-    image: String,
-    method: String,
-    checkpoint: String,
-}
-
-/// The sheets in the folder at `path`; `None` where there is none.
+/// The sheets in the folder at `path`; `None` where there is no finished explanation with some.
 ///
 /// # Errors
 /// When a file cannot be read or is damaged.
 pub(super) fn of_folder(path: &Path, name: &str) -> Result<Option<SheetsView>> {
-    let files = files(path)?;
+    if !path.join(DESCRIPTION).is_file() {
+        return Ok(None);
+    }
+    let files = explanation::sheets(path)?;
     if files.is_empty() {
         return Ok(None);
     }
-    let manifest = path.join("manifest.csv");
-    let rows = if manifest.is_file() { csv_rows::read(&manifest)? } else { Vec::new() };
+    let rows = manifest::read(path)?;
     let mut sheets = Vec::new();
     for file in files.iter().take(MOST_SHEETS) {
         let picture = decode::rgb(file, Orientation::AsStored)?;
@@ -66,25 +59,11 @@ pub(super) fn of_folder(path: &Path, name: &str) -> Result<Option<SheetsView>> {
     Ok(Some(SheetsView { name, caption, sheets, total: files.len() }))
 }
 
-/// The files `sheet-*.png` in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let name = entry.map_err(Error::io("read", folder))?.file_name();
-        let text = name.to_string_lossy();
-        if text.starts_with("sheet-") && text.ends_with(".png") {
-            files.push(folder.join(name));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// The methods and the number of images, in words.
-fn caption(rows: &[ManifestRow]) -> String {
+fn caption(rows: &[Row]) -> String {
     let (mut methods, mut images) = (Vec::new(), Vec::new());
     for row in rows {
-        let method = method_label(&row.method).1;
+        let method = method_label(row.method.name()).1;
         if !methods.contains(&method) {
             methods.push(method);
         }
@@ -97,7 +76,7 @@ fn caption(rows: &[ManifestRow]) -> String {
         1 => "1 image".to_owned(),
         n => format!("{n} images"),
     };
-    let compared = match rows.iter().any(|row| row.checkpoint == "baseline") {
+    let compared = match rows.iter().any(|row| row.checkpoint == Which::Baseline) {
         true => ": before, after, and the signed difference",
         false => "",
     };
@@ -106,20 +85,30 @@ fn caption(rows: &[ManifestRow]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sib_explain::Method;
+
     use super::*;
 
     #[test]
     fn the_caption_names_methods_and_counts_images_once() {
-        let row = |image: &str, method: &str, checkpoint: &str| ManifestRow {
+        let row = |image: &str, method, checkpoint| Row {
             image: image.to_owned(),
-            method: method.to_owned(),
-            checkpoint: checkpoint.to_owned(),
+            method,
+            checkpoint,
+            target_index: 0,
+            target_name: "cat".to_owned(),
+            probability: 1.0,
+            min: 0.0,
+            max: 1.0,
+            flat: false,
+            completeness_error: None,
+            seconds: 0.1,
         };
         let rows = [
-            row("a.png", "grad-cam", "checkpoint"),
-            row("a.png", "s-ib-map", "checkpoint"),
-            row("a.png", "grad-cam", "baseline"),
-            row("b.png", "grad-cam", "checkpoint"),
+            row("a.png", Method::GradCam, Which::Checkpoint),
+            row("a.png", Method::SIbMap, Which::Checkpoint),
+            row("a.png", Method::GradCam, Which::Baseline),
+            row("b.png", Method::GradCam, Which::Checkpoint),
         ];
         let compared = "Heatmaps of 2 images by GradCAM, S-IB map: before, after, and the signed \
                         difference";

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::format::{count, fixed, with_error};
 use crate::evaluation::settings::Suite;
-use crate::evaluation::summary::MetricRow;
+use crate::evaluation::summary_row::SummaryRow;
 use crate::tables::Number;
 use crate::tables::number::method_label;
 
@@ -35,15 +35,15 @@ struct Value {
 }
 
 /// The suites in the order of the summary.
-pub(super) fn views(summary: &[MetricRow]) -> Vec<SuiteView> {
+pub(super) fn views(summary: &[SummaryRow]) -> Vec<SuiteView> {
     let suites = summary.chunk_by(|a, b| a.suite == b.suite);
     suites
         .map(|rows| if rows[0].method.is_empty() { of_network(rows) } else { of_methods(rows) })
         .collect()
 }
 
-fn of_network(rows: &[MetricRow]) -> SuiteView {
-    let row = |row: &MetricRow| Row { title: title(&row.metric), cells: vec![value(row)] };
+fn of_network(rows: &[SummaryRow]) -> SuiteView {
+    let row = |row: &SummaryRow| Row { title: title(&row.metric), cells: vec![value(row)] };
     SuiteView {
         title: rows[0].suite.clone(),
         row_title: "Metric",
@@ -53,9 +53,9 @@ fn of_network(rows: &[MetricRow]) -> SuiteView {
     }
 }
 
-fn of_methods(rows: &[MetricRow]) -> SuiteView {
+fn of_methods(rows: &[SummaryRow]) -> SuiteView {
     let methods = rows.chunk_by(|a, b| a.method == b.method);
-    let row = |rows: &[MetricRow]| Row {
+    let row = |rows: &[SummaryRow]| Row {
         title: method_label(&rows[0].method).1,
         cells: rows.iter().map(value).collect(),
     };
@@ -69,7 +69,7 @@ fn of_methods(rows: &[MetricRow]) -> SuiteView {
     }
 }
 
-fn value(row: &MetricRow) -> Value {
+fn value(row: &SummaryRow) -> Value {
     let (value, standard_error) = if row.metric.ends_with("_pct") {
         (fixed(row.value), row.standard_error.map(|error| fixed(Some(error))))
     } else {
@@ -103,7 +103,7 @@ fn spelt(word: &str) -> String {
 }
 
 /// How many images (batches) count, and why others do not.
-fn notes(rows: &[MetricRow]) -> Vec<String> {
+fn notes(rows: &[SummaryRow]) -> Vec<String> {
     let (one, many) = match rows[0].suite == Suite::Information.name() {
         true => ("batch", "batches"),
         false => ("image", "images"),
@@ -131,8 +131,8 @@ fn notes(rows: &[MetricRow]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn row(suite: &str, method: &str, metric: &str, n: u64) -> MetricRow {
-        MetricRow {
+    fn row(suite: &str, method: &str, metric: &str, n: u64) -> SummaryRow {
+        SummaryRow {
             suite: suite.to_owned(),
             method: method.to_owned(),
             metric: metric.to_owned(),

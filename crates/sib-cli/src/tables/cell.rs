@@ -78,7 +78,7 @@ impl Cell {
     /// Why a side or the difference is missing; `None` where nothing is.
     pub fn note(&self) -> Option<String> {
         let missing = match (self.baseline.is_empty(), self.s_ib.is_empty()) {
-            (false, false) if self.summary().n_seeds > 0 => return None,
+            (false, false) if self.summary().n_seeds > 0 => return self.unpaired(),
             (false, false) => "baseline and S-IB were trained with different seeds",
             _ if self.undefined.is_some() => "no value",
             (true, true) => "not evaluated",
@@ -87,6 +87,14 @@ impl Cell {
         };
         let reason = self.undefined.as_ref().map(|reason| format!(": {reason}"));
         Some(missing.to_owned() + &reason.unwrap_or_default())
+    }
+
+    /// Which seeds do not count; `None` where all do.
+    fn unpaired(&self) -> Option<String> {
+        let (paired, all) = (self.summary().n_seeds, self.baseline.len() + self.s_ib.len());
+        let seeds = all - paired;
+        let why = self.undefined.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        (seeds > paired).then(|| format!("{paired} of {seeds} seeds have both trainings{why}"))
     }
 }
 
@@ -120,6 +128,8 @@ mod tests {
         let summary = cell(&[(1, 10.0), (2, 50.0)], &[(1, 11.0), (3, 90.0)]).summary();
         assert_eq!((summary.baseline, summary.s_ib), (Some(10.0), Some(11.0)));
         assert_eq!((summary.n_seeds, summary.p_value), (1, None));
+        let note = cell(&[(1, 10.0), (2, 50.0)], &[(1, 11.0), (3, 90.0)]).note();
+        assert_eq!(note.unwrap(), "1 of 3 seeds have both trainings");
         let apart = cell(&[(1, 10.0)], &[(2, 11.0)]);
         assert_eq!((apart.summary().s_ib, apart.summary().difference), (Some(11.0), None));
         assert!(apart.note().unwrap().contains("different seeds"));

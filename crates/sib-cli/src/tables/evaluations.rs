@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::csv_rows;
 use crate::evaluation::folder::{DESCRIPTION, Description, SUMMARY};
-use crate::evaluation::summary::MetricRow;
+use crate::evaluation::summary_row::SummaryRow;
 use crate::tree;
 
 /// A finished evaluation.
@@ -17,7 +17,7 @@ pub struct Evaluation {
     /// What it is of.
     pub description: Description,
     /// The rows of `summary.csv`.
-    pub summary: Vec<MetricRow>,
+    pub summary: Vec<SummaryRow>,
 }
 
 /// What [`find`] met.

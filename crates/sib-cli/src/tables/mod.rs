@@ -14,8 +14,10 @@ use anyhow::{Result, bail};
 use sib_core::information::exp_z_scores;
 
 use crate::error::with_hint;
+use crate::evaluation::folder::Description;
 use crate::evaluation::network::Training;
-use crate::evaluation::summary::MetricRow;
+use crate::evaluation::settings::Suite;
+use crate::evaluation::summary_row::SummaryRow;
 use cell::Cell;
 use evaluations::Evaluation;
 use number::DIFFERENTIAL;
@@ -103,7 +105,7 @@ pub fn build<'e>(
 fn add<'e>(
     samples: &mut Samples<'e>,
     evaluation: &'e Evaluation,
-    row: &MetricRow,
+    row: &SummaryRow,
     key: Key,
     value: f64,
 ) -> Result<()> {
@@ -136,11 +138,15 @@ pub fn settings_of(number: Number, evaluation: &Evaluation) -> Option<String> {
 }
 
 /// All settings that values to compare must share.
-fn comparable_settings(evaluation: &Evaluation, row: &MetricRow) -> String {
-    let settings = &evaluation.description.settings;
-    let mut words = format!("split={} {}", settings.split, row.settings);
-    if settings.suites.iter().any(|suite| suite.name() == row.suite && suite.needs_heatmaps()) {
-        words.push_str(&format!(" {:?}", settings.method_options));
+pub fn comparable_settings(evaluation: &Evaluation, row: &SummaryRow) -> String {
+    let Description { settings, dataset, .. } = &evaluation.description;
+    let mut words = format!("split={} images={} {}", settings.split, dataset.images, row.settings);
+    let options = &settings.method_options;
+    match settings.suites.iter().find(|suite| suite.name() == row.suite) {
+        Some(suite) if suite.needs_heatmaps() => words.push_str(&format!(" {options:?}")),
+        // They make R and M.
+        Some(Suite::Information) => words.push_str(&format!(" {:?}", options.s_ib_map)),
+        _ => {}
     }
     if let Some(synthetic) = &settings.synthetic {
         words.push_str(&format!(" {synthetic:?}"));
@@ -178,15 +184,24 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
     for ((key, training, seed), sample) in samples {
         compared.entry((&key.dataset, *seed)).or_default().push((key, *training, sample.value));
     }
-    for ((_, seed), members) in compared {
+    // Scores of different sets of networks have no mean.
+    let mut most = BTreeMap::<&str, usize>::new();
+    for ((dataset, _), members) in &compared {
+        let most = most.entry(dataset).or_default();
+        *most = members.len().max(*most);
+    }
+    for ((dataset, seed), members) in compared {
         let values: Vec<f64> = members.iter().map(|member| member.2).collect();
-        let scores = exp_z_scores(&values);
+        let scores = match most[dataset] {
+            most if most > values.len() => Err(format!("only {} of {most} networks", values.len())),
+            _ => exp_z_scores(&values).map_err(|error| error.to_string()),
+        };
         for (index, (key, training, _)) in members.into_iter().enumerate() {
             let key = Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() };
             let cell = cells.entry(key).or_default();
             match &scores {
                 Ok(scores) => cell.set(training, seed, scores[index]),
-                Err(error) => cell.set_undefined(&error.to_string()),
+                Err(error) => cell.set_undefined(error),
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Table;
 use super::layout::{Block, CellText, Pair};
+use super::number::DIFFERENTIAL;
 
 #[derive(Serialize)]
 struct CsvRow<'a> {
@@ -39,8 +40,10 @@ impl Table {
             let cell = &self.cells[key];
             let summary = cell.summary();
             let published = self.published.get(key);
+            // The paper's Δ_info is relative to its own eight networks.
+            let comparable = published.filter(|_| key.metric != DIFFERENTIAL);
             let from_paper = |ours: Option<f64>, paper: fn(&(f64, f64)) -> f64| {
-                ours.zip(published).map(|(ours, published)| ours - paper(published))
+                ours.zip(comparable).map(|(ours, published)| ours - paper(published))
             };
             writer.serialize(CsvRow {
                 method: &key.method,

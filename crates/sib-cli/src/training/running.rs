@@ -61,7 +61,7 @@ impl<'s> Running<'s> {
             config.sib.clone(),
             session.steps_per_epoch(),
         );
-        let best = resume(run, &session.model, &mut trainer)?;
+        let best = resume(run, session, &mut trainer)?;
         let log = run.metrics_log(trainer.steps(), config.train.tensorboard)?;
         let total = config.train.epochs * session.steps_per_epoch();
         let progress = Progress::new("train", total, trainer.steps(), "steps");
@@ -77,7 +77,7 @@ impl<'s> Running<'s> {
     pub(super) fn run(mut self) -> Result<()> {
         let end = loop {
             let (steps, per_epoch) = (self.trainer.steps(), self.session.steps_per_epoch());
-            if steps == self.config().epochs * per_epoch {
+            if steps >= self.config().epochs * per_epoch {
                 break End::AllEpochs;
             } else if Best::ends(self.best, self.config(), steps / per_epoch) {
                 break End::Early;
@@ -242,6 +242,7 @@ impl<'s> Running<'s> {
         write_tensors(&self.run.checkpoint(&state), &tensors, &text)?;
         let mut meta = self.meta()?;
         meta.extra.insert(STATE_KEY.to_owned(), state.clone());
+        meta.extra.insert(PER_EPOCH_KEY.to_owned(), self.session.steps_per_epoch().to_string());
         self.session.model.save(&last, &meta)?;
         if let Some(previous) = previous.filter(|previous| *previous != state) {
             // A state file that is left over does no harm.
@@ -285,7 +286,7 @@ impl<'s> Running<'s> {
 }
 
 /// Restores `last`, where there is one; returns the best evaluation so far.
-fn resume(run: &RunDir, model: &Model, trainer: &mut Trainer<'_>) -> Result<Option<Best>> {
+fn resume(run: &RunDir, session: &Session<'_>, trainer: &mut Trainer<'_>) -> Result<Option<Best>> {
     let last = run.checkpoint(LAST);
     if !last.exists() {
         return Ok(None);
@@ -294,7 +295,23 @@ fn resume(run: &RunDir, model: &Model, trainer: &mut Trainer<'_>) -> Result<Opti
     let Some(state) = meta.extra.get(STATE_KEY) else {
         bail!("{}: names no training state to go on from", last.display());
     };
-    let report = model.load_state_dict(&weights, &last)?;
+    let per_epoch = session.steps_per_epoch().to_string();
+    match meta.extra.get(PER_EPOCH_KEY) {
+        Some(before) if *before != per_epoch => bail!(
+            "{}: an epoch had {before} updates when the run was saved, now it has {per_epoch}: the \
+             data or the batch size have changed",
+            run.path().display()
+        ),
+        _ => {}
+    }
+    if meta.config != session.config.to_toml()? {
+        eprintln!(
+            "warning: {}: config.toml has changed since the run was saved; it goes on as the file \
+             says now",
+            run.path().display()
+        );
+    }
+    let report = session.model.load_state_dict(&weights, &last)?;
     if !report.is_exact() {
         bail!("{}: does not fit the run's network: {report}", last.display());
     }
@@ -311,6 +328,7 @@ const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 const FAILURE: &str = "failure.toml";
 const STATE_KEY: &str = "state";
+const PER_EPOCH_KEY: &str = "steps_per_epoch";
 
 /// Name of the trainer's state that belongs to the checkpoint at `last`, where there is one.
 fn state_file_of(last: &Path) -> Option<String> {

@@ -124,11 +124,13 @@ fn killed_at_random_moments_it_ends_with_the_same_bytes() {
 fn a_damaged_end_is_measured_again_and_a_finished_evaluation_is_not() {
     let place = Workplace::with_checkpoint();
     let arguments = evaluate("e", &["--suite", "localization", "--method", "saliency"]);
+    let one_image = evaluate("e", &["--suite", "information", "--limit", "1"]);
+    assert_refused(&place.run(&one_image), 2, "--limit: got one image");
     assert_success(&place.run(&arguments));
     let (log, summary) = (place.path("e/per_image.csv"), place.path("e/summary.csv"));
     let whole = (read(&log), read(&summary));
     std::fs::write(&log, &whole.0[..whole.0.len() - 9]).unwrap();
-    std::fs::remove_file(&summary).unwrap();
+    // What is not whole any more is not finished either.
     let output = place.run(&arguments);
     assert_success(&output);
     assert!(stderr(&output).contains("going on after batch 4 of 5"), "{}", stderr(&output));
@@ -229,6 +231,21 @@ fn folder_evaluation(place: &Workplace, output: &str, suites: &str) -> Output {
     let data = ["--data", "folder", "--root", "images"];
     let more = ["--suite", suites, "--method", "saliency"];
     place.run(&evaluate(output, &[data, more].concat()))
+}
+
+#[test]
+fn going_on_with_other_images_is_refused() {
+    let place = Workplace::with_checkpoint();
+    image_folder(&place, 3);
+    assert_success(&folder_evaluation(&place, "e", "accuracy"));
+    let summary = read(&place.path("e/summary.csv"));
+    let class = std::fs::read_dir(place.path("images/test")).unwrap().next().unwrap().unwrap();
+    std::fs::copy(class.path().join("0.png"), class.path().join("9.png")).unwrap();
+    let output = folder_evaluation(&place, "e", "accuracy");
+    assert_refused(&output, 1, "the 7 images or their annotations are not the 6 that");
+    assert_eq!(read(&place.path("e/summary.csv")), summary);
+    std::fs::remove_file(class.path().join("9.png")).unwrap();
+    assert_success(&folder_evaluation(&place, "e", "accuracy"));
 }
 
 #[test]

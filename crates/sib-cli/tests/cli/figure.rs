@@ -83,7 +83,7 @@ fn information_is_drawn_from_runs_and_evaluations() {
     // A second run of the same network and seed.
     let copy = place.path("runs/again");
     std::fs::create_dir(&copy).unwrap();
-    for file in ["config.toml", "metrics.csv"] {
+    for file in ["config.toml", "environment.toml", "metrics.csv"] {
         std::fs::copy(place.path("runs/sib").join(file), copy.join(file)).unwrap();
     }
     let arguments = ["figure", "1a", "--runs", "runs", "--output", "out/figure.svg"];
@@ -92,6 +92,10 @@ fn information_is_drawn_from_runs_and_evaluations() {
     assert!(stderr(&output).contains("runs/again: not finished, left out"), "{}", stderr(&output));
     std::fs::copy(place.path("runs/sib/status.toml"), copy.join("status.toml")).unwrap();
     assert_refused(&place.run(&arguments), 1, "runs/again and runs/sib: both of s-ib");
+    // A line of its log that is damaged, not only unfinished.
+    let log = std::fs::read_to_string(copy.join("metrics.csv")).unwrap();
+    std::fs::write(copy.join("metrics.csv"), log.replacen("train", "train,", 1)).unwrap();
+    assert_refused(&place.run(&arguments), 1, "runs/again/metrics.csv: line 2: 6 fields");
 }
 
 /// Three images in `photos`: a red square on grey.

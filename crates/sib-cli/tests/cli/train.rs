@@ -127,6 +127,33 @@ fn with_every_option_a_run_that_stops_after_each_update_ends_the_same() {
 }
 
 #[test]
+fn a_run_goes_on_with_other_settings_aloud_and_with_other_batches_not_at_all() {
+    let place = Workplace::new();
+    assert_success(&place.train("run", &["train.max_hours=1e-9"]));
+    let file = place.path("run/config.toml");
+    let config = String::from_utf8(read(&file)).unwrap();
+    let set = |key: &str, value: &str| {
+        let changed: Vec<String> = config
+            .lines()
+            .map(|line| match line.split_once(" = ") {
+                Some((name, _)) if name == key => format!("{key} = {value}"),
+                _ => line.to_owned(),
+            })
+            .collect();
+        std::fs::write(&file, changed.join("\n")).unwrap();
+        place.run(&["train", "--resume", "run"])
+    };
+    let output = set("batch_size", "4");
+    assert_refused(&output, 1, "updates when the run was saved");
+    let output = set("max_hours", "1.0");
+    assert_success(&output);
+    assert!(stderr(&output).contains("config.toml has changed"), "{}", stderr(&output));
+    // What has gone further than it should is at its end.
+    std::fs::remove_file(place.path("run/status.toml")).unwrap();
+    assert_success(&set("epochs", "1"));
+}
+
+#[test]
 fn training_stops_when_the_metric_no_longer_gets_better() {
     let place = Workplace::new();
     let settings = [

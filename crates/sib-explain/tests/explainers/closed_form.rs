@@ -89,10 +89,8 @@ fn integrated_gradients_are_complete() {
         .unwrap()
     };
     let at_50 = complete(50);
-    let error = relative_difference(
-        &(&at_50.completeness_error + &at_50.logit_difference),
-        &at_50.logit_difference,
-    );
+    let error =
+        relative_difference(&(&at_50.residual + &at_50.logit_difference), &at_50.logit_difference);
     assert!(error < 0.01, "completeness error {error} of the logit difference");
     let logits = CONVOLUTIONAL.forward(&x, Mode::Eval);
     let at_zero = CONVOLUTIONAL.forward(&x.zeros_like(), Mode::Eval);

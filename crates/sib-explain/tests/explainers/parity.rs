@@ -108,8 +108,8 @@ impl Golden {
         let difference = of_range(key, &map, &self.maps[key]);
         assert!(difference < STEP_SIZES, "{difference}");
         // A difference of sums that nearly cancel: what counts is the size of the logits.
-        let error = (found.completeness_error - expected.to(test_device())).abs()
-            / found.logit_difference.abs();
+        let error =
+            (found.residual - expected.to(test_device())).abs() / found.logit_difference.abs();
         let error = error.max().double_value(&[]);
         println!("completeness_error: {error:.1e}");
         assert!(error < DOUBLE, "{error}");

@@ -153,6 +153,6 @@ proptest! {
         };
         let targets = Tensor::from_slice(&[0i64, 0]);
         let complete = explainer.with_completeness(&CUBIC, &x, &targets).unwrap();
-        prop_assert!(complete.completeness_error.abs().max().double_value(&[]) < 1e-12);
+        prop_assert!(complete.residual.abs().max().double_value(&[]) < 1e-12);
     }
 }
