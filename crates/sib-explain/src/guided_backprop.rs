@@ -27,19 +27,6 @@ pub struct GuidedBackprop {
     pub guide_last_relu: bool,
 }
 
-/// The signed map `[B,3,H,W]` of guided backpropagation, every ReLU guided.
-///
-/// # Errors
-/// As [`Explainer::explain`](crate::Explainer::explain).
-pub fn guided_backprop_signed(
-    model: &dyn Backbone,
-    images: &Tensor,
-    targets: &Tensor,
-    batch_size: i64,
-) -> Result<Tensor> {
-    GuidedBackprop { batch_size, guide_last_relu: true }.signed(model, images, targets)
-}
-
 impl InputAttribution for GuidedBackprop {
     fn batch_size(&self) -> i64 {
         self.batch_size

@@ -29,7 +29,7 @@ pub use cam::{Cam, CamContext, ChannelWeights};
 pub use explainer::{ChannelReduction, Explainer, Explanation, InputAttribution};
 pub use grad_cam::GradCam;
 pub use grad_cam_plus_plus::GradCamPlusPlus;
-pub use guided_backprop::{GuidedBackprop, guided_backprop_signed};
+pub use guided_backprop::GuidedBackprop;
 pub use guided_grad_cam::GuidedGradCam;
 pub use input_x_gradient::InputXGradient;
 pub use integrated_gradients::{Baseline, CompleteAttribution, IntegratedGradients};

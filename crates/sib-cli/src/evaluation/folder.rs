@@ -9,7 +9,8 @@
 //! summary.csv       one row a metric; written last, so that its presence means finished
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -154,13 +155,32 @@ impl EvaluationDir {
         if begun {
             let before = Description::read(path)
                 .map_err(|error| with_hint(error, "give another --output"))?;
-            before.expect_same(description)?;
+            match before.expect_same(description) {
+                // Begun, but refused by its first batch: nothing would be mixed.
+                Err(_) if folder.is_without_rows()? => folder.describe(description)?,
+                other => other?,
+            }
         } else {
-            let text = toml::to_string_pretty(description)
-                .context("cannot write the evaluation's settings as TOML")?;
-            folder.write(DESCRIPTION, text.as_bytes())?;
+            folder.describe(description)?;
         }
         Ok(folder)
+    }
+
+    /// Whether no image has been measured yet.
+    fn is_without_rows(&self) -> Result<bool> {
+        let path = self.file(PER_IMAGE);
+        if !path.exists() {
+            return Ok(true);
+        }
+        let file = File::open(&path).map_err(Error::io("read", &path))?;
+        let second = BufReader::new(file).lines().nth(1).transpose();
+        Ok(second.map_err(Error::io("read", &path))?.is_none())
+    }
+
+    fn describe(&self, description: &Description) -> Result<()> {
+        let text = toml::to_string_pretty(description)
+            .context("cannot write the evaluation's settings as TOML")?;
+        self.write(DESCRIPTION, text.as_bytes())
     }
 
     /// A file of the folder.

@@ -234,6 +234,19 @@ fn folder_evaluation(place: &Workplace, output: &str, suites: &str) -> Output {
 }
 
 #[test]
+fn what_the_first_batch_refuses_can_be_put_right() {
+    let place = Workplace::with_checkpoint();
+    let base = ["--suite", "localization", "--method", "grad-cam", "--limit", "4"];
+    let with_layer = |layer: &str| {
+        let set = format!("cam.layer={layer}");
+        place.run(&evaluate("e", &[&base[..], &["--set", &set]].concat()))
+    };
+    assert_refused(&with_layer("layer9"), 2, "layer9");
+    assert_success(&with_layer("layer3"));
+    assert_refused(&with_layer("layer2"), 2, "method_options.cam.layer: ");
+}
+
+#[test]
 fn going_on_with_other_images_is_refused() {
     let place = Workplace::with_checkpoint();
     image_folder(&place, 3);

@@ -170,11 +170,6 @@ impl Plan {
         self.to_source(&BBox::new(0.0, 0.0, width as f32, height as f32))
     }
 
-    /// Whether left and right are swapped.
-    pub fn is_flipped(&self) -> bool {
-        self.steps.iter().filter(|step| matches!(step, Step::Flip)).count() % 2 == 1
-    }
-
     /// Width and height before each step.
     fn sizes(&self) -> Vec<(u32, u32)> {
         let mut size = self.source;

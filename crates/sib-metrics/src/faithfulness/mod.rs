@@ -88,18 +88,6 @@ pub struct Subject {
     class: i64,
 }
 
-impl Subject {
-    /// The class predicted on the clean image.
-    pub fn class(&self) -> i64 {
-        self.class
-    }
-
-    /// Its probability, in [0, 1].
-    pub fn probability(&self) -> f64 {
-        self.scores[0]
-    }
-}
-
 /// Runs a network on perturbed versions of one image at a time, so that the result for an image
 /// depends on no other image; keeps the buffer that the versions are written to.
 #[derive(Debug)]

@@ -167,4 +167,7 @@ fn print(rows: &[SummaryRow]) {
         let error = row.standard_error.map_or(String::new(), |e| format!(" ± {e:.digits$}"));
         println!("{:<24}{:<30}{value:>9}{error}", row.method, row.metric);
     }
+    if let Some(frac) = rows.iter().find_map(|row| row.mean_foreground_frac) {
+        println!("{:<24}{:<30}{frac:>9.4}", "", "mean_foreground_frac");
+    }
 }
