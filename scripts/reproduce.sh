@@ -214,7 +214,10 @@ demo() {
             heatmaps "" "$output/sib" "$output/baseline" "$output/images" "$output/heatmaps" || true
     }
     finish
-    [ -n "$dry_run" ] || printf 'written: %s\n' "$output"/{table*.csv,figure*.png,report.html} >&2
+    [ -n "$dry_run" ] || {
+        shopt -s nullglob # not every table and figure may have been asked for
+        printf 'written: %s\n' "$output"/{table*.csv,figure*.png,report.html} >&2
+    }
 }
 
 # The folder of a dataset below --data, as its configuration names it.
