@@ -143,8 +143,8 @@ void pass_over_planes(
   });
 }
 
-// `Op` at every pixel of `in`, whose layout is that of `format`; into `out`. `constants` are
-// [kConstants,C] of the pixels' kind. Returns the sums, f64 [kSums,C].
+// `Op` at every pixel of `in`, into `out`, all of them without gaps in the memory layout of the first.
+// `constants` are [kConstants,C] of the pixels' kind. Returns the sums, f64 [kSums,C].
 template <class Op>
 Tensor pass(
     const std::array<Tensor, Op::kIn>& in, const Tensor& constants,

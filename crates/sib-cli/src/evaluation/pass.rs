@@ -22,7 +22,6 @@ use super::record::{
 };
 use super::settings::{Settings, Suite, Target};
 use crate::checkpoint::Checkpoint;
-use crate::error::usage;
 
 /// Measures batches of one dataset.
 #[derive(Debug)]
@@ -72,17 +71,6 @@ impl<'e> Pass<'e> {
             .has(Suite::Sanity)
             .then(|| Randomised::of(&checkpoint.model, settings.seed))
             .transpose()?;
-        let full = settings.batch_size.min(dataset.records.len());
-        if settings.has(Suite::Information) && full < 2 {
-            let (key, got) = match settings.batch_size {
-                1 => ("--batch-size", "1"),
-                _ => ("--limit", "one image"),
-            };
-            return Err(usage(format!(
-                "{key}: got {got}, expected at least 2: suite information compares the images of a \
-                 batch"
-            )));
-        }
         Ok(Self {
             checkpoint,
             settings,
@@ -90,7 +78,7 @@ impl<'e> Pass<'e> {
             s_ib_map: SIbMap::new(options)?,
             perturber: Perturber::new(checkpoint.backbone.as_ref(), settings.faithfulness.clone())?,
             randomised,
-            full,
+            full: settings.batch_size.min(dataset.records.len()),
         })
     }
 

@@ -125,7 +125,7 @@ fn a_damaged_end_is_measured_again_and_a_finished_evaluation_is_not() {
     let place = Workplace::with_checkpoint();
     let arguments = evaluate("e", &["--suite", "localization", "--method", "saliency"]);
     let one_image = evaluate("e", &["--suite", "information", "--limit", "1"]);
-    assert_refused(&place.run(&one_image), 2, "--limit: got one image");
+    assert_refused(&place.run(&one_image), 2, "suite information: got batches of 1");
     assert_success(&place.run(&arguments));
     let (log, summary) = (place.path("e/per_image.csv"), place.path("e/summary.csv"));
     let whole = (read(&log), read(&summary));

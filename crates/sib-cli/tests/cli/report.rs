@@ -212,6 +212,29 @@ fn names_with_marks_of_html_are_text() {
 }
 
 #[test]
+fn a_table_does_not_join_what_was_measured_in_different_ways() {
+    let place = Workplace::new();
+    let baseline = ["train.epochs=1", "sib.enabled=false"];
+    assert_success(&place.train("runs/plain", &baseline));
+    assert_success(&place.train("runs/sib", &["train.epochs=1"]));
+    let base = ["--data", "synthetic", "--suite"];
+    let of_r = ["--set", "s-ib-map.mask.quantile=0.5"];
+    for (number, suite, differs) in [
+        ("2", "accuracy", &["--precision", "bf16"][..]),
+        ("2", "accuracy", &["--limit", "9"]),
+        ("3", "information", &of_r),
+    ] {
+        let _ = std::fs::remove_dir_all(place.path("runs/plain/evaluation"));
+        let _ = std::fs::remove_dir_all(place.path("runs/sib/evaluation"));
+        evaluate(&place, "runs/plain", &[&base[..], &[suite]].concat());
+        evaluate(&place, "runs/sib", &[&base[..], &[suite], differs].concat());
+        let table = ["table", number, "--runs", "runs", "--output", "table.csv"];
+        assert_refused(&place.run(&table), 1, "evaluated with different settings");
+        assert!(!place.path("table.csv").exists());
+    }
+}
+
+#[test]
 fn a_folder_without_runs_and_damaged_files_are_refused_and_no_page_is_left() {
     let place = Workplace::new();
     let refused = |runs: &str, expected: &str| {

@@ -96,6 +96,18 @@ pub(super) fn suites(
     Ok((suites, refused))
 }
 
+/// Checks that a whole batch is enough for the suites.
+pub(super) fn expect_batches(suites: &[Suite], batch_size: u64, images: usize) -> Result<()> {
+    let whole = batch_size.min(images as u64);
+    if suites.contains(&Suite::Information) && whole < 2 {
+        return Err(usage(format!(
+            "suite information: got batches of {whole}, expected at least 2: it compares the images \
+             of a batch"
+        )));
+    }
+    Ok(())
+}
+
 /// The methods named, where a suite needs them.
 pub(super) fn methods(
     names: &[String],

@@ -12,7 +12,7 @@ use sib_metrics::Threshold;
 use sib_metrics::localization::max_box_acc::Contours;
 use sib_models::Precision;
 
-use choices::{Options, canonical, heatmap_folders, methods, suites, tolerance};
+use choices::{Options, canonical, expect_batches, heatmap_folders, methods, suites, tolerance};
 
 use crate::checkpoint::Checkpoint;
 use crate::environment::Environment;
@@ -119,6 +119,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     images::choose(&mut dataset, arguments.seed, arguments.limit);
 
     let (suites, refused) = suites(&arguments.suite, arguments.ground_truth, &dataset)?;
+    expect_batches(&suites, arguments.batch_size, dataset.records.len())?;
     let heatmaps = heatmap_folders(&arguments.heatmaps)?;
     let settings = Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
