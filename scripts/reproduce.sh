@@ -141,11 +141,10 @@ wants_any() {
 
 # draw FIGURE RUNS FILE [ARGUMENT]...: FILE.svg and FILE.png.
 draw() {
-    local figure=$1 runs=$2 file=$3 ending
+    local figure=$1 runs=$2 file=$3
     shift 3
-    for ending in svg png; do
-        try "figure $figure" sib figure "$figure" --runs "$runs" --output "$file.$ending" "$@" || return 0
-    done
+    try "figure $figure" sib figure "$figure" --runs "$runs" --output "$file.svg" --output "$file.png" \
+        "$@" || return 0
 }
 
 # heatmaps NAME SIB BASELINE IMAGES FILE: before and after on exported images, and their figures.
@@ -155,7 +154,7 @@ heatmaps() {
         --checkpoint "$sib/checkpoints/last.safetensors" \
         --compare "$baseline/checkpoints/last.safetensors" \
         --image "$images" --method all --sheet-images 3 --device "$device" \
-        --output "$file" || return 0
+        --output "$file" --overwrite || return 0
     for figure in "${figures[@]}"; do
         case "$figure" in 1b | 3 | 4) draw "$figure" "$file" "$output/figure$figure${name:+-$name}" ;; esac
     done

@@ -1,8 +1,8 @@
 //! A trained network with all it needs to look at an image.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use sib_core::checkpoint::CheckpointMeta;
 use sib_core::data::Transform;
 use sib_core::{Backbone, Mode};
@@ -10,6 +10,7 @@ use sib_models::{Model, Precision};
 use tch::{Device, Kind, Tensor};
 
 use crate::evaluation::network::StoredConfig;
+use crate::note;
 
 /// A network, its classes and its preprocessing.
 #[derive(Debug)]
@@ -24,6 +25,26 @@ pub struct Checkpoint {
     pub transform: Transform,
     /// Where the network is.
     pub device: Device,
+}
+
+/// The checkpoint that a path means: the file itself, or `best` of a run's folder, which is said.
+///
+/// # Errors
+/// When it is a folder without such a file.
+pub fn file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let best = path.join("checkpoints/best.safetensors");
+    if !best.is_file() {
+        bail!(
+            "{}: a folder, expected a checkpoint or the folder of a run with \
+             checkpoints/best.safetensors",
+            path.display()
+        );
+    }
+    note!("{}: a run, taking {}", path.display(), best.display());
+    Ok(best)
 }
 
 impl Checkpoint {

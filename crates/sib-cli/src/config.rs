@@ -1,7 +1,7 @@
 //! The configuration of a training run: TOML files that may extend one another, then `--set`.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,10 @@ use sib_core::train::TrainConfig;
 use sib_models::{Arch, ModelOptions};
 use toml::{Table, Value};
 
-use crate::error::usage;
+use crate::dotted;
+use crate::error::{usage, with_hint};
+use crate::nearest;
+use crate::run_record::RunRecord;
 
 /// Everything that determines a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -179,6 +182,9 @@ impl Config {
     /// Reads the file at `path`, resolves what it extends, applies `assignments` (`key=value`,
     /// values in TOML, bare words are strings) and checks every setting.
     ///
+    /// Paths of a file are relative to its folder, those of `assignments` to the working folder; what is
+    /// returned has whole paths.
+    ///
     /// # Errors
     /// One message naming the file, key or value; unknown keys are errors.
     pub fn load(path: &Path, assignments: &[String]) -> Result<Self> {
@@ -186,14 +192,14 @@ impl Config {
         for assignment in assignments {
             assign(&mut table, assignment)?;
         }
-        let named_by = |error: toml::de::Error| {
-            usage(format!("{}, with --set: {}", path.display(), error.message()))
-        };
         let sets_lambda_fg = table
             .get("sib")
             .and_then(Value::as_table)
             .is_some_and(|sib| sib.contains_key("lambda_fg"));
-        let mut config: Self = table.try_into().map_err(named_by)?;
+        let file = format!("{}, with --set", path.display());
+        let mut config: Self = deserialised(Value::Table(table), &file)?;
+        config.data.root = config.data.root.as_deref().map(whole_path).transpose()?;
+        config.model.weights = config.model.weights.as_deref().map(whole_path).transpose()?;
         if let Some(sib) = &mut config.sib
             && !sets_lambda_fg
         {
@@ -247,9 +253,11 @@ fn read_extended(path: &Path, depth: usize) -> Result<Table> {
         .map_err(sib_core::Error::io("read", path))
         .map_err(|error| usage(error.to_string()))?;
     // Checked here, file by file: only the text still has lines to point at.
-    let checked: Config = toml::from_str(&text)
+    let parsed = toml::Deserializer::parse(&text)
         .map_err(|error| usage(format!("{}: {}", path.display(), error.to_string().trim_end())))?;
+    let checked: Config = deserialised(parsed, &path.display().to_string())?;
     let mut table: Table = toml::from_str(&text)?;
+    relocate(&mut table, path);
     table.remove("extend");
     let mut merged = Table::new();
     for base in checked.extend.paths() {
@@ -258,6 +266,72 @@ fn read_extended(path: &Path, depth: usize) -> Result<Table> {
     }
     merge(&mut merged, table);
     Ok(merged)
+}
+
+/// The configuration in `source`; errors name the `file`, the key and, where one looks like it, the
+/// key that may have been meant.
+fn deserialised<'de, D>(source: D, file: &str) -> Result<Config>
+where
+    D: serde::Deserializer<'de, Error = toml::de::Error>,
+{
+    serde_path_to_error::deserialize(source).map_err(|error| {
+        let key = error.path().to_string();
+        let problem = in_words(error.inner());
+        let problem = if problem.contains('\n') { format!("\n{problem}") } else { problem };
+        let error = usage(format!("{file}: {key}: {problem}"));
+        let known = if problem.contains("unknown field") { all_keys() } else { Vec::new() };
+        match nearest::key(&key, &known) {
+            Some(meant) => with_hint(error, format!("did you mean {meant}?")),
+            None => error,
+        }
+    })
+}
+
+/// What serde calls by Rust's names, in those of the field; with the line where there is one.
+fn in_words(error: &toml::de::Error) -> String {
+    let mut text = match error.span() {
+        Some(_) => error.to_string().trim_end().to_owned(),
+        None => error.message().to_owned(),
+    };
+    for number in ["u64", "usize", "i64", "u32"] {
+        text = text.replace(&format!("expected {number}"), "expected a whole number");
+    }
+    text.replace("expected f64", "expected a number")
+}
+
+/// Every key that has a value by default, with S-IB.
+fn all_keys() -> Vec<String> {
+    let all = Config { sib: Some(SibConfig::default()), ..Config::default() };
+    dotted::of(&all, "").map_or(Vec::new(), |settings| settings.into_keys().collect())
+}
+
+/// Makes paths in the `table` of the file at `path` relative to its folder, as `extend` is.
+///
+/// A run's own `config.toml` holds whole paths; relative ones in it were written by a version that
+/// took them from where it was started, and stay.
+fn relocate(table: &mut Table, path: &Path) {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if RunRecord::is_at(folder) {
+        return;
+    }
+    for (section, key) in [("data", "root"), ("model", "weights")] {
+        let section = table.get_mut(section).and_then(Value::as_table_mut);
+        if let Some(Value::String(text)) = section.and_then(|section| section.get_mut(key)) {
+            *text = folder.join(&*text).display().to_string();
+        }
+    }
+}
+
+/// The path from the root of the file system, without `..` where there is something.
+fn whole_path(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(usage("data.root, model.weights: got an empty path"));
+    }
+    let goes_up = path.components().any(|part| part == Component::ParentDir);
+    match path.canonicalize() {
+        Ok(whole) if goes_up => Ok(whole),
+        _ => Ok(std::path::absolute(path).map_err(sib_core::Error::io("find", path))?),
+    }
 }
 
 /// Puts `changes` over `base`, table by table.

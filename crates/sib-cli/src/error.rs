@@ -1,7 +1,9 @@
 //! Errors of the command line: which exit code, and how they are printed.
 
 use std::any::Any;
-use std::fmt;
+use std::{fmt, io};
+
+use crate::note;
 
 /// A mistake in arguments or configuration: exit code 2.
 #[derive(Debug)]
@@ -15,13 +17,22 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// What the user can do about an error; printed as `hint: ...`.
+/// An error with what the user can do about it, which is printed as `hint: ...`.
 #[derive(Debug)]
-struct Hint(String);
+struct Hinted {
+    hint: String,
+    error: anyhow::Error,
+}
 
-impl fmt::Display for Hint {
+impl fmt::Display for Hinted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Hinted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.error)
     }
 }
 
@@ -32,13 +43,13 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// The error with a line on what to do about it.
 pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
-    error.context(Hint(hint.into()))
+    anyhow::Error::new(Hinted { hint: hint.into(), error })
 }
 
 /// What an error says in one line, without its hint.
 pub fn message(error: &anyhow::Error) -> String {
     let mut messages: Vec<String> = Vec::new();
-    for cause in error.chain().skip(usize::from(error.downcast_ref::<Hint>().is_some())) {
+    for cause in error.chain() {
         // A message that already ends in its source's is not repeated.
         let message = cause.to_string();
         if !messages.last().is_some_and(|last| last.ends_with(&message)) {
@@ -49,28 +60,42 @@ pub fn message(error: &anyhow::Error) -> String {
 }
 
 /// Prints `error: ...` and, where there is one, `hint: ...` to stderr; returns the exit code.
+///
+/// Where the error is that nobody reads the output any more, it is none: the command has done what
+/// was asked of it, as other filters see it too.
 pub fn report(error: &anyhow::Error) -> u8 {
+    if is_closed_pipe(error) {
+        return 0;
+    }
     let core = error.chain().find_map(|cause| cause.downcast_ref::<sib_core::Error>());
-    let hint = error.downcast_ref::<Hint>();
-    eprintln!("error: {}", message(error));
-    if let Some(hint) = hint.map(|hint| hint.0.clone()).or_else(|| core?.hint()) {
-        eprintln!("hint: {hint}");
+    let hinted = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
+    note!("error: {}", message(error));
+    if let Some(hint) = hinted.map(|hinted| hinted.hint.clone()).or_else(|| core?.hint()) {
+        note!("hint: {hint}");
     }
     let invalid =
         matches!(core, Some(sib_core::Error::Invalid { .. } | sib_core::Error::Device { .. }));
     if invalid || error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
 }
 
+/// Whether stdout was closed while the command still wrote to it.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        io.or_else(|| match cause.downcast_ref::<csv::Error>()?.kind() {
+            csv::ErrorKind::Io(error) => Some(error.kind()),
+            _ => None,
+        })
+    });
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
+
 /// Prints what a panic says as `error: ...`; returns the exit code.
 pub fn report_panic(panic: &(dyn Any + Send)) -> u8 {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
-    if text.contains("Broken pipe") {
-        // The reader of the output has had enough.
-        return 0;
-    }
-    eprintln!("error: {}", first_line_of_panic(text));
-    eprintln!("hint: RUST_BACKTRACE=1 says where");
+    note!("error: {}", first_line_of_panic(text));
+    note!("hint: RUST_BACKTRACE=1 says where");
     1
 }
 
@@ -84,6 +109,25 @@ fn first_line_of_panic(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hint_is_no_part_of_the_message_wherever_it_was_given() {
+        let inner = || with_hint(anyhow::anyhow!("no map"), "make one");
+        for error in [inner(), inner().context("table"), with_hint(inner().context("table"), "x")] {
+            let said = message(&error);
+            assert!(said == "no map" || said == "table: no map", "{said}");
+        }
+        let usage = with_hint(usage("--x: what?"), "--y");
+        assert_eq!(report(&usage.context("file")), 2);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(report(&anyhow::Error::new(closed()).context("printing")), 0);
+        assert_eq!(report(&anyhow::Error::new(csv::Error::from(closed()))), 0);
+        assert_eq!(report(&anyhow::Error::new(io::Error::from(io::ErrorKind::StorageFull))), 1);
+    }
 
     #[test]
     fn a_panic_of_tch_says_what_libtorch_said() {

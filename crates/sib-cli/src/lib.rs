@@ -6,6 +6,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod csv_rows;
+pub mod dotted;
 pub mod environment;
 pub mod error;
 pub mod evaluation;
@@ -13,6 +14,9 @@ pub mod explanation;
 pub mod figures;
 pub mod folder_lock;
 pub mod images;
+pub mod left_out;
+pub mod nearest;
+pub mod output;
 pub mod progress;
 pub mod report;
 pub mod run_dir;
@@ -32,8 +36,8 @@ use clap::Parser;
 pub fn run() -> ExitCode {
     sib_core::device::keep_freed_memory();
     let cli = cli::Cli::parse();
-    // tch panics where libtorch refuses, most often for want of memory, and `println!` where nobody
-    // reads: both are errors to a user, in one line.
+    // tch panics where libtorch refuses, most often for want of memory: an error to a user, in one
+    // line.
     if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0") {
         panic::set_hook(Box::new(|_| {}));
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::note;
+
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
@@ -68,7 +70,7 @@ impl Progress {
             let rate = self.rate();
             let left = duration(total.saturating_sub(done) as f64 / rate.max(1e-9));
             let (label, unit, message) = (&self.label, &self.unit, message());
-            eprintln!("{label} {done}/{total} {unit}, {rate:.1}/s, {left} left  {message}");
+            note!("{label} {done}/{total} {unit}, {rate:.1}/s, {left} left  {message}");
         }
     }
 
@@ -79,7 +81,7 @@ impl Progress {
 
     /// A line that stays.
     pub fn println(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| note!("{line}"));
     }
 
     /// Removes the bar.

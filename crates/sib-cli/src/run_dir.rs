@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -31,6 +31,9 @@ pub struct RunDir {
     path: PathBuf,
     _lock: FolderLock,
 }
+
+/// What a run ended with; its presence means that it has ended.
+const STATUS: &str = "status.toml";
 
 /// One measured value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,6 +127,33 @@ impl RunDir {
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         Ok(write_atomic(&self.path.join(name), |file| file.write_all(text.as_bytes()))?)
+    }
+
+    /// What the run ended with; none while it has not ended.
+    ///
+    /// # Errors
+    /// When `status.toml` cannot be read or is damaged.
+    pub fn status(&self) -> Result<Option<Status>> {
+        let path = self.path.join(STATUS);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Says that the run has not ended.
+    ///
+    /// # Errors
+    /// When `status.toml` is there and cannot be removed.
+    pub fn remove_status(&self) -> Result<()> {
+        let path = self.path.join(STATUS);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &path)(error).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Opens `metrics.csv` to append to, and with `tensorboard` an event file that says the same,

@@ -11,7 +11,7 @@ pub mod loader;
 pub mod step;
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -52,16 +52,16 @@ pub fn alone(work: &mut dyn Workload, repeat: usize) -> Result<()> {
             }
         }
     }
-    println!("variant,seconds,ratio,ratio_q1,ratio_q3,repeats");
+    let mut out = io::stdout().lock();
+    writeln!(out, "variant,seconds,ratio,ratio_q1,ratio_q3,repeats")?;
     for (variant, times) in variants.iter().zip(&seconds) {
         // Round by round, so that what slows the machine down slows both.
         let ratios: Vec<f64> = times.iter().zip(&seconds[0]).map(|(a, b)| a / b).collect();
         let [q1, ratio, q3] = [0.25, 0.5, 0.75].map(|q| quantile(&ratios, q));
         let time = quantile(times, 0.5);
-        println!("{variant},{time:.4},{ratio:.3},{q1:.3},{q3:.3},{repeat}");
+        writeln!(out, "{variant},{time:.4},{ratio:.3},{q1:.3},{q3:.3},{repeat}")?;
     }
-    print_peak();
-    Ok(())
+    print_peak(&mut out)
 }
 
 /// Runs the variants that standard input names, a line each, and answers `seconds value`; at its end
@@ -71,8 +71,9 @@ pub fn alone(work: &mut dyn Workload, repeat: usize) -> Result<()> {
 /// When a run fails or a variant is unknown.
 pub fn in_lockstep(work: &mut dyn Workload) -> Result<()> {
     let variants = work.variants();
-    println!("ready {}", variants.join(" "));
-    for line in std::io::stdin().lock().lines() {
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready {}", variants.join(" "))?;
+    for line in io::stdin().lock().lines() {
         let variant = line.context("standard input")?;
         let variant = variant.trim();
         if !variants.iter().any(|known| known == variant) {
@@ -80,16 +81,16 @@ pub fn in_lockstep(work: &mut dyn Workload) -> Result<()> {
         }
         let started = Instant::now();
         let value = work.run(variant)?;
-        println!("{} {value}", started.elapsed().as_secs_f64());
+        writeln!(out, "{} {value}", started.elapsed().as_secs_f64())?;
     }
-    print_peak();
-    Ok(())
+    print_peak(&mut out)
 }
 
-fn print_peak() {
+fn print_peak(out: &mut impl Write) -> Result<()> {
     if let Some(mib) = peak_resident_mib() {
-        println!("peak_mib {mib:.0}");
+        writeln!(out, "peak_mib {mib:.0}")?;
     }
+    Ok(())
 }
 
 /// Most memory that was ever resident, in MiB; known on Linux.

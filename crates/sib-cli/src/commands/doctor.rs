@@ -1,5 +1,7 @@
 //! `sib-cli doctor`: what there is to compute with.
 
+use std::io::{self, Write};
+
 use anyhow::Result;
 use clap::Args;
 use sib_core::device;
@@ -17,20 +19,21 @@ pub struct Arguments {
 
 /// Prints the environment and what CUDA offers, then insists on the device asked for.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let mut out = io::stdout().lock();
     let environment = Environment::of(tch::Device::Cpu);
-    println!("sib-cli   {}", environment.sib_cli);
-    println!("libtorch  {}", environment.libtorch);
+    writeln!(out, "sib-cli   {}", environment.sib_cli)?;
+    writeln!(out, "libtorch  {}", environment.libtorch)?;
     if let Some(folder) = &environment.libtorch_folder {
-        println!("found in  {}", folder.display());
+        writeln!(out, "found in  {}", folder.display())?;
     }
-    println!("platform  {}", environment.platform);
-    println!("threads   {} of {} cores", environment.threads, environment.cores);
+    writeln!(out, "platform  {}", environment.platform)?;
+    writeln!(out, "threads   {} of {} cores", environment.threads, environment.cores)?;
     match device::cuda_devices() {
         Ok(count) => {
-            println!("cuda      {count} device(s)");
-            println!("cudnn     {}", if Cuda::cudnn_is_available() { "yes" } else { "no" });
+            writeln!(out, "cuda      {count} device(s)")?;
+            writeln!(out, "cudnn     {}", if Cuda::cudnn_is_available() { "yes" } else { "no" })?;
         }
-        Err(reason) => println!("cuda      none: {reason}"),
+        Err(reason) => writeln!(out, "cuda      none: {reason}")?,
     }
     device::parse(&arguments.device)?;
     Ok(())

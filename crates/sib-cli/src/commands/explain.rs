@@ -14,20 +14,21 @@ use sib_explain::{Explainer, Explanation, Method, MethodOptions, TargetScores, t
 use sib_models::Precision;
 use tch::Tensor;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::environment::Environment;
-use crate::error::usage;
+use crate::error::{usage, with_hint};
 use crate::evaluation::network::{Network, StoredConfig};
 use crate::explanation::manifest::{Manifest, Which};
 use crate::explanation::{self, Description};
 use crate::images;
+use crate::nearest;
 use crate::progress::Progress;
 use sheets::Sheets;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Trained network
+    /// Trained network: a file, or the folder of a run
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
     /// A second network: rows before (this one) and after, and the signed difference
@@ -39,12 +40,15 @@ pub struct Arguments {
     /// Methods by name, or all: the paper's six and the S-IB map
     #[arg(long, value_name = "all|NAME[,NAME]...", value_delimiter = ',', default_value = "all")]
     method: Vec<String>,
-    /// Class to explain: predicted, or a class index
+    /// Class to explain: predicted, a class name or a class index
     #[arg(long, default_value = "predicted")]
     target: String,
-    /// Folder to write to
+    /// Folder to write to, new or empty
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// Replace the explanation that the folder holds
+    #[arg(long)]
+    overwrite: bool,
     /// Change an option of a method, as integrated-gradients.steps=100; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     assignments: Vec<String>,
@@ -74,11 +78,14 @@ const CHUNK: usize = 16;
 /// Explains every image by every method. An image that cannot be read is reported and left out; the
 /// command then fails at its end.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    explanation::expect_free(&arguments.output, arguments.overwrite)?;
     let session = Session::prepare(arguments)?;
     let images = images::expand(&arguments.image)?;
     let stems = images::stems(&images);
-    let mut description = session.describe(arguments)?;
-    Description::remove(&arguments.output)?;
+    let mut description = session.describe()?;
+    std::fs::create_dir_all(&arguments.output)
+        .map_err(sib_core::Error::io("create", &arguments.output))?;
+    explanation::clear(&arguments.output)?;
     let mut manifest = Manifest::create(&arguments.output)?;
     let mut sheets = Sheets::new(&session, arguments.sheet_images);
     let mut progress = Progress::new("explain", images.len() as u64, 0, "images");
@@ -143,6 +150,8 @@ struct Heatmaps {
 struct Session<'a> {
     checkpoint: Checkpoint,
     baseline: Option<Checkpoint>,
+    /// Files of the two.
+    paths: (PathBuf, Option<PathBuf>),
     methods: Vec<(Method, Box<dyn Explainer>)>,
     options: MethodOptions,
     target: Option<i64>,
@@ -166,11 +175,12 @@ impl<'a> Session<'a> {
         let build = |method: Method| Ok((method, method.build(&options)?));
         let methods = methods.into_iter().map(build).collect::<Result<Vec<_>>>()?;
 
-        let checkpoint =
-            Checkpoint::open(&arguments.checkpoint, &arguments.device, arguments.precision)?;
+        let path = checkpoint::file(&arguments.checkpoint)?;
+        let checkpoint = Checkpoint::open(&path, &arguments.device, arguments.precision)?;
         let target = target_class(&arguments.target, &checkpoint)?;
-        let open = |path: &PathBuf| -> Result<Checkpoint> {
-            let baseline = Checkpoint::open(path, &arguments.device, arguments.precision)?;
+        let open = |path: &PathBuf| -> Result<(Checkpoint, PathBuf)> {
+            let path = checkpoint::file(path)?;
+            let baseline = Checkpoint::open(&path, &arguments.device, arguments.precision)?;
             if baseline.meta.classes != checkpoint.meta.classes
                 || baseline.meta.preprocessing != checkpoint.meta.preprocessing
             {
@@ -180,26 +190,26 @@ impl<'a> Session<'a> {
                     arguments.checkpoint.display()
                 )));
             }
-            Ok(baseline)
+            Ok((baseline, path))
         };
         let baseline = arguments.compare.as_ref().map(open).transpose()?;
-        std::fs::create_dir_all(&arguments.output)
-            .map_err(sib_core::Error::io("create", &arguments.output))?;
         let output = &arguments.output;
-        Ok(Self { checkpoint, baseline, methods, options, target, style, output })
+        let (baseline, baseline_path) = baseline.unzip();
+        let paths = (path, baseline_path);
+        Ok(Self { checkpoint, baseline, paths, methods, options, target, style, output })
     }
 
     /// What `explanation.toml` will say, but for the images.
-    fn describe(&self, arguments: &Arguments) -> Result<Description> {
+    fn describe(&self) -> Result<Description> {
         let network = |checkpoint: &Checkpoint, path: &Path| -> Result<Network> {
             let meta = &checkpoint.meta;
             Ok(Network::of(meta, &StoredConfig::of(meta, path)?, path))
         };
-        let baseline = self.baseline.as_ref().zip(arguments.compare.as_ref());
+        let baseline = self.baseline.as_ref().zip(self.paths.1.as_ref());
         Ok(Description {
             target: self.target,
             methods: self.methods.iter().map(|(method, _)| *method).collect(),
-            network: network(&self.checkpoint, &arguments.checkpoint)?,
+            network: network(&self.checkpoint, &self.paths.0)?,
             baseline: baseline.map(|(baseline, path)| network(baseline, path)).transpose()?,
             preprocessing: self.checkpoint.meta.preprocessing.clone(),
             method_options: self.options.clone(),
@@ -264,17 +274,30 @@ impl<'a> Session<'a> {
     }
 }
 
-/// `predicted` or a class index of the network.
+/// `predicted`, or a class of the network by its name or its index.
 fn target_class(text: &str, checkpoint: &Checkpoint) -> Result<Option<i64>> {
     if text == "predicted" {
         return Ok(None);
     }
-    let classes = checkpoint.model.num_classes();
-    match text.parse() {
-        Ok(class) if (0..classes).contains(&class) => Ok(Some(class)),
-        _ => Err(usage(format!(
-            "--target: got {text}, expected predicted or a class index from 0 to {}",
-            classes - 1
+    let number = checkpoint.model.num_classes();
+    let classes = &checkpoint.meta.classes;
+    let named = classes.iter().position(|class| class == text).map(|index| index as i64);
+    let index = text.parse().ok().filter(|index| (0..number).contains(index));
+    match (named, index) {
+        (Some(named), Some(index)) if named != index => Err(usage(format!(
+            "--target: got {text}, which is the name of class {named} and the index of {}",
+            checkpoint.class_name(index)
         ))),
+        (Some(class), _) | (None, Some(class)) => Ok(Some(class)),
+        (None, None) => {
+            let error = usage(format!(
+                "--target: got {text}, expected predicted, a class name or a class index from 0 to {}",
+                number - 1
+            ));
+            Err(match nearest::key(text, classes) {
+                Some(meant) => with_hint(error, format!("did you mean {meant}?")),
+                None => error,
+            })
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! `sib-cli figure`: a figure of the paper from run folders, as SVG or PNG.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::{methods, write_file};
+use super::{expect_ending, methods, write_file};
 use crate::error::usage;
 use crate::figures::comparison::{Images, Selection};
 use crate::figures::estimator::Estimator;
 use crate::figures::{Figure, raster};
+use crate::left_out::LeftOut;
 
 /// Arguments of `figure`.
 #[derive(Debug, Args)]
@@ -19,9 +20,9 @@ pub struct Arguments {
     /// Folder with runs, evaluations or heatmaps, at any depth
     #[arg(long, value_name = "DIR")]
     runs: PathBuf,
-    /// Picture to write; PNG has 300 pixels an inch
-    #[arg(long, value_name = "FILE.(png|svg)")]
-    output: PathBuf,
+    /// Picture to write, PNG with 300 pixels an inch; repeatable, drawn once
+    #[arg(long, value_name = "FILE.(png|svg)", required = true)]
+    output: Vec<PathBuf>,
     /// Measure of information, of figures 1a and 5 [default: hsic]
     #[arg(long)]
     estimator: Option<Estimator>,
@@ -54,13 +55,17 @@ enum Number {
 
 /// Draws the figure and writes it.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let format = Format::of(&arguments.output)?;
-    let figure = figure(arguments)?;
-    let svg = figure.draw(&arguments.runs)?;
-    match format {
-        Format::Svg => write_file(&arguments.output, svg.as_bytes()),
-        Format::Png => write_file(&arguments.output, &raster::to_png(&svg)?),
+    for path in &arguments.output {
+        expect_ending("--output", path, &["png", "svg"])?;
     }
+    let mut left_out = LeftOut::default();
+    let svg = figure(arguments)?.draw(&arguments.runs, &mut left_out)?;
+    for path in &arguments.output {
+        let is_svg = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));
+        let picture = if is_svg { svg.clone().into_bytes() } else { raster::to_png(&svg)? };
+        write_file(path, &picture)?;
+    }
+    left_out.expect_none()
 }
 
 /// The figure that is asked for; an option of another one is refused.
@@ -82,25 +87,4 @@ fn figure(arguments: &Arguments) -> Result<Figure> {
         Number::Four => Figure::Four(selection),
         Number::Five => Figure::Five(estimator),
     })
-}
-
-/// What a picture is written as.
-enum Format {
-    Svg,
-    Png,
-}
-
-impl Format {
-    /// By the file's ending.
-    fn of(path: &Path) -> Result<Self> {
-        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-        match ending.to_str() {
-            Some("svg") => Ok(Self::Svg),
-            Some("png") => Ok(Self::Png),
-            _ => Err(usage(format!(
-                "--output {}: expected a file that ends in .png or .svg",
-                path.display()
-            ))),
-        }
-    }
 }

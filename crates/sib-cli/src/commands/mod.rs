@@ -20,6 +20,8 @@ use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 use sib_explain::Method;
 
+use crate::error::usage;
+
 /// The methods named, each once in the order given; `all` is the paper's six and the S-IB map.
 fn methods(names: &[String]) -> Result<Vec<Method>> {
     let mut methods = Vec::new();
@@ -32,6 +34,20 @@ fn methods(names: &[String]) -> Result<Vec<Method>> {
     let mut seen = BTreeSet::new();
     methods.retain(|method: &Method| seen.insert(method.name()));
     Ok(methods)
+}
+
+/// Checks that an output file's name ends as its content does.
+fn expect_ending(flag: &str, path: &Path, endings: &[&str]) -> Result<()> {
+    let ending = path.extension().unwrap_or_default();
+    if endings.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    let expected: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
+    Err(usage(format!(
+        "{flag} {}: expected a file that ends in {}",
+        path.display(),
+        expected.join(" or ")
+    )))
 }
 
 /// Writes an output file whole, and makes the folder that it goes into.

@@ -9,13 +9,15 @@ use sib_core::data::transform::load_image;
 use sib_models::Precision;
 use tch::Kind;
 
-use crate::checkpoint::Checkpoint;
+use super::{expect_ending, write_file};
+use crate::checkpoint::{self, Checkpoint};
 use crate::images;
+use crate::note;
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Trained network
+    /// Trained network: a file, or the folder of a run
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
     /// Images, or folders of images
@@ -38,13 +40,16 @@ pub struct Arguments {
 /// Writes image, rank, class index, class name, logit and probability as CSV. An image that cannot
 /// be read is reported and left out; the command then fails at its end.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(path) = &arguments.output {
+        expect_ending("--output", path, &["csv"])?;
+    }
     let images = images::expand(&arguments.image)?;
-    let checkpoint =
-        Checkpoint::open(&arguments.checkpoint, &arguments.device, arguments.precision)?;
+    let path = checkpoint::file(&arguments.checkpoint)?;
+    let checkpoint = Checkpoint::open(&path, &arguments.device, arguments.precision)?;
+    // A file holds its former content until the new one is whole; stdout is written as it goes.
+    let mut whole = Vec::new();
     let output: Box<dyn Write> = match &arguments.output {
-        Some(path) => {
-            Box::new(std::fs::File::create(path).map_err(sib_core::Error::io("create", path))?)
-        }
+        Some(_) => Box::new(&mut whole),
         None => Box::new(std::io::stdout().lock()),
     };
     let mut csv = csv::Writer::from_writer(output);
@@ -54,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let image = match load_image(path, &checkpoint.transform) {
             Ok(image) => image,
             Err(error) => {
-                eprintln!("error: {error}");
+                note!("error: {error}");
                 unreadable += 1;
                 continue;
             }
@@ -75,6 +80,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             ))?;
         }
         csv.flush()?;
+    }
+    drop(csv);
+    if let Some(path) = &arguments.output {
+        write_file(path, &whole)?;
     }
     match unreadable {
         0 => Ok(()),

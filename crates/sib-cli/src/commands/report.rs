@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::write_file;
+use super::{expect_ending, write_file};
+use crate::left_out::LeftOut;
+use crate::note;
 use crate::report;
 
 /// Arguments of `report`.
@@ -21,8 +23,10 @@ pub struct Arguments {
 
 /// Writes the page.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let page = report::html(&arguments.runs)?;
+    expect_ending("--output", &arguments.output, &["html", "htm"])?;
+    let mut left_out = LeftOut::default();
+    let page = report::html(&arguments.runs, &mut left_out)?;
     write_file(&arguments.output, page.as_bytes())?;
-    eprintln!("{}: {:.1} MB", arguments.output.display(), page.len() as f64 / 1e6);
-    Ok(())
+    note!("{}: {:.1} MB", arguments.output.display(), page.len() as f64 / 1e6);
+    left_out.expect_none()
 }

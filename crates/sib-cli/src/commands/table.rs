@@ -1,11 +1,14 @@
 //! `sib-cli table`: a table of the paper from evaluations.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::write_file;
+use super::{expect_ending, write_file};
+use crate::left_out::LeftOut;
+use crate::note;
 use crate::tables::{self, Number, evaluations};
 
 /// Arguments of `table`.
@@ -27,9 +30,14 @@ pub struct Arguments {
 
 /// Writes the table and prints it as Markdown.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let found = evaluations::find(&arguments.runs)?;
+    expect_ending("--output", &arguments.output, &["csv"])?;
+    if let Some(path) = &arguments.markdown {
+        expect_ending("--markdown", path, &["md", "markdown"])?;
+    }
+    let mut left_out = LeftOut::default();
+    let found = evaluations::find(&arguments.runs, &mut left_out)?;
     for folder in &found.unfinished {
-        eprintln!("warning: {}: not finished, left out", folder.display());
+        note!("warning: {}: not finished, left out", folder.display());
     }
     if found.evaluations.is_empty() {
         bail!("{}: no finished evaluation here", arguments.runs.display());
@@ -41,6 +49,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.markdown {
         write_file(path, markdown.as_bytes())?;
     }
-    print!("{markdown}");
-    Ok(())
+    write!(io::stdout(), "{markdown}")?;
+    left_out.expect_none()
 }

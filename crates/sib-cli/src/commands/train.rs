@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use sib_core::device;
 
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::environment::Environment;
 use crate::error::usage;
 use crate::run_dir::RunDir;
-use crate::training::Session;
+use crate::training::{Session, resume};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -24,8 +24,8 @@ pub struct Arguments {
     /// Folder of the run [default: runs/ and the configuration's name]
     #[arg(long, value_name = "RUN")]
     output: Option<PathBuf>,
-    /// Go on with an interrupted run
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "assignments", "output"])]
+    /// Go on with an interrupted run, or with --set train.epochs=N beyond its end
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "output"])]
     resume: Option<PathBuf>,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
@@ -36,17 +36,13 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     match (&arguments.resume, &arguments.config) {
-        (Some(path), _) => {
-            let config = Config::load(&path.join("config.toml"), &[])
-                .with_context(|| format!("{}: cannot be resumed", path.display()))?;
-            let session = Session::prepare(&config, device)?;
-            session.train(&RunDir::open(path)?)
-        }
+        (Some(path), _) => resume::go_on(path, &arguments.assignments, device),
         (None, Some(file)) => {
             let config = Config::load(file, &arguments.assignments)?;
             let path = arguments.output.clone().unwrap_or_else(|| default_output(file));
             // Everything that can fail on bad input fails before the folder is made.
             let session = Session::prepare(&config, device)?;
+            session.load_initial_weights()?;
             let run = RunDir::create(&path)?;
             run.write("config.toml", &config.to_toml()?)?;
             run.write("environment.toml", &Environment::of(device).to_toml()?)?;

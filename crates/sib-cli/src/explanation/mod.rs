@@ -16,14 +16,16 @@ pub mod manifest;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use sib_core::Error;
 use sib_core::checkpoint::{Preprocessing, write_atomic};
 use sib_explain::{Method, MethodOptions};
 
 use crate::environment::Environment;
+use crate::error::with_hint;
 use crate::evaluation::network::Network;
+use crate::left_out::LeftOut;
 use crate::tree;
 use manifest::Which;
 
@@ -73,20 +75,6 @@ impl Description {
         Ok(write_atomic(&folder.join(DESCRIPTION), |file| file.write_all(text.as_bytes()))?)
     }
 
-    /// Removes what would make a former explanation in `folder` part of the next one: its
-    /// description and its contact sheets.
-    ///
-    /// # Errors
-    /// When the folder cannot be read, or one of them cannot be removed.
-    pub fn remove(folder: &Path) -> Result<()> {
-        let description = folder.join(DESCRIPTION);
-        let description = description.is_file().then_some(description);
-        for path in description.into_iter().chain(sheets(folder)?) {
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
-        Ok(())
-    }
-
     /// Reads the file in `folder`.
     ///
     /// # Errors
@@ -98,16 +86,69 @@ impl Description {
     }
 }
 
+/// Checks that an explanation can be written to `folder`: it is not there, is empty, or holds one that
+/// may be replaced.
+///
+/// # Errors
+/// When it holds something else, or an explanation without `overwrite`.
+pub fn expect_free(folder: &Path, overwrite: bool) -> Result<()> {
+    let holds_something = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if !holds_something {
+        return Ok(());
+    }
+    let is_own = folder.join(manifest::MANIFEST).is_file();
+    match (is_own, overwrite) {
+        (true, true) => Ok(()),
+        (true, false) => Err(with_hint(
+            anyhow!("{}: holds an explanation already", folder.display()),
+            "give another --output, or --overwrite",
+        )),
+        (false, _) => Err(with_hint(
+            anyhow!("{}: neither empty nor the folder of an explanation", folder.display()),
+            "give another --output",
+        )),
+    }
+}
+
+/// Removes the explanation in `folder`, finished or not: every file that could be taken for one of
+/// the next.
+///
+/// # Errors
+/// When the folder cannot be read, or one of them cannot be removed.
+pub fn clear(folder: &Path) -> Result<()> {
+    let description = folder.join(DESCRIPTION);
+    let description = description.is_file().then_some(description);
+    let maps = files(folder, |name| {
+        let mut parts = name.rsplit('.');
+        let ending = parts.next();
+        let kind = parts.next().unwrap_or_default();
+        let method = match kind {
+            "baseline" | "difference" => parts.next().unwrap_or_default(),
+            _ => kind,
+        };
+        matches!(ending, Some("npy" | "png")) && method.parse::<Method>().is_ok()
+    })?;
+    // The description first: what is left of it when this is interrupted is not finished.
+    for path in description.into_iter().chain(sheets(folder)?).chain(maps) {
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// The contact sheets in `folder`, in the order of their names.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn sheets(folder: &Path) -> Result<Vec<PathBuf>> {
+    files(folder, |name| name.starts_with("sheet-") && name.ends_with(".png"))
+}
+
+/// The files in `folder` whose names are of a kind, in the order of their names.
+fn files(folder: &Path, is_of_kind: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let name = entry.map_err(Error::io("read", folder))?.file_name();
-        let text = name.to_string_lossy();
-        if text.starts_with("sheet-") && text.ends_with(".png") {
+        if is_of_kind(&name.to_string_lossy()) {
             files.push(folder.join(name));
         }
     }
@@ -132,12 +173,13 @@ pub struct Finished {
 /// The finished explanations in the folder at `root` and below it, in the order of their paths.
 ///
 /// # Errors
-/// When a folder cannot be read or an explanation is damaged.
-pub fn find(root: &Path) -> Result<Vec<Finished>> {
+/// When a folder cannot be read.
+pub fn find(root: &Path, left_out: &mut LeftOut) -> Result<Vec<Finished>> {
     let mut found = Vec::new();
     for path in tree::folders(root)? {
         if path.join(DESCRIPTION).is_file() {
-            found.push(Finished { description: Description::read(&path)?, path });
+            let description = left_out.read(Description::read(&path));
+            found.extend(description.map(|description| Finished { path, description }));
         }
     }
     Ok(found)

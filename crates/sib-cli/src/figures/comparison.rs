@@ -14,6 +14,7 @@ use crate::error::{usage, with_hint};
 use crate::evaluation::network::Training;
 use crate::explanation::manifest::{self, Which};
 use crate::explanation::{self, Finished, Image, heatmap_file};
+use crate::left_out::LeftOut;
 use crate::tables::number::arch_label;
 
 /// Which images and methods of an explanation are shown.
@@ -56,8 +57,8 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// The only one below `root`, which must have `methods`.
-    pub(super) fn find(root: &Path, methods: &[Method]) -> Result<Self> {
-        let mut found = explanation::find(root)?;
+    pub(super) fn find(root: &Path, methods: &[Method], left_out: &mut LeftOut) -> Result<Self> {
+        let mut found = explanation::find(root, left_out)?;
         found.retain(|one| one.description.baseline.is_some());
         let of = match &found[..] {
             [_] => found.remove(0),

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_metrics_are_those_that_are_logged() {
-        let logged = test_metrics::names(true);
+        let logged = test_metrics::names(10, true);
         for estimator in Estimator::value_variants() {
             for x in Region::ALL {
                 for r in Region::ALL {

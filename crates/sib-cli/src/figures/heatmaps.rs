@@ -11,6 +11,7 @@ use super::comparison::{Comparison, Selection};
 use super::grid::{Cell, ColourBar, Grid, Row};
 use super::panels::{DOUBLE_MM, SINGLE_MM};
 use crate::error::usage;
+use crate::left_out::LeftOut;
 
 /// How maps are laid over images: a colour map that is even in lightness.
 const STYLE: Style =
@@ -20,13 +21,17 @@ const STYLE: Style =
 ///
 /// # Errors
 /// When no folder below `root` holds what is asked for, or an image is no longer there.
-pub(super) fn draw_differences(root: &Path, selection: &Selection) -> Result<String> {
+pub(super) fn draw_differences(
+    root: &Path,
+    selection: &Selection,
+    left_out: &mut LeftOut,
+) -> Result<String> {
     let method = match selection.methods[..] {
         [] => Method::GuidedBackprop,
         [method] => method,
         _ => return Err(usage("--method: figure 3 shows one method")),
     };
-    let comparison = Comparison::find(root, &[method])?;
+    let comparison = Comparison::find(root, &[method], left_out)?;
     let subjects = comparison.subjects(selection.images.as_ref(), 6)?;
     let mut pairs = Vec::new();
     for subject in &subjects {
@@ -77,8 +82,13 @@ pub(super) fn draw_differences(root: &Path, selection: &Selection) -> Result<Str
 ///
 /// # Errors
 /// As [`draw_differences`].
-pub(super) fn draw_methods(root: &Path, selection: &Selection, narrow: bool) -> Result<String> {
-    let comparison = Comparison::find(root, &selection.methods)?;
+pub(super) fn draw_methods(
+    root: &Path,
+    selection: &Selection,
+    narrow: bool,
+    left_out: &mut LeftOut,
+) -> Result<String> {
+    let comparison = Comparison::find(root, &selection.methods, left_out)?;
     let methods = match &selection.methods[..] {
         [] => comparison.default_methods(narrow),
         chosen => chosen.to_vec(),

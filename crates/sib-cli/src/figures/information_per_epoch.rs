@@ -14,6 +14,7 @@ use super::runs::{self, Run};
 use super::style::{BASELINE, Dash, S_IB, Shape, Style};
 use crate::error::with_hint;
 use crate::evaluation::network::Training;
+use crate::left_out::LeftOut;
 
 /// One run's values by epoch, counted from 1, of foreground and background.
 type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
@@ -22,9 +23,9 @@ type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
 ///
 /// # Errors
 /// When no finished run below `root` has logged the information, or runs cannot be compared.
-pub(super) fn draw(root: &Path, estimator: Estimator) -> Result<String> {
+pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) -> Result<String> {
     let measured: Vec<_> =
-        runs::find(root)?.iter().filter_map(|run| measured(run, estimator)).collect();
+        runs::find(root, left_out)?.iter().filter_map(|run| measured(run, estimator)).collect();
     if measured.is_empty() {
         let error = anyhow!("{}: no finished run has logged its information", root.display());
         return Err(with_hint(error, "train with --set train.log_information=true"));
@@ -53,7 +54,10 @@ fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<
         arch: config.model.arch.clone(),
         training: config.training(),
         seed: config.train.seed,
-        settings: batch_size.map_or(String::new(), |size| format!("train.batch_size={size}")),
+        settings: batch_size
+            .map(|size| ("train.batch_size".to_owned(), size.to_string()))
+            .into_iter()
+            .collect(),
         values: (epochs, batch_size),
     })
 }

@@ -28,6 +28,8 @@ use anyhow::Result;
 use comparison::Selection;
 use estimator::Estimator;
 
+use crate::left_out::LeftOut;
+
 /// Which of the paper's figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Figure {
@@ -44,17 +46,18 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// The figure as SVG, from what lies in the folder at `runs` and below it.
+    /// The figure as SVG, from what lies in the folder at `runs` and below it; what of it cannot be
+    /// read is in `left_out`.
     ///
     /// # Errors
     /// When nothing there can be drawn, or cannot be compared.
-    pub fn draw(&self, runs: &Path) -> Result<String> {
+    pub fn draw(&self, runs: &Path, left_out: &mut LeftOut) -> Result<String> {
         match self {
-            Self::OneA(estimator) => information_per_epoch::draw(runs, *estimator),
-            Self::OneB(selection) => heatmaps::draw_methods(runs, selection, true),
-            Self::Three(selection) => heatmaps::draw_differences(runs, selection),
-            Self::Four(selection) => heatmaps::draw_methods(runs, selection, false),
-            Self::Five(estimator) => region_information::draw(runs, *estimator),
+            Self::OneA(estimator) => information_per_epoch::draw(runs, *estimator, left_out),
+            Self::OneB(selection) => heatmaps::draw_methods(runs, selection, true, left_out),
+            Self::Three(selection) => heatmaps::draw_differences(runs, selection, left_out),
+            Self::Four(selection) => heatmaps::draw_methods(runs, selection, false, left_out),
+            Self::Five(estimator) => region_information::draw(runs, *estimator, left_out),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use sib_metrics::Summary;
 
+use crate::dotted::{self, Settings};
 use crate::error::with_hint;
 use crate::evaluation::network::Training;
 use crate::tables::number::{Label, arch_label, dataset_label};
@@ -21,7 +22,7 @@ pub(super) struct Measured<T> {
     pub(super) training: Training,
     pub(super) seed: Option<u64>,
     /// All settings that networks must share to be compared.
-    pub(super) settings: String,
+    pub(super) settings: Settings,
     pub(super) values: T,
 }
 
@@ -51,7 +52,8 @@ pub(super) fn grouped<T>(all: Vec<Measured<T>>) -> Result<Vec<Group<T>>> {
         let title = format!("{}, {}", place.0.1, place.1.1);
         let group = groups.entry(place).or_insert(Group { title, members: BTreeMap::new() });
         if let Some(other) = group.members.values().find(|other| other.settings != one.settings) {
-            let problem = format!("not comparable: {} against {}", other.settings, one.settings);
+            let differences = dotted::differences(&other.settings, &one.settings);
+            let problem = format!("not comparable, {}", dotted::in_words(&differences));
             return Err(apart(&other.path, &one.path, &problem, "are alike"));
         }
         if let Some(other) = group.members.get(&(one.training, one.seed)) {
@@ -114,7 +116,7 @@ mod tests {
             arch: "resnet18".to_owned(),
             training,
             seed: Some(seed),
-            settings: settings.to_owned(),
+            settings: Settings::from([("images".to_owned(), settings.to_owned())]),
             values: seed as f64,
         }
     }
@@ -144,7 +146,7 @@ mod tests {
         let twice = grouped(vec![measured(SIb, 1, "b"), measured(SIb, 1, "b")]).unwrap_err();
         assert!(format!("{twice:#}").contains("s-ib-1 and s-ib-1: both of s-ib resnet18 on pets"));
         let unlike = grouped(vec![measured(SIb, 1, "b"), measured(SIb, 2, "c")]).unwrap_err();
-        assert!(format!("{unlike:#}").contains("not comparable: b against c"));
+        assert!(format!("{unlike:#}").contains("not comparable, images: b against c"));
     }
 
     #[test]

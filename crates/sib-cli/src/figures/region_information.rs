@@ -13,6 +13,8 @@ use super::style::{BASELINE, S_IB};
 use crate::error::with_hint;
 use crate::evaluation::network::Training;
 use crate::evaluation::settings::Suite;
+use crate::left_out::LeftOut;
+use crate::note;
 use crate::tables::comparable_settings;
 use crate::tables::evaluations::{self, Evaluation};
 
@@ -23,10 +25,10 @@ type Pairs = [Option<(f64, Option<f64>)>; 4];
 ///
 /// # Errors
 /// When no finished evaluation below `root` has the suite, or evaluations cannot be compared.
-pub(super) fn draw(root: &Path, estimator: Estimator) -> Result<String> {
-    let found = evaluations::find(root)?;
+pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) -> Result<String> {
+    let found = evaluations::find(root, left_out)?;
     for folder in &found.unfinished {
-        eprintln!("warning: {}: not finished, left out", folder.display());
+        note!("warning: {}: not finished, left out", folder.display());
     }
     let with_suite: Vec<&Evaluation> =
         found.evaluations.iter().filter(|one| has_suite(one)).collect();
@@ -36,7 +38,8 @@ pub(super) fn draw(root: &Path, estimator: Estimator) -> Result<String> {
     }
     let batch_size = |one: &&Evaluation| Some(one.description.settings.batch_size as u64);
     let batch_size = common(with_suite.iter().map(batch_size));
-    let groups = grouped(with_suite.iter().map(|one| measured(one, estimator)).collect())?;
+    let measured = with_suite.iter().map(|one| measured(one, estimator));
+    let groups = grouped(measured.collect::<Result<_>>()?)?;
     let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
     let one_seed = "One seed; bars: standard error over batches.";
     let note = format!("{} {}", estimator.note(batch_size), seeds_note(&groups, one_seed));
@@ -53,7 +56,7 @@ fn pairs() -> [(Region, Region); 4] {
     [(Fg, Fg), (Bg, Bg), (Fg, Bg), (Bg, Fg)]
 }
 
-fn measured(evaluation: &Evaluation, estimator: Estimator) -> Measured<Pairs> {
+fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pairs>> {
     let (network, dataset) = (&evaluation.description.network, &evaluation.description.dataset);
     let row = |metric: String| {
         let suite = Suite::Information.name();
@@ -62,8 +65,8 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Measured<Pairs> {
     let value =
         |(x, r)| row(estimator.metric(x, r)).and_then(|row| Some((row.value?, row.standard_error)));
     let settings = row(estimator.metric(Region::Foreground, Region::Foreground));
-    let settings = settings.map(|row| comparable_settings(evaluation, row));
-    Measured {
+    let settings = settings.map(|row| comparable_settings(evaluation, row)).transpose()?;
+    Ok(Measured {
         path: evaluation.path.clone(),
         dataset: dataset.name.to_string(),
         arch: network.arch.clone(),
@@ -71,7 +74,7 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Measured<Pairs> {
         seed: network.train_seed,
         settings: settings.unwrap_or_default(),
         values: pairs().map(value),
-    }
+    })
 }
 
 fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {

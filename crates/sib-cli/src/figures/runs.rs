@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::evaluation::network::StoredConfig;
+use crate::left_out::LeftOut;
+use crate::note;
 use crate::run_record::RunRecord;
 use crate::tree;
 
@@ -19,16 +21,18 @@ pub(super) struct Run {
 /// stderr.
 ///
 /// # Errors
-/// When a folder or a run's file cannot be read.
-pub(super) fn find(root: &Path) -> Result<Vec<Run>> {
+/// When a folder cannot be read.
+pub(super) fn find(root: &Path, left_out: &mut LeftOut) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for path in tree::folders(root)?.into_iter().filter(|path| RunRecord::is_at(path)) {
-        let record = RunRecord::read(&path)?;
+        let Some(record) = left_out.read(RunRecord::read(&path)) else { continue };
         if record.status.is_none() {
-            eprintln!("warning: {}: not finished, left out", path.display());
+            note!("warning: {}: not finished, left out", path.display());
             continue;
         }
-        runs.push(Run { config: record.settings()?, record });
+        if let Some(config) = left_out.read(record.settings()) {
+            runs.push(Run { config, record });
+        }
     }
     Ok(runs)
 }

@@ -32,6 +32,9 @@ const PALETTE: [Colour; 6] = [
     Colour(0x56, 0xb4, 0xe9),
 ];
 
+/// Lines of one dash that colour alone tells apart.
+pub const COLOURS: usize = PALETTE.len();
+
 /// Colour of the baseline in every figure.
 pub const BASELINE: Colour = PALETTE[0];
 /// Colour of S-IB in every figure.
@@ -61,6 +64,8 @@ pub enum Dash {
     Dashed,
     /// Into dots.
     Dotted,
+    /// Into dashes and dots in turn.
+    DashDotted,
 }
 
 impl Dash {
@@ -70,6 +75,7 @@ impl Dash {
             Self::Solid => None,
             Self::Dashed => Some("4 2"),
             Self::Dotted => Some("1 1.6"),
+            Self::DashDotted => Some("4 1.6 1 1.6"),
         }
     }
 }

@@ -6,43 +6,43 @@ use anyhow::Result;
 
 use super::curves::{GroupView, chart, drawn, on_chart};
 use crate::csv_rows;
+use crate::dotted::Settings;
 use crate::evaluation::curves::{CurvePoint, PATHS};
 use crate::evaluation::folder::CURVES;
 use crate::evaluation::network::{Network, Training};
 use crate::figures::chart::{LineChart, Series};
 use crate::figures::style::{Dash, Style};
+use crate::left_out::LeftOut;
 use crate::tables::evaluations::Evaluation;
 use crate::tables::number::{arch_label, dataset_label, method_label};
 use crate::tables::{Number, settings_of};
 
 /// Charts for each baseline and S-IB network of one training seed that were evaluated alike.
-///
-/// # Errors
-/// When a file cannot be read or is damaged.
-pub(super) fn views(evaluations: &[Evaluation]) -> Result<Vec<GroupView>> {
-    let views = pairs(evaluations).into_iter().map(|(title, [baseline, s_ib])| {
+pub(super) fn views(evaluations: &[Evaluation], left_out: &mut LeftOut) -> Vec<GroupView> {
+    let view = |title, [baseline, s_ib]: [&Evaluation; 2]| {
         let curves = |of: &Evaluation| csv_rows::read(&of.path.join(CURVES));
         let charts =
             charts(&[(Training::Baseline, curves(baseline)?), (Training::SIb, curves(s_ib)?)]);
         let charts = charts.into_iter().filter_map(drawn).collect::<Result<_>>()?;
         Ok(GroupView { title, charts })
-    });
-    views.collect()
+    };
+    let pairs = left_out.read(pairs(evaluations)).unwrap_or_default();
+    pairs.into_iter().filter_map(|(title, pair)| left_out.read(view(title, pair))).collect()
 }
 
 /// What a baseline and an S-IB network have in common, in words, and their evaluations.
-fn pairs(evaluations: &[Evaluation]) -> Vec<(String, [&Evaluation; 2])> {
-    let mut alike = BTreeMap::<(String, Option<String>), Vec<&Evaluation>>::new();
+fn pairs(evaluations: &[Evaluation]) -> Result<Vec<(String, [&Evaluation; 2])>> {
+    let mut alike = BTreeMap::<(String, Option<Vec<Settings>>), Vec<&Evaluation>>::new();
     for evaluation in evaluations.iter().filter(|of| of.path.join(CURVES).is_file()) {
         let Network { arch, train_seed, .. } = &evaluation.description.network;
         let dataset = dataset_label(evaluation.description.dataset.name.as_str()).1;
         let seed = train_seed.map_or(String::new(), |seed| format!(", seed {seed}"));
         let title = format!("{dataset}, {}{seed}", arch_label(arch).1);
-        let settings = settings_of(Number::Five, evaluation);
+        let settings = settings_of(Number::Five, evaluation)?;
         alike.entry((title, settings)).or_default().push(evaluation);
     }
     let pairs = alike.into_iter().map(|((title, _), members)| (title, pair(members)));
-    pairs.filter_map(|(title, pair)| Some((title, pair?))).collect()
+    Ok(pairs.filter_map(|(title, pair)| Some((title, pair?))).collect())
 }
 
 /// The baseline and the S-IB network, where there is one of each.

@@ -9,7 +9,7 @@ use crate::evaluation::curves::{CurvePoint, PATHS};
 use crate::evaluation::network::Training;
 use crate::figures::axis::AxisOptions;
 use crate::figures::chart::{LineChart, Point, Series};
-use crate::figures::style::{Dash, Style};
+use crate::figures::style::{COLOURS, Dash, Style};
 use crate::run_dir::MetricRow;
 use crate::tables::number::method_label;
 
@@ -32,18 +32,27 @@ pub(super) struct GroupView {
 }
 
 impl GroupView {
-    /// All charts that the group has logged something for.
+    /// All charts that the group has logged something for. A chart has no more branches than there are
+    /// colours: of more, there are several.
     ///
     /// # Errors
     /// When one cannot be drawn.
     pub(super) fn new(group: &Group<'_>) -> Result<Self> {
-        let plots = PLOTS.iter().map(|plot| plot.chart(group));
-        let measures = MEASURES.iter().map(|measure| region_chart(measure, group));
-        Ok(Self {
-            title: group.title.clone(),
-            charts: plots.chain(measures).filter_map(drawn).collect::<Result<_>>()?,
-        })
+        let mut charts = Vec::new();
+        for plot in &PLOTS {
+            charts.extend(parts(group).map(|branches| plot.chart(branches)));
+        }
+        for measure in &MEASURES {
+            charts.extend(parts(group).map(|branches| region_chart(measure, branches)));
+        }
+        let charts = charts.into_iter().filter_map(drawn).collect::<Result<_>>()?;
+        Ok(Self { title: group.title.clone(), charts })
     }
+}
+
+/// The branches chart by chart.
+fn parts<'g, 'r>(group: &'g Group<'r>) -> impl Iterator<Item = &'g [Branch<'r>]> {
+    group.branches.chunks(COLOURS)
 }
 
 /// A chart of metrics, a line each for every branch.
@@ -118,11 +127,11 @@ const PLOTS: [Plot; 8] = [
 ];
 
 impl Plot {
-    fn chart(&self, group: &Group<'_>) -> LineChart {
+    fn chart(&self, branches: &[Branch<'_>]) -> LineChart {
         let mut series = Vec::new();
-        for (branch, colour) in group.branches.iter().zip(colours(group)) {
-            for (index, (suffix, metric)) in self.lines.iter().enumerate() {
-                let style = Style { dash: DASHES[index % DASHES.len()], ..Style::nth(colour) };
+        for (branch, colour) in branches.iter().zip(colours(branches)) {
+            for ((suffix, metric), dash) in self.lines.iter().zip(DASHES) {
+                let style = Style { dash, ..Style::nth(colour) };
                 let label = format!("{}{suffix}", branch.label);
                 series.push(line(label, branch, *metric, self.shown, style));
             }
@@ -131,21 +140,20 @@ impl Plot {
     }
 }
 
-const DASHES: [Dash; 3] = [Dash::Solid, Dash::Dotted, Dash::Dashed];
+/// Of the lines of one branch, whose colour they share.
+const DASHES: [Dash; 4] = [Dash::Solid, Dash::Dotted, Dash::Dashed, Dash::DashDotted];
 
-/// Places in the palette: the first baseline and the first S-IB have the colours that they have in
-/// all figures.
-fn colours(group: &Group<'_>) -> Vec<usize> {
-    let mut free = 2..;
-    let mut taken = [false; 2];
-    let mut colour = |branch: &Branch<'_>| {
-        let own = usize::from(branch.training == Training::SIb);
-        match std::mem::replace(&mut taken[own], true) {
-            false => own,
-            true => free.next().unwrap_or_default(),
-        }
-    };
-    group.branches.iter().map(&mut colour).collect()
+/// Places in the palette, no two alike: the first baseline and the first S-IB have the colours that
+/// they have in all figures.
+fn colours(branches: &[Branch<'_>]) -> Vec<usize> {
+    let own = |branch: &Branch<'_>| usize::from(branch.training == Training::SIb);
+    let is_first = |at: usize| branches[..at].iter().all(|other| own(other) != own(&branches[at]));
+    let firsts = (0..branches.len()).filter(|&at| is_first(at));
+    let taken: Vec<usize> = firsts.map(|at| own(&branches[at])).collect();
+    let mut free = (2..COLOURS).chain(0..2).filter(|place| !taken.contains(place));
+    (0..branches.len())
+        .map(|at| if is_first(at) { own(&branches[at]) } else { free.next().unwrap_or(at) })
+        .collect()
 }
 
 /// Region information by one measure: its name in `metrics.csv` for each pair of regions.
@@ -181,12 +189,12 @@ const MEASURES: [Measure; 3] = [
     },
 ];
 
-/// Pairs of regions have a colour each, branches their dashes.
-fn region_chart(measure: &Measure, group: &Group<'_>) -> LineChart {
+/// Branches have a colour each, as in all charts, pairs of regions their dashes.
+fn region_chart(measure: &Measure, branches: &[Branch<'_>]) -> LineChart {
     let mut series = Vec::new();
-    for (index, branch) in group.branches.iter().rev().enumerate() {
-        for (pair, (name, regions)) in measure.names.into_iter().zip(REGIONS).enumerate() {
-            let style = Style { dash: DASHES[index % DASHES.len()], ..Style::nth(2 + pair) };
+    for (branch, colour) in branches.iter().zip(colours(branches)) {
+        for ((name, regions), dash) in measure.names.into_iter().zip(REGIONS).zip(DASHES) {
+            let style = Style { dash, ..Style::nth(colour) };
             let label = format!("{} {regions}", branch.label);
             series.push(line(label, branch, test(name), itself, style));
         }
@@ -269,7 +277,24 @@ fn plain(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::runs::Run;
     use super::*;
+    use crate::dotted::Settings;
+    use crate::environment::Environment;
+    use crate::run_record::RunRecord;
+
+    fn run_of(metrics: Vec<MetricRow>) -> Run {
+        let environment = Environment::of(tch::Device::Cpu);
+        let record = RunRecord {
+            path: "run".into(),
+            config: String::new(),
+            environment,
+            status: None,
+            failed: false,
+            metrics,
+        };
+        Run { record, name: "run".to_owned(), settings: Settings::new() }
+    }
 
     fn branch(training: Training) -> Branch<'static> {
         Branch { label: String::new(), training, runs: Vec::new() }
@@ -278,12 +303,50 @@ mod tests {
     #[test]
     fn baseline_and_s_ib_keep_their_colours_beside_others() {
         let colours_of = |trainings: &[Training]| {
-            let branches = trainings.iter().map(|&training| branch(training)).collect();
-            colours(&Group { title: String::new(), branches })
+            let branches: Vec<_> = trainings.iter().map(|&training| branch(training)).collect();
+            colours(&branches)
         };
         assert_eq!(colours_of(&[Training::SIb]), [1]);
         let (plain, s_ib) = (Training::Baseline, Training::SIb);
         assert_eq!(colours_of(&[plain, plain, s_ib, s_ib]), [0, 2, 1, 3]);
+        assert_eq!(colours_of(&[s_ib; COLOURS]), [1, 2, 3, 4, 5, 0]);
+    }
+
+    #[test]
+    fn no_two_lines_of_a_chart_look_alike_however_many_runs_there_are() {
+        let row = |name: &str| MetricRow {
+            step: 1,
+            epoch: 0,
+            split: "test".to_owned(),
+            name: name.to_owned(),
+            value: 1.0,
+        };
+        let metrics: Vec<MetricRow> = MEASURES[0].names.map(row).into();
+        let run = run_of(metrics);
+        for number in 1..=COLOURS {
+            let branches: Vec<_> = (0..number)
+                .map(|at| Branch {
+                    label: at.to_string(),
+                    training: if at % 2 == 0 { Training::Baseline } else { Training::SIb },
+                    runs: vec![&run],
+                })
+                .collect();
+            let chart = region_chart(&MEASURES[0], &branches);
+            assert_eq!(chart.series.len(), 4 * number);
+            let mut looks: Vec<_> = chart
+                .series
+                .iter()
+                .map(|series| format!("{:?} {:?}", series.style.colour, series.style.dash))
+                .collect();
+            looks.sort();
+            looks.dedup();
+            assert_eq!(looks.len(), 4 * number);
+        }
+        let group = Group {
+            title: String::new(),
+            branches: (0..=COLOURS).map(|_| branch(Training::SIb)).collect(),
+        };
+        assert_eq!(parts(&group).map(<[_]>::len).collect::<Vec<_>>(), [COLOURS, 1]);
     }
 
     #[test]

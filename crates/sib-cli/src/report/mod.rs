@@ -29,6 +29,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::environment::Environment;
+use crate::left_out::LeftOut;
 use crate::run_record::RunRecord;
 use crate::tables::evaluations::{self as found, Evaluation};
 use crate::tree;
@@ -55,6 +56,8 @@ struct Page {
     unfinished_runs: Vec<String>,
     /// Evaluations that were begun and not finished.
     unfinished_evaluations: Vec<String>,
+    /// Why what cannot be read was left out.
+    left_out: Vec<String>,
     /// Versions and machines, and what ran on them.
     environments: Vec<(String, String)>,
     differences: Vec<Difference>,
@@ -71,24 +74,27 @@ struct Page {
 /// The page on the folder at `root`.
 ///
 /// # Errors
-/// When there is neither a run nor a finished evaluation, or one of them is damaged.
-pub fn html(root: &Path) -> Result<String> {
-    render(&collect(root)?)
+/// When there is neither a run nor a finished evaluation. What is damaged is in `left_out`.
+pub fn html(root: &Path, left_out: &mut LeftOut) -> Result<String> {
+    render(&collect(root, left_out)?)
 }
 
-fn collect(root: &Path) -> Result<Page> {
+fn collect(root: &Path, left_out: &mut LeftOut) -> Result<Page> {
     let name = |path: &Path| name_of(path, root);
     let folders = tree::folders(root)?;
     let runs = folders.iter().filter(|folder| RunRecord::is_at(folder));
     let runs: Vec<Run> =
-        runs.map(|folder| Run::read(folder, name(folder))).collect::<Result<_>>()?;
-    let found = found::among(&folders)?;
+        runs.filter_map(|folder| left_out.read(Run::read(folder, name(folder)))).collect();
+    let found = found::among(&folders, left_out);
     if runs.is_empty() && found.evaluations.is_empty() {
         bail!("{}: no run and no finished evaluation here", root.display());
     }
     let sheets = folders.iter().map(|folder| sheets::of_folder(folder, &name(folder)));
+    let sheets = sheets.filter_map(|sheets| left_out.read(sheets).flatten()).collect();
     let settings: Vec<_> = runs.iter().map(|run| (run.name.as_str(), &run.settings)).collect();
     let views: Vec<RunView> = (1..).zip(&runs).map(|(n, run)| RunView::new(n, run)).collect();
+    let evaluations = evaluation_views(&found.evaluations, &runs, &views, name, left_out);
+    let comparisons = comparisons::views(&found.evaluations, left_out);
     Ok(Page {
         style: include_str!("style.css"),
         version: env!("CARGO_PKG_VERSION"),
@@ -104,9 +110,10 @@ fn collect(root: &Path) -> Result<Page> {
         differences: settings::differences(&settings, &SHOWN),
         tables: tables::views(&found.evaluations, |evaluation| name(&evaluation.path)),
         groups: series::groups(&runs).iter().map(GroupView::new).collect::<Result<_>>()?,
-        comparisons: comparisons::views(&found.evaluations)?,
-        evaluations: evaluation_views(&found.evaluations, &runs, &views, name)?,
-        sheets: sheets.filter_map(Result::transpose).collect::<Result<_>>()?,
+        comparisons,
+        evaluations,
+        left_out: left_out.problems().to_vec(),
+        sheets,
         photograph_px: PHOTOGRAPH_PX,
         runs: views,
     })
@@ -127,7 +134,8 @@ fn evaluation_views(
     runs: &[Run],
     views: &[RunView],
     name: impl Fn(&Path) -> String,
-) -> Result<Vec<EvaluationView>> {
+    left_out: &mut LeftOut,
+) -> Vec<EvaluationView> {
     let mut photographs = Photographs::default();
     let view = |(number, evaluation): (usize, &Evaluation)| {
         let holds = |(run, _): &(&Run, &RunView)| evaluation.path.starts_with(&run.record.path);
@@ -135,7 +143,8 @@ fn evaluation_views(
         let run = run.map(|(_, view)| (view.id.clone(), view.name.clone()));
         EvaluationView::new(number, evaluation, name(&evaluation.path), run, &mut photographs)
     };
-    (1..).zip(evaluations).map(view).collect()
+    let views = (1..).zip(evaluations).map(view);
+    views.filter_map(|view| left_out.read(view)).collect()
 }
 
 /// Versions and machines in words, with the number of runs and evaluations on each.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::format::{dash, fixed, significant};
-use super::settings::{Settings, flatten};
+use crate::dotted::{Settings, flatten};
 use crate::evaluation::network::Training;
 use crate::progress::duration;
 use crate::run_dir::MetricRow;

@@ -3,28 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use toml::{Table, Value};
 
-/// Settings by their dotted keys.
-pub(super) type Settings = BTreeMap<String, String>;
-
-/// The settings of a configuration; strings stand without quotation marks.
-pub(super) fn flatten(table: &Table) -> Settings {
-    let mut settings = Settings::new();
-    visit("", table, &mut settings);
-    settings
-}
-
-fn visit(prefix: &str, table: &Table, settings: &mut Settings) {
-    for (key, value) in table {
-        let key = format!("{prefix}{key}");
-        match value {
-            Value::Table(table) => visit(&format!("{key}."), table, settings),
-            Value::String(text) => drop(settings.insert(key, text.clone())),
-            other => drop(settings.insert(key, other.to_string())),
-        }
-    }
-}
+use crate::dotted::{NOT_SET, Settings};
 
 /// A setting, or a table of settings, that is not the same in all runs.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -43,8 +23,6 @@ pub(super) struct ValueOf {
     /// Names of runs.
     pub(super) runs: Vec<String>,
 }
-
-const NOT_SET: &str = "not set";
 
 /// The settings that are not the same in all `runs` (names and settings), but for those with the
 /// keys `shown`. Settings of one table that the same runs lack, and that are alike in the others,
@@ -107,6 +85,7 @@ fn by_value(runs: &[(&str, &Settings)], values: impl Iterator<Item = String>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dotted::flatten;
 
     fn settings(text: &str) -> Settings {
         flatten(&toml::from_str(text).unwrap())

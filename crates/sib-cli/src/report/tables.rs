@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::dotted::Settings;
 use crate::error::message;
 use crate::tables::evaluations::Evaluation;
 use crate::tables::layout::Layout;
@@ -64,9 +65,9 @@ fn parts(
         }
         Err(error) => error,
     };
-    let mut alike = BTreeMap::<String, Vec<&Evaluation>>::new();
+    let mut alike = BTreeMap::<Vec<Settings>, Vec<&Evaluation>>::new();
     for evaluation in evaluations {
-        if let Some(settings) = tables::settings_of(number, evaluation) {
+        if let Ok(Some(settings)) = tables::settings_of(number, evaluation) {
             alike.entry(settings).or_default().push(evaluation);
         }
     }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::csv_rows;
 use crate::evaluation::folder::{DESCRIPTION, Description, SUMMARY};
 use crate::evaluation::summary_row::SummaryRow;
+use crate::left_out::LeftOut;
 use crate::tree;
 
 /// A finished evaluation.
@@ -32,27 +33,24 @@ pub struct Found {
 /// The evaluations in the folder at `root` and in all folders below it; links are not followed.
 ///
 /// # Errors
-/// When a folder cannot be read or an evaluation is damaged.
-pub fn find(root: &Path) -> Result<Found> {
-    among(&tree::folders(root)?)
+/// When a folder cannot be read.
+pub fn find(root: &Path, left_out: &mut LeftOut) -> Result<Found> {
+    Ok(among(&tree::folders(root)?, left_out))
 }
 
 /// The evaluations that are among `folders`.
-///
-/// # Errors
-/// When one of them is damaged.
-pub fn among(folders: &[PathBuf]) -> Result<Found> {
+pub fn among(folders: &[PathBuf], left_out: &mut LeftOut) -> Found {
     let mut found = Found::default();
     for folder in folders {
         if !folder.join(DESCRIPTION).is_file() {
             continue;
         } else if folder.join(SUMMARY).is_file() {
-            found.evaluations.push(read(folder)?);
+            found.evaluations.extend(left_out.read(read(folder)));
         } else {
             found.unfinished.push(folder.clone());
         }
     }
-    Ok(found)
+    found
 }
 
 fn read(folder: &Path) -> Result<Evaluation> {

@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use sib_core::information::exp_z_scores;
 
+use crate::dotted::{self, Settings};
 use crate::error::with_hint;
 use crate::evaluation::folder::Description;
 use crate::evaluation::network::Training;
@@ -52,7 +53,7 @@ pub struct Table {
 struct Sample<'e> {
     value: f64,
     evaluation: &'e Evaluation,
-    settings: String,
+    settings: Settings,
 }
 
 /// The values by cell, training and seed.
@@ -111,7 +112,7 @@ fn add<'e>(
 ) -> Result<()> {
     let network = &evaluation.description.network;
     let (training, seed) = (network.training, network.train_seed);
-    let sample = Sample { value, evaluation, settings: comparable_settings(evaluation, row) };
+    let sample = Sample { value, evaluation, settings: comparable_settings(evaluation, row)? };
     let former = samples.insert((key, training, seed), sample);
     match former.filter(|former| former.value != value) {
         None => Ok(()),
@@ -131,27 +132,41 @@ fn add<'e>(
 
 /// All settings that the values of one evaluation must share with those of another to stand beside
 /// them; `None` where it has none of the table's metrics.
-pub fn settings_of(number: Number, evaluation: &Evaluation) -> Option<String> {
+///
+/// # Errors
+/// When they cannot be written as TOML.
+pub fn settings_of(number: Number, evaluation: &Evaluation) -> Result<Option<Vec<Settings>>> {
     let rows = evaluation.summary.iter().filter(|row| row.suite == number.suite().name());
-    let settings: BTreeSet<String> = rows.map(|row| comparable_settings(evaluation, row)).collect();
-    (!settings.is_empty()).then(|| settings.into_iter().collect::<Vec<_>>().join("; "))
+    let settings: BTreeSet<Settings> =
+        rows.map(|row| comparable_settings(evaluation, row)).collect::<Result<_>>()?;
+    Ok((!settings.is_empty()).then(|| settings.into_iter().collect()))
 }
 
 /// All settings that values to compare must share.
-pub fn comparable_settings(evaluation: &Evaluation, row: &SummaryRow) -> String {
+///
+/// # Errors
+/// When they cannot be written as TOML.
+pub fn comparable_settings(evaluation: &Evaluation, row: &SummaryRow) -> Result<Settings> {
     let Description { settings, dataset, .. } = &evaluation.description;
-    let mut words = format!("split={} images={} {}", settings.split, dataset.images, row.settings);
+    let mut all = Settings::from([
+        ("split".to_owned(), settings.split.to_string()),
+        ("images".to_owned(), dataset.images.to_string()),
+    ]);
+    for word in row.settings.split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        all.insert(key.to_owned(), value.to_owned());
+    }
     let options = &settings.method_options;
     match settings.suites.iter().find(|suite| suite.name() == row.suite) {
-        Some(suite) if suite.needs_heatmaps() => words.push_str(&format!(" {options:?}")),
+        Some(suite) if suite.needs_heatmaps() => all.extend(dotted::of(options, "")?),
         // They make R and M.
-        Some(Suite::Information) => words.push_str(&format!(" {:?}", options.s_ib_map)),
+        Some(Suite::Information) => all.extend(dotted::of(&options.s_ib_map, "s-ib-map.")?),
         _ => {}
     }
     if let Some(synthetic) = &settings.synthetic {
-        words.push_str(&format!(" {synthetic:?}"));
+        all.extend(dotted::of(synthetic, "data.synthetic.")?);
     }
-    words
+    Ok(all)
 }
 
 /// Fails where values that stand side by side were measured in different ways.
@@ -166,7 +181,11 @@ fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
                 sample.evaluation.path.join(evaluation_file()).display().to_string()
             };
             let (a, b) = (path(other), path(sample));
-            let error = anyhow::anyhow!("{a} and {b}: evaluated with different settings");
+            let differences = dotted::differences(&other.settings, &sample.settings);
+            let error = anyhow::anyhow!(
+                "{a} and {b}: evaluated with different settings, {}",
+                dotted::in_words(&differences)
+            );
             return Err(with_hint(error, "give --runs a folder whose evaluations are alike"));
         }
     }

@@ -1,17 +1,21 @@
 //! Training: a configuration to images and network, and from there to a finished run folder.
 
 pub mod best;
+pub mod resume;
 mod running;
 pub mod tensorboard;
 pub mod test_metrics;
 
 use anyhow::Result;
-use sib_core::data::{self, Loader, LoaderOptions, Split, Transform};
+use sha2::{Digest, Sha256};
+use sib_core::data::{self, Dataset, Loader, LoaderOptions, Split, Transform};
 use sib_models::Model;
 use tch::Device;
 
+use crate::checkpoint;
 use crate::config::Config;
 use crate::error::usage;
+use crate::note;
 use crate::run_dir::RunDir;
 use running::Running;
 
@@ -25,10 +29,12 @@ pub struct Session<'c> {
     model: Model,
     /// Takes the moving average, where one is kept: the network that is evaluated.
     averaged: Option<Model>,
+    /// SHA-256 of the training images' ids and labels, in their order.
+    images_sha256: String,
 }
 
 impl<'c> Session<'c> {
-    /// Opens the images and makes the network: everything that can fail on bad input.
+    /// Opens the images and makes the network, freshly initialised.
     ///
     /// # Errors
     /// When a setting does not fit the images, or files cannot be read.
@@ -48,14 +54,6 @@ impl<'c> Session<'c> {
             cache_mib: data.cache_mib,
             ..LoaderOptions::default()
         };
-        let best_of = test_metrics::names(train.log_information);
-        if !best_of.contains(&train.best_metric) {
-            return Err(usage(format!(
-                "train.best_metric: got {}, expected one of {}",
-                train.best_metric,
-                best_of.join(", ")
-            )));
-        }
         let batches_an_update = train.accumulate_batches;
         let train = Loader::new(
             open(Split::Train, data.limit_train)?,
@@ -80,16 +78,33 @@ impl<'c> Session<'c> {
             Transform::matching(&data.preprocessing)?,
             options,
         )?;
-        let classes = train.dataset().classes.len() as i64;
+        let classes = train.dataset().classes.len();
+        let best_of = test_metrics::names(classes, config.train.log_information);
+        if !best_of.contains(&config.train.best_metric) {
+            return Err(usage(format!(
+                "train.best_metric: got {}, expected one of {}",
+                config.train.best_metric,
+                best_of.join(", ")
+            )));
+        }
         tch::manual_seed(config.train.seed as i64);
-        let new = || Model::new(config.model.arch, classes, device, &config.model.options);
+        let new = || Model::new(config.model.arch, classes as i64, device, &config.model.options);
         let model = new()?;
         let averaged = config.train.ema_decay.map(|_| new()).transpose()?;
-        if let Some(path) = &config.model.weights {
-            let report = model.load_weights(path)?;
-            eprintln!("initial weights: {}: {report}", path.display());
-        }
-        Ok(Self { config, device, train, test, model, averaged })
+        let images_sha256 = images_sha256(train.dataset());
+        Ok(Self { config, device, train, test, model, averaged, images_sha256 })
+    }
+
+    /// Fills the network from `model.weights`, where the configuration names a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is of another architecture.
+    pub fn load_initial_weights(&self) -> Result<()> {
+        let Some(path) = &self.config.model.weights else { return Ok(()) };
+        let path = checkpoint::file(path)?;
+        let report = self.model.load_weights(&path)?;
+        note!("initial weights: {}: {report}", path.display());
+        Ok(())
     }
 
     /// Trains in the folder `run` to the end of the configuration, or until its time limit.
@@ -104,4 +119,12 @@ impl<'c> Session<'c> {
     fn steps_per_epoch(&self) -> u64 {
         self.train.batches_per_epoch() as u64 / self.config.train.accumulate_batches
     }
+}
+
+fn images_sha256(dataset: &Dataset) -> String {
+    let mut digest = Sha256::new();
+    for record in &dataset.records {
+        digest.update(format!("{}\t{}\n", record.id, record.label));
+    }
+    format!("{:x}", digest.finalize())
 }

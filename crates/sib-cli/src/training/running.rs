@@ -15,6 +15,8 @@ use tch::Tensor;
 
 use super::best::Best;
 use super::{Session, test_metrics};
+use crate::error::with_hint;
+use crate::note;
 use crate::progress::{Progress, duration};
 use crate::run_dir::{MetricsLog, RunDir, Status, read_metrics};
 
@@ -151,7 +153,8 @@ impl<'s> Running<'s> {
                 let failure = Failure { step, epoch, problem: error.to_string(), images: &ids };
                 self.run.write(FAILURE, &toml::to_string_pretty(&failure)?)?;
                 let file = self.run.path().join(FAILURE);
-                Err(error.context(format!("{}: names the images", file.display())))
+                let error = error.context(format!("{}: names the images", file.display()));
+                Err(with_hint(error, DIVERGED))
             }
             other => other,
         }
@@ -183,18 +186,20 @@ impl<'s> Running<'s> {
     fn evaluate(&mut self, epoch: u64) -> Result<()> {
         let Session { config, device, test, .. } = self.session;
         let model = self.evaluated()?;
-        let mut metrics = test_metrics::accuracy(model, test, *device)?.to_vec();
+        let mut metrics =
+            test_metrics::accuracy(model, test, *device).map_err(|error| self.diverged(error))?;
+        let shown: Vec<String> =
+            metrics.iter().map(|(name, value)| in_words(name, *value)).collect();
         self.progress.println(&format!(
-            "epoch {}/{}: test top-1 {:.2} %, top-5 {:.2} %, loss {:.4}",
+            "epoch {}/{}: test {}",
             epoch + 1,
             config.train.epochs,
-            metrics[0].1,
-            metrics[1].1,
-            metrics[2].1
+            shown.join(", ")
         ));
         if config.train.log_information {
             let sib = config.sib.clone().unwrap_or_default();
-            metrics.extend(test_metrics::information(model, test, *device, &sib)?);
+            let information = test_metrics::information(model, test, *device, &sib);
+            metrics.extend(information.map_err(|error| self.diverged(error))?);
         }
         for (name, value) in &metrics {
             self.log.push(self.trainer.steps(), epoch, "test", name, *value)?;
@@ -216,6 +221,16 @@ impl<'s> Running<'s> {
         };
         model.load_state_dict(average, Path::new("the moving average"))?;
         Ok(model)
+    }
+
+    /// An error of an evaluation, with where training stood if what is wrong is the network.
+    fn diverged(&self, error: anyhow::Error) -> anyhow::Error {
+        if !matches!(error.downcast_ref(), Some(sib_core::Error::NonFinite { .. })) {
+            return error;
+        }
+        let run = self.run.path().display();
+        let step = self.trainer.steps();
+        with_hint(error.context(format!("{run}: training diverged by step {step}")), DIVERGED)
     }
 
     fn meta(&self) -> Result<CheckpointMeta> {
@@ -243,6 +258,7 @@ impl<'s> Running<'s> {
         let mut meta = self.meta()?;
         meta.extra.insert(STATE_KEY.to_owned(), state.clone());
         meta.extra.insert(PER_EPOCH_KEY.to_owned(), self.session.steps_per_epoch().to_string());
+        meta.extra.insert(IMAGES_KEY.to_owned(), self.session.images_sha256.clone());
         self.session.model.save(&last, &meta)?;
         if let Some(previous) = previous.filter(|previous| *previous != state) {
             // A state file that is left over does no harm.
@@ -258,14 +274,14 @@ impl<'s> Running<'s> {
         let seconds = self.started.elapsed().as_secs_f64();
         let state = match end {
             End::TimeLimit => {
-                eprintln!("{path}: train.max_hours reached after step {steps}, all is saved");
-                eprintln!("hint: sib-cli train --resume {path}");
+                note!("{path}: train.max_hours reached after step {steps}, all is saved");
+                note!("hint: sib-cli train --resume {path}");
                 return Ok(());
             }
             End::Early => {
                 let Best { value, epochs } = self.best.context("nothing was evaluated")?;
                 let metric = &self.config().best_metric;
-                eprintln!("{path}: stopped early: {metric} was best after epoch {epochs}: {value}");
+                note!("{path}: stopped early: {metric} was best after epoch {epochs}: {value}");
                 "stopped early"
             }
             End::AllEpochs => "finished",
@@ -280,7 +296,7 @@ impl<'s> Running<'s> {
             test: test.map(|row| (row.name, row.value)).collect(),
         };
         self.run.write("status.toml", &toml::to_string_pretty(&status)?)?;
-        eprintln!("{path}: {steps} steps in {}", duration(seconds));
+        note!("{path}: {steps} steps in {}", duration(seconds));
         Ok(())
     }
 }
@@ -304,11 +320,10 @@ fn resume(run: &RunDir, session: &Session<'_>, trainer: &mut Trainer<'_>) -> Res
         ),
         _ => {}
     }
-    if meta.config != session.config.to_toml()? {
-        eprintln!(
-            "warning: {}: config.toml has changed since the run was saved; it goes on as the file \
-             says now",
-            run.path().display()
+    if meta.extra.get(IMAGES_KEY).is_some_and(|before| *before != session.images_sha256) {
+        bail!(
+            "{}: its training images or their labels are not those that the run was begun with",
+            session.config.data.root()?.display()
         );
     }
     let report = session.model.load_state_dict(&weights, &last)?;
@@ -320,19 +335,33 @@ fn resume(run: &RunDir, session: &Session<'_>, trainer: &mut Trainer<'_>) -> Res
     trainer
         .restore(&tensors, &text)
         .with_context(|| format!("{}: cannot go on from here", state.display()))?;
-    eprintln!("{}: going on after step {}", run.path().display(), trainer.steps());
+    note!("{}: going on after step {}", run.path().display(), trainer.steps());
     Ok(Best::from_state(&text))
 }
 
-const LAST: &str = "last.safetensors";
+pub(super) const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 const FAILURE: &str = "failure.toml";
 const STATE_KEY: &str = "state";
 const PER_EPOCH_KEY: &str = "steps_per_epoch";
+const IMAGES_KEY: &str = "images_sha256";
 
 /// Name of the trainer's state that belongs to the checkpoint at `last`, where there is one.
 fn state_file_of(last: &Path) -> Option<String> {
     sib_core::checkpoint::read_meta(last).ok()?.extra.remove(STATE_KEY)
+}
+
+/// What to do about a loss or a network that is not finite.
+const DIVERGED: &str = "a lower train.optimizer.learning_rate, train.schedule.warmup_epochs or \
+                        train.clip_norm keeps training finite; with S-IB, lower weights of its terms too";
+
+/// A metric of the test split, as a person reads it.
+fn in_words(name: &str, value: f64) -> String {
+    match name {
+        "top1" => format!("top-1 {value:.2} %"),
+        "top5" => format!("top-5 {value:.2} %"),
+        _ => format!("{name} {value:.4}"),
+    }
 }
 
 /// What the progress line shows of an update.

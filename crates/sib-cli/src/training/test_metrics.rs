@@ -15,12 +15,18 @@ use tch::{Device, Kind};
 const REGIONS: [&str; 2] = ["fg", "bg"];
 const MEASURES: [&str; 3] = ["hsic", "cka", "renyi_bits"];
 
-/// Names of [`accuracy`]'s metrics, in their order.
-const ACCURACY: [&str; 3] = ["top1", "top5", "loss"];
+const TOP1: &str = "top1";
+const TOP5: &str = "top5";
+const LOSS: &str = "loss";
 
-/// Names of all metrics of the test split.
-pub fn names(log_information: bool) -> Vec<String> {
-    let mut names: Vec<String> = ACCURACY.map(str::to_owned).to_vec();
+/// Of how many classes the label must be among the first five for that to say something.
+const MORE_THAN: usize = 5;
+
+/// Names of all metrics of the test split of `classes` classes.
+pub fn names(classes: usize, log_information: bool) -> Vec<String> {
+    let accuracy =
+        [TOP1, TOP5, LOSS].into_iter().filter(|&name| name != TOP5 || classes > MORE_THAN);
+    let mut names: Vec<String> = accuracy.map(str::to_owned).collect();
     if log_information {
         for measure in MEASURES {
             for x in REGIONS {
@@ -35,28 +41,35 @@ fn information_name(measure: &str, x: &str, r: &str) -> String {
     format!("{measure}_x_{x}_r_{r}")
 }
 
-/// Top-1 and top-5 in per cent and mean cross-entropy of `model` over `test`.
+/// Top-1 and top-5 in per cent and mean cross-entropy of `model` over `test`; no top-5 where there are
+/// no more than five classes, of which every label is one of the first five.
 ///
 /// # Errors
-/// When an image cannot be read.
-pub fn accuracy(model: &Model, test: &Loader, device: Device) -> Result<[(String, f64); 3]> {
+/// When an image cannot be read or a logit is not finite.
+pub fn accuracy(model: &Model, test: &Loader, device: Device) -> Result<Vec<(String, f64)>> {
+    let classes = model.num_classes() as usize;
     let (mut top1, mut top5, mut loss, mut n) = (0, 0, 0.0, 0);
     for batch in test.epoch(0, 0) {
         let batch = batch?.to(device);
         let logits = tch::no_grad(|| model.backbone().forward(&batch.images, Mode::Eval));
         let hits = |k: usize| -> Result<usize> {
-            let k = k.min(model.num_classes() as usize);
             Ok(top_k_hits(&logits, &batch.labels, k)?.into_iter().filter(|&hit| hit).count())
         };
         top1 += hits(1)?;
-        top5 += hits(5)?;
+        if classes > MORE_THAN {
+            top5 += hits(5)?;
+        }
         let mean = cross_entropy(&logits, &batch.labels, 0.0).double_value(&[]);
         loss += mean * batch.len() as f64;
         n += batch.len();
     }
     let pct = |hits: usize| 100.0 * hits as f64 / n as f64;
-    let values = [pct(top1), pct(top5), loss / n as f64];
-    Ok(std::array::from_fn(|i| (ACCURACY[i].to_owned(), values[i])))
+    let mut values = vec![(TOP1, pct(top1))];
+    if classes > MORE_THAN {
+        values.push((TOP5, pct(top5)));
+    }
+    values.push((LOSS, loss / n as f64));
+    Ok(values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// Information between the regions of image and R, by all three measures: means over the full

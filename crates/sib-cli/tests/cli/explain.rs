@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use image::RgbImage;
 use sib_cli::explanation;
+use sib_cli::left_out::LeftOut;
 use sib_explain::Method;
 use sib_models::Model;
 use tch::{Device, Kind, Tensor};
@@ -88,7 +89,7 @@ fn a_comparison_has_rows_before_and_after_and_their_difference() {
     };
     assert_eq!(target("checkpoint"), target("baseline"));
     // What is found below a folder of runs.
-    let found = explanation::find(&place.path("")).unwrap();
+    let found = explanation::find(&place.path(""), &mut LeftOut::default()).unwrap();
     let [both] = &found[..] else { panic!("{found:?}") };
     let of = &both.description;
     assert_eq!((&both.path, &of.methods[..]), (&place.path("both"), &[Method::Saliency][..]));
@@ -148,7 +149,7 @@ fn bad_input_is_refused_in_one_line_before_the_first_forward() {
         (
             &["--target", "10"],
             2,
-            "--target: got 10, expected predicted or a class index from 0 to 9",
+            "--target: got 10, expected predicted, a class name or a class index from 0 to 9",
         ),
         (&["--target", "cat"], 2, "--target: got cat"),
         (&["--set", "score-cam.weight=probability"], 2, "score-cam.weight"),
@@ -181,4 +182,70 @@ fn a_file_without_metadata_is_refused_with_how_to_import_it() {
         ["import", "net.safetensors", "--arch", "resnet18", "--output", "again.safetensors"];
     assert_success(&place.run(&import));
     assert!(read(&place.path("again.safetensors")).len() > 40_000_000);
+}
+
+#[test]
+fn a_class_is_named_or_numbered_and_a_run_stands_for_its_best_checkpoint() {
+    let place = Workplace::with_checkpoint();
+    photos(&place);
+    std::fs::create_dir_all(place.path("run/checkpoints")).unwrap();
+    let best = place.path("run/checkpoints/best.safetensors");
+    std::fs::copy(place.path("net.safetensors"), &best).unwrap();
+    let classes = sib_core::checkpoint::read_meta(&best).unwrap().classes;
+    let of_run = |output: &str, target: &str| {
+        place.run(&[
+            "explain",
+            "--checkpoint",
+            "run",
+            "--image",
+            "photos",
+            "--method",
+            "saliency",
+            "--output",
+            output,
+            "--target",
+            target,
+        ])
+    };
+    for (target, index) in [(classes[3].as_str(), "3"), ("4", "4")] {
+        let folder = format!("maps-{index}");
+        let output = of_run(&folder, target);
+        assert_success(&output);
+        assert!(stderr(&output).contains("run: a run, taking "), "{}", stderr(&output));
+        let rows = read_csv(&place.path(&folder).join("manifest.csv"));
+        assert!(rows.iter().all(|row| row["target_index"] == index), "{target}");
+    }
+    let misspelt = format!("{}x", classes[3]);
+    let output = of_run("maps", &misspelt);
+    assert_refused(&output, 2, &format!("--target: got {misspelt}"));
+    assert!(stderr(&output).contains(&format!("did you mean {}?", classes[3])));
+    std::fs::remove_file(best).unwrap();
+    assert_refused(&of_run("maps", "0"), 1, "run: a folder, expected a checkpoint");
+}
+
+#[test]
+fn what_a_folder_holds_is_replaced_whole_or_not_at_all() {
+    let place = Workplace::with_checkpoint();
+    photos(&place);
+    assert_success(&place.run(&explain("maps", &[])));
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(place.path("maps")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let before = names().len();
+    assert_refused(&place.run(&explain("maps", &[])), 1, "maps: holds an explanation already");
+    assert_eq!(names().len(), before);
+    std::fs::write(place.path("maps/notes.txt"), "precious").unwrap();
+    let one = ["--overwrite", "--method", "grad-cam", "--sheet-images", "0"];
+    assert_success(&place.run(&explain("maps", &one)));
+    let mut left = names();
+    left.retain(|name| !name.contains(".grad-cam."));
+    left.sort();
+    assert_eq!(left, ["explanation.toml", "manifest.csv", "notes.txt"]);
+
+    std::fs::create_dir(place.path("thesis")).unwrap();
+    std::fs::write(place.path("thesis/draft.tex"), "precious").unwrap();
+    for more in [&[][..], &["--overwrite"]] {
+        assert_refused(&place.run(&explain("thesis", more)), 1, "thesis: neither empty nor");
+    }
 }

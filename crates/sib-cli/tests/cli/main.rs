@@ -1,10 +1,13 @@
 //! The command line from end to end, on the built-in data and a tiny network.
 
+mod arguments;
 mod data;
 mod evaluate;
 mod explain;
 mod figure;
+mod pipes;
 mod report;
+mod resume;
 mod step;
 mod train;
 mod workplace;

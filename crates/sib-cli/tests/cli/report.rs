@@ -8,7 +8,7 @@ use image::RgbImage;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::workplace::{Workplace, assert_refused, assert_success, read};
+use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv, stderr};
 
 fn report(place: &Workplace, runs: &str) -> std::process::Output {
     place.run(&["report", "--runs", runs, "--output", "pages/report.html"])
@@ -229,7 +229,11 @@ fn a_table_does_not_join_what_was_measured_in_different_ways() {
         evaluate(&place, "runs/plain", &[&base[..], &[suite]].concat());
         evaluate(&place, "runs/sib", &[&base[..], &[suite], differs].concat());
         let table = ["table", number, "--runs", "runs", "--output", "table.csv"];
-        assert_refused(&place.run(&table), 1, "evaluated with different settings");
+        let output = place.run(&table);
+        assert_refused(&output, 1, "evaluated with different settings, ");
+        // The key that differs with both values, never a Rust debug dump.
+        assert!(stderr(&output).contains(" against "), "{}", stderr(&output));
+        assert!(!stderr(&output).contains('{'), "{}", stderr(&output));
         assert!(!place.path("table.csv").exists());
     }
 }
@@ -262,4 +266,46 @@ fn a_folder_without_runs_and_damaged_files_are_refused_and_no_page_is_left() {
     std::fs::remove_dir_all(place.path("pages")).unwrap();
     damage("config.toml", 2, "arch = ");
     refused("runs", "runs/sib/config.toml: line 2: ");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_others_are_joined() {
+    let place = Workplace::new();
+    for (run, training) in [("runs/plain", "sib.enabled=false"), ("runs/sib", "sib.enabled=true")] {
+        assert_success(&place.train(run, &["train.epochs=1", training]));
+        evaluate(&place, run, &["--data", "synthetic", "--suite", "accuracy"]);
+    }
+    // Linked, of another version, and damaged.
+    std::fs::create_dir(place.path("kept")).unwrap();
+    for run in ["plain", "sib"] {
+        let target = place.path("runs").join(run);
+        std::os::unix::fs::symlink(target, place.path("kept").join(run)).unwrap();
+    }
+    let copy = |name: &str, file: &str, change: &dyn Fn(&str) -> String| {
+        let folder = place.path("kept").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in ["evaluation.toml", "per_image.csv", "summary.csv"] {
+            let from = place.path("runs/sib/evaluation").join(file);
+            std::fs::copy(from, folder.join(file)).unwrap();
+        }
+        let text = String::from_utf8(read(&folder.join(file))).unwrap();
+        std::fs::write(folder.join(file), change(&text)).unwrap();
+    };
+    copy("newer", "evaluation.toml", &|text| text.replace("[settings]", "[settings]\nmood = 1"));
+    copy("damaged", "summary.csv", &|text| text.replacen("accuracy", "accuracy,accuracy", 1));
+
+    let table = ["table", "2", "--runs", "kept", "--output", "table.csv"];
+    let output = place.run(&table);
+    assert_refused(&output, 1, "without what cannot be read: kept/damaged/summary.csv: line 2");
+    assert!(stderr(&output).contains("kept/newer/evaluation.toml: not of this version"));
+    let rows = read_csv(&place.path("table.csv"));
+    let top1 = rows.iter().find(|row| row["metric"] == "top1").unwrap();
+    assert!(!top1["baseline"].is_empty() && !top1["s_ib"].is_empty(), "{top1:?}");
+
+    let output = report(&place, "kept");
+    assert_refused(&output, 1, "without what cannot be read: ");
+    let parsed = Parsed::of(&page(&place));
+    for text in ["Cannot be read, left out", "kept/newer/evaluation.toml", "top-1"] {
+        assert!(parsed.text.contains(text), "{text}");
+    }
 }

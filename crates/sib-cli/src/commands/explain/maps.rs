@@ -8,6 +8,7 @@ use sib_explain::render::{Heatmap, Shading, Style, overlay};
 use super::{Explained, Session, Subject};
 use crate::explanation;
 use crate::explanation::manifest::{Manifest, Row, Which};
+use crate::note;
 
 impl Session<'_> {
     /// Raw maps, overlays and manifest rows of one image; returns the maps.
@@ -31,7 +32,7 @@ impl Session<'_> {
             let overlay = self.overlay(subject, &heatmap, &self.style);
             self.save(&overlay, &npy.with_extension("png"))?;
             if heatmap.is_flat() {
-                eprintln!("{}: the {method}{suffix} map is flat", subject.path.display());
+                note!("{}: the {method}{suffix} map is flat", subject.path.display());
             }
             let (min, max) = heatmap.range();
             let error = heatmaps.completeness_error.as_ref();

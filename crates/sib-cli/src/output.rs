@@ -1,0 +1,18 @@
+//! What the program says beside its results, also where nobody reads any more.
+//!
+//! Results go to stdout by `write!`, so that a closed pipe is an error like any other, which ends the
+//! command quietly (see [`crate::error::report`]).
+
+use std::fmt;
+use std::io::{self, Write};
+
+/// Writes a line to stderr. That nobody reads it is no reason to end hours of work.
+pub fn note(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A line on stderr, as `eprintln!`, but nothing happens where nobody reads.
+#[macro_export]
+macro_rules! note {
+    ($($argument:tt)*) => { $crate::output::note(format_args!($($argument)*)) };
+}

@@ -1,0 +1,137 @@
+//! `train --resume`: what is at its end stays, what may change is followed, anything else is refused by
+//! name.
+
+use crate::workplace::{Workplace, assert_refused, assert_success, read, stderr};
+
+/// All files of a run, by name.
+fn files(place: &Workplace, run: &str) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for folder in ["", "checkpoints"] {
+        for entry in std::fs::read_dir(place.path(run).join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                found.push((path.display().to_string(), read(&path)));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_finished_run_is_left_as_it_is() {
+    let place = Workplace::new();
+    assert_success(&place.train("run", &["train.epochs=1"]));
+    let before = files(&place, "run");
+    let weights_gone = ["train", "--resume", "run"];
+    for arguments in [&weights_gone[..], &["train", "--resume", "run", "--set", "data.workers=1"]] {
+        let output = place.run(arguments);
+        assert_success(&output);
+        assert!(stderr(&output).contains("already finished after 1 epochs"), "{}", stderr(&output));
+        assert_eq!(files(&place, "run"), before);
+    }
+}
+
+#[test]
+fn a_run_is_extended_to_the_bytes_of_a_longer_one() {
+    let place = Workplace::new();
+    assert_success(&place.train("long", &["train.epochs=2"]));
+    assert_success(&place.train("short", &["train.epochs=1"]));
+    let output = place.run(&["train", "--resume", "short", "--set", "train.epochs=2"]);
+    assert_success(&output);
+    let said = stderr(&output);
+    assert!(said.contains("train.epochs: 1 -> 2"), "{said}");
+    assert!(said.contains("at every step that of a run of 2 epochs"), "{said}");
+    for file in ["metrics.csv", "config.toml", "checkpoints/last.safetensors"] {
+        let [long, short] = ["long", "short"].map(|run| read(&place.path(run).join(file)));
+        assert!(long == short, "{file}");
+    }
+    assert!(
+        String::from_utf8(read(&place.path("short/status.toml"))).unwrap().contains("epochs = 2")
+    );
+
+    // A cosine is another curve when it is longer.
+    let cosine = ["train.epochs=1", "train.schedule.kind=cosine"];
+    assert_success(&place.train("cosine", &cosine));
+    let output = place.run(&["train", "--resume", "cosine", "--set", "train.epochs=2"]);
+    assert_success(&output);
+    assert!(stderr(&output).contains("followed that of 1 epochs"), "{}", stderr(&output));
+
+    let output = place.run(&["train", "--resume", "short", "--set", "train.epochs=1"]);
+    assert_refused(&output, 1, "train.epochs: got 1, but 2 epochs are trained already");
+    assert!(place.path("short/status.toml").is_file());
+}
+
+#[test]
+fn what_would_be_another_run_is_refused_by_its_key() {
+    let place = Workplace::new();
+    assert_success(&place.train("run", &["train.max_hours=1e-9"]));
+    for (setting, key) in [
+        ("train.batch_size=4", "train.batch_size was 8 when the run was saved, now it is 4"),
+        ("train.optimizer.learning_rate=0.5", "train.optimizer.learning_rate was 0.0001"),
+        ("sib.lambda_bg=1", "sib.lambda_bg was 1000.0"),
+        ("sib.enabled=false", "sib.enabled was true"),
+        ("data.synthetic.seed=9", "data.synthetic.seed was"),
+        ("train.seed=1", "train.seed was 43"),
+        ("model.arch=resnet50", "model.arch was resnet18"),
+    ] {
+        let output = place.run(&["train", "--resume", "run", "--set", setting]);
+        assert_refused(&output, 2, key);
+    }
+    // The same of a file that was changed by hand.
+    let file = place.path("run/config.toml");
+    let config = String::from_utf8(read(&file)).unwrap();
+    std::fs::write(&file, config.replace("weight_decay = 0.0001", "weight_decay = 0.5")).unwrap();
+    let output = place.run(&["train", "--resume", "run"]);
+    assert_refused(&output, 2, "train.optimizer.weight_decay was 0.0001");
+}
+
+/// A folder of two classes with 12 training images, 4 to test.
+fn write_images(place: &Workplace, root: &str) {
+    for (split, number) in [("train", 6_u8), ("test", 2)] {
+        for (class, red) in [("a", 200_u8), ("b", 20)] {
+            let folder = place.path(root).join(split).join(class);
+            std::fs::create_dir_all(&folder).unwrap();
+            for i in 0..number {
+                let image = image::RgbImage::from_pixel(40, 40, image::Rgb([red, 30 * i, 7]));
+                image.save(folder.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn moved_images_are_followed_and_other_images_are_not() {
+    let place = Workplace::new();
+    write_images(&place, "here");
+    let settings =
+        ["data.name=folder", "data.root=here", "train.batch_size=4", "train.max_hours=1e-9"];
+    assert_success(&place.train("run", &settings));
+    std::fs::rename(place.path("here"), place.path("there")).unwrap();
+    let output = place.run(&["train", "--resume", "run"]);
+    let gone = place.path("here").display().to_string();
+    assert_refused(&output, 1, &format!("{gone}: "));
+    let follow =
+        ["train", "--resume", "run", "--set", "data.root=there", "--set", "train.epochs=1"];
+    // One image more in one class and one less in the other: as many updates an epoch.
+    let (from, to) = (place.path("there/train/a/0.png"), place.path("there/train/b/6.png"));
+    std::fs::rename(&from, &to).unwrap();
+    assert_refused(&place.run(&follow), 1, "not those that the run was begun with");
+    std::fs::rename(&to, &from).unwrap();
+    let without_limit = [&follow[..], &["--set", "train.max_hours=1"]].concat();
+    let output = place.run(&without_limit);
+    assert_success(&output);
+    let config = String::from_utf8(read(&place.path("run/config.toml"))).unwrap();
+    assert!(config.contains(&place.path("there").display().to_string()), "{config}");
+}
+
+#[test]
+fn initial_weights_are_needed_at_the_start_only() {
+    let place = Workplace::with_checkpoint();
+    let settings = ["model.weights=net.safetensors", "train.epochs=1", "train.max_hours=1e-9"];
+    assert_success(&place.train("run", &settings));
+    std::fs::remove_file(place.path("net.safetensors")).unwrap();
+    let output = place.run(&["train", "--resume", "run", "--set", "train.max_hours=1"]);
+    assert_success(&output);
+    assert!(place.path("run/status.toml").is_file());
+}
