@@ -1,5 +1,6 @@
 //! Which network an evaluation is of, as far as its checkpoint says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -61,6 +62,9 @@ pub struct Network {
     /// Updates made when it was saved; none where the checkpoint does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
+    /// Epochs that its training was set to; none where the checkpoint does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
 }
 
 /// The parts of a training configuration that evaluations and figures read. Other keys may come and
@@ -88,6 +92,8 @@ struct StoredSib {
 pub struct StoredTrain {
     /// Seed of the training.
     pub seed: Option<u64>,
+    /// Length of the training.
+    pub epochs: Option<u64>,
     /// Images of a batch, in training and in the test after an epoch.
     pub batch_size: Option<u64>,
 }
@@ -128,8 +134,25 @@ impl Network {
             training: config.training(),
             train_seed: config.train.seed,
             steps: meta.extra.get("steps").and_then(|steps| steps.parse().ok()),
+            epochs: config.train.epochs,
         }
     }
+}
+
+/// What stands beside a comparison of networks that were trained for different numbers of epochs; `None`
+/// where all that are known are the same.
+pub fn unlike_lengths(networks: impl IntoIterator<Item = (Training, u64)>) -> Option<String> {
+    let mut by_training = BTreeMap::<Training, BTreeSet<u64>>::new();
+    for (training, epochs) in networks {
+        by_training.entry(training).or_default().insert(epochs);
+    }
+    let all: BTreeSet<u64> = by_training.values().flatten().copied().collect();
+    let words = |(training, epochs): (&Training, &BTreeSet<u64>)| {
+        let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
+        format!("{} for {} epochs", training.title(), epochs.join(" or "))
+    };
+    let words: Vec<String> = by_training.iter().map(words).collect();
+    (all.len() > 1).then(|| format!("trained for different lengths: {}", words.join(", ")))
 }
 
 /// SHA-256 of a file, as `sha256sum` prints it.

@@ -11,7 +11,7 @@ use sib_explain::render::{Heatmap, Style, overlay, seen_part};
 use tch::Tensor;
 
 use crate::error::{usage, with_hint};
-use crate::evaluation::network::Training;
+use crate::evaluation::network::{Training, unlike_lengths};
 use crate::explanation::manifest::{self, Which};
 use crate::explanation::{self, Finished, Image, heatmap_file};
 use crate::left_out::LeftOut;
@@ -104,6 +104,15 @@ impl Comparison {
             (Some(Training::Baseline), Training::SIb) => ["Baseline", "S-IB"],
             _ => ["Before", "After"],
         }
+    }
+
+    /// For a note: for how long each of the two was trained, where that differs; empty where it does not.
+    pub(super) fn lengths_note(&self) -> String {
+        let description = &self.of.description;
+        let networks = [Some(&description.network), description.baseline.as_ref()];
+        let known = networks.into_iter().flatten();
+        let known = known.filter_map(|network| Some((network.training, network.epochs?)));
+        unlike_lengths(known).map_or(String::new(), |words| format!(" The networks were {words}."))
     }
 
     pub(super) fn arch(&self) -> String {

@@ -70,9 +70,10 @@ pub(super) fn draw_differences(
         ],
         note: format!(
             "{}, {}; named is the class that is explained. Each map is scaled to its own range, 0 to \
-             1; the difference is that of the scaled maps, on one scale for all images.",
+             1; the difference is that of the scaled maps, on one scale for all images.{}",
             method.title(),
-            comparison.arch()
+            comparison.arch(),
+            comparison.lengths_note()
         ),
     };
     grid.to_svg()
@@ -115,8 +116,9 @@ pub(super) fn draw_methods(
         rows,
         bars: vec![relevance("Relevance".to_owned())],
         note: format!(
-            "{}; named is the class that is explained. Each map is scaled to its own range.",
-            comparison.arch()
+            "{}; named is the class that is explained. Each map is scaled to its own range.{}",
+            comparison.arch(),
+            comparison.lengths_note()
         ),
     };
     grid.to_svg()

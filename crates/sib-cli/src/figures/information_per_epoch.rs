@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 use super::axis::AxisOptions;
 use super::chart::{LineChart, Point, Series};
 use super::estimator::{Estimator, Region, information};
-use super::networks::{Group, Measured, common, grouped, over_seeds, seeds_note};
+use super::networks::{Group, Measured, common, grouped, lengths_note, over_seeds, seeds_note};
 use super::panels::Page;
 use super::runs::{self, Run};
 use super::style::{BASELINE, Dash, S_IB, Shape, Style};
@@ -33,7 +33,12 @@ pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) ->
     let batch_size = common(measured.iter().map(|one| one.values.1));
     let groups = grouped(measured)?;
     let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
-    let note = format!("{} {}", estimator.note(batch_size), seeds_note(&groups, "One seed."));
+    let note = format!(
+        "{} {}{}",
+        estimator.note(batch_size),
+        seeds_note(&groups, "One seed."),
+        lengths_note(&groups)
+    );
     Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
 }
 
@@ -54,6 +59,7 @@ fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<
         arch: config.model.arch.clone(),
         training: config.training(),
         seed: config.train.seed,
+        epochs: config.train.epochs,
         settings: batch_size
             .map(|size| ("train.batch_size".to_owned(), size.to_string()))
             .into_iter()

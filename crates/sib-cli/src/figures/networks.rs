@@ -9,7 +9,7 @@ use sib_metrics::Summary;
 
 use crate::dotted::{self, Settings};
 use crate::error::with_hint;
-use crate::evaluation::network::Training;
+use crate::evaluation::network::{Training, unlike_lengths};
 use crate::tables::number::{Label, arch_label, dataset_label};
 
 /// What was measured of one network.
@@ -21,6 +21,8 @@ pub(super) struct Measured<T> {
     pub(super) arch: String,
     pub(super) training: Training,
     pub(super) seed: Option<u64>,
+    /// Length of the training, where it is known.
+    pub(super) epochs: Option<u64>,
     /// All settings that networks must share to be compared.
     pub(super) settings: Settings,
     pub(super) values: T,
@@ -91,6 +93,15 @@ pub(super) fn common<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) 
     values.all(|value| value.as_ref() == Some(&first)).then_some(first)
 }
 
+/// For a note: which groups hold networks that were trained for different lengths; empty where none does.
+pub(super) fn lengths_note<T>(groups: &[Group<T>]) -> String {
+    let of_group = |group: &Group<T>| {
+        let known = group.members.values().filter_map(|one| Some((one.training, one.epochs?)));
+        Some(format!(" {}: {}.", group.title, unlike_lengths(known)?))
+    };
+    groups.iter().filter_map(of_group).collect()
+}
+
 /// How many seeds there are, in words for a note.
 pub(super) fn seeds_note<T>(groups: &[Group<T>], of_one: &str) -> String {
     let counts = groups.iter().flat_map(|group| {
@@ -116,6 +127,7 @@ mod tests {
             arch: "resnet18".to_owned(),
             training,
             seed: Some(seed),
+            epochs: Some(10 * seed),
             settings: Settings::from([("images".to_owned(), settings.to_owned())]),
             values: seed as f64,
         }
@@ -142,6 +154,10 @@ mod tests {
         let seeds: Vec<f64> = groups[0].of(SIb).map(|member| member.values).collect();
         assert_eq!(seeds, [1.0, 2.0]);
         assert_eq!(seeds_note(&groups, "One seed."), "Mean ± standard error over 1 to 2 seeds.");
+        let lengths = " Oxford-IIIT Pet, ResNet-18: trained for different lengths: Baseline for 10 epochs, \
+                       S-IB for 10 or 20 epochs.";
+        assert_eq!(lengths_note(&groups), lengths);
+        assert_eq!(lengths_note(&grouped(vec![measured(SIb, 1, "b")]).unwrap()), "");
 
         let twice = grouped(vec![measured(SIb, 1, "b"), measured(SIb, 1, "b")]).unwrap_err();
         assert!(format!("{twice:#}").contains("s-ib-1 and s-ib-1: both of s-ib resnet18 on pets"));

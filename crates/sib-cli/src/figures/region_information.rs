@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use super::axis::AxisOptions;
 use super::bars::{Bar, BarChart, BarSeries};
 use super::estimator::{Estimator, Region, information};
-use super::networks::{Group, Measured, common, grouped, over_seeds, seeds_note};
+use super::networks::{Group, Measured, common, grouped, lengths_note, over_seeds, seeds_note};
 use super::panels::Page;
 use super::style::{BASELINE, S_IB};
 use crate::error::with_hint;
@@ -42,7 +42,12 @@ pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) ->
     let groups = grouped(measured.collect::<Result<_>>()?)?;
     let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
     let one_seed = "One seed; bars: standard error over batches.";
-    let note = format!("{} {}", estimator.note(batch_size), seeds_note(&groups, one_seed));
+    let note = format!(
+        "{} {}{}",
+        estimator.note(batch_size),
+        seeds_note(&groups, one_seed),
+        lengths_note(&groups)
+    );
     Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
 }
 
@@ -72,6 +77,7 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pa
         arch: network.arch.clone(),
         training: network.training,
         seed: network.train_seed,
+        epochs: network.epochs,
         settings: settings.unwrap_or_default(),
         values: pairs().map(value),
     })

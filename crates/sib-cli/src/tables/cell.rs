@@ -1,10 +1,10 @@
 //! One cell of a table: a metric with and without S-IB, over seeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sib_metrics::{PairedTest, Summary};
 
-use crate::evaluation::network::Training;
+use crate::evaluation::network::{Training, unlike_lengths};
 
 /// Values of one metric by seed of the training, for both trainings.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Cell {
     s_ib: BTreeMap<Option<u64>, f64>,
     /// Why an evaluation came to no value.
     undefined: Option<String>,
+    /// Epochs of training, where they are known.
+    epochs: BTreeSet<(Training, u64)>,
 }
 
 /// What a cell comes to.
@@ -40,6 +42,11 @@ impl Cell {
             Training::Baseline => self.baseline.insert(seed, value),
             Training::SIb => self.s_ib.insert(seed, value),
         };
+    }
+
+    /// Records for how long a network of the cell was trained.
+    pub fn set_epochs(&mut self, training: Training, epochs: u64) {
+        self.epochs.insert((training, epochs));
     }
 
     /// Records that an evaluation came to no value, and why.
@@ -75,8 +82,18 @@ impl Cell {
         }
     }
 
-    /// Why a side or the difference is missing; `None` where nothing is.
+    /// What must be known beside the numbers: why a side or the difference is missing, and in what the
+    /// networks differ besides their training; `None` where there is nothing.
     pub fn note(&self) -> Option<String> {
+        let notes: Vec<String> = [self.missing(), unlike_lengths(self.epochs.iter().copied())]
+            .into_iter()
+            .flatten()
+            .collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+
+    /// Why a side or the difference is missing; `None` where nothing is.
+    fn missing(&self) -> Option<String> {
         let missing = match (self.baseline.is_empty(), self.s_ib.is_empty()) {
             (false, false) if self.summary().n_seeds > 0 => return self.unpaired(),
             (false, false) => "baseline and S-IB were trained with different seeds",
@@ -142,5 +159,17 @@ mod tests {
         let mut flat = cell(&[], &[(1, 1.0)]);
         flat.set_undefined("flat_heatmap:9");
         assert_eq!(flat.note().unwrap(), "no value: flat_heatmap:9");
+    }
+
+    #[test]
+    fn different_lengths_of_training_are_said() {
+        let mut cell = cell(&[(1, 1.0)], &[(1, 2.0)]);
+        cell.set_epochs(Training::Baseline, 2);
+        assert_eq!(cell.note(), None);
+        cell.set_epochs(Training::SIb, 2);
+        assert_eq!(cell.note(), None);
+        cell.set_epochs(Training::SIb, 4);
+        let note = "trained for different lengths: Baseline for 2 epochs, S-IB for 2 or 4 epochs";
+        assert_eq!(cell.note().unwrap(), note);
     }
 }

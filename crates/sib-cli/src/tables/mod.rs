@@ -56,6 +56,13 @@ struct Sample<'e> {
     settings: Settings,
 }
 
+impl Sample<'_> {
+    /// Epochs that its network was trained for, where they are known.
+    fn epochs(&self) -> Option<u64> {
+        self.evaluation.description.network.epochs
+    }
+}
+
 /// The values by cell, training and seed.
 type Samples<'e> = BTreeMap<(Key, Training, Option<u64>), Sample<'e>>;
 
@@ -94,7 +101,11 @@ pub fn build<'e>(
     }
     expect_comparable(number, &samples)?;
     for ((key, training, seed), sample) in &samples {
-        cells.entry(key.clone()).or_default().set(*training, *seed, sample.value);
+        let cell = cells.entry(key.clone()).or_default();
+        cell.set(*training, *seed, sample.value);
+        if let Some(epochs) = sample.epochs() {
+            cell.set_epochs(*training, epochs);
+        }
     }
     if number == Number::Three {
         add_differential(&samples, &mut cells);
@@ -198,10 +209,10 @@ fn evaluation_file() -> &'static Path {
 
 /// Adds exp(z-score) of the HSIC difference over the networks of one dataset and seed.
 fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
-    type Members<'k> = Vec<(&'k Key, Training, f64)>;
+    type Members<'k> = Vec<(&'k Key, Training, &'k Sample<'k>)>;
     let mut compared = BTreeMap::<(&str, Option<u64>), Members<'_>>::new();
     for ((key, training, seed), sample) in samples {
-        compared.entry((&key.dataset, *seed)).or_default().push((key, *training, sample.value));
+        compared.entry((&key.dataset, *seed)).or_default().push((key, *training, sample));
     }
     // Scores of different sets of networks have no mean.
     let mut most = BTreeMap::<&str, usize>::new();
@@ -210,14 +221,17 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
         *most = members.len().max(*most);
     }
     for ((dataset, seed), members) in compared {
-        let values: Vec<f64> = members.iter().map(|member| member.2).collect();
+        let values: Vec<f64> = members.iter().map(|member| member.2.value).collect();
         let scores = match most[dataset] {
             most if most > values.len() => Err(format!("only {} of {most} networks", values.len())),
             _ => exp_z_scores(&values).map_err(|error| error.to_string()),
         };
-        for (index, (key, training, _)) in members.into_iter().enumerate() {
+        for (index, (key, training, sample)) in members.into_iter().enumerate() {
             let key = Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() };
             let cell = cells.entry(key).or_default();
+            if let Some(epochs) = sample.epochs() {
+                cell.set_epochs(training, epochs);
+            }
             match &scores {
                 Ok(scores) => cell.set(training, seed, scores[index]),
                 Err(error) => cell.set_undefined(error),

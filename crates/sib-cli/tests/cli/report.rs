@@ -309,3 +309,33 @@ fn what_cannot_be_read_is_named_and_the_others_are_joined() {
         assert!(parsed.text.contains(text), "{text}");
     }
 }
+
+#[test]
+fn different_lengths_of_training_are_said_in_tables_and_figures() {
+    let place = Workplace::new();
+    let log = "train.log_information=true";
+    for (run, settings) in [
+        ("runs/plain", ["train.epochs=1", "sib.enabled=false", log]),
+        ("runs/sib", ["train.epochs=2", "sib.enabled=true", log]),
+    ] {
+        assert_success(&place.train(run, &settings));
+        evaluate(&place, run, &["--data", "synthetic", "--suite", "accuracy,information"]);
+    }
+    let said = "trained for different lengths: Baseline for 1 epochs, S-IB for 2 epochs";
+    for number in ["2", "3"] {
+        let table = ["table", number, "--runs", "runs", "--output", "table.csv"];
+        let output = place.run(&table);
+        assert_success(&output);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(said), "{text}");
+        let rows = read_csv(&place.path("table.csv"));
+        assert!(rows.iter().all(|row| row["note"].contains(said)), "{rows:?}");
+    }
+    for number in ["1a", "5"] {
+        let figure = ["figure", number, "--runs", "runs", "--output", "f.svg", "--output", "f.png"];
+        assert_success(&place.run(&figure));
+        let svg = String::from_utf8(read(&place.path("f.svg"))).unwrap();
+        assert!(svg.contains("different lengths"), "{number}");
+        assert!(place.path("f.png").is_file());
+    }
+}
