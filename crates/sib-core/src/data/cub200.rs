@@ -15,7 +15,7 @@ pub(super) const LAYOUT: &str = "images.txt, image_class_labels.txt, train_test_
 
 /// A segmentation's grey value is the share of five annotators; foreground is what at least three
 /// of them marked.
-const MAJORITY: MaskRule = MaskRule::AtLeast(128);
+const MAJORITY: MaskRule = MaskRule::Majority;
 
 pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
     let lists = ["images", "image_class_labels", "train_test_split", "bounding_boxes", "classes"]

@@ -42,7 +42,7 @@ pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
                 boxes: boxes.remove(&id).unwrap_or_default(),
                 mask: mask
                     .is_file()
-                    .then_some(MaskSource::File { path: mask, rule: MaskRule::AtLeast(1) }),
+                    .then_some(MaskSource::File { path: mask, rule: MaskRule::NonZero }),
                 source: Source::File { path, orientation: Orientation::Upright },
                 label,
                 id,

@@ -63,7 +63,7 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
                 boxes: if xml.is_file() { voc::read(&xml)? } else { Vec::new() },
                 mask: trimap
                     .is_file()
-                    .then_some(MaskSource::File { path: trimap, rule: MaskRule::Equals(1) }),
+                    .then_some(MaskSource::File { path: trimap, rule: MaskRule::Trimap }),
                 id: line.image,
             })
         })
