@@ -1,4 +1,4 @@
-//! Compiles the C++ part against the libtorch that torch-sys links.
+//! Compiles the C++ part against the libtorch that torch-sys links, and the C part against libjpeg.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ mod rpath;
 fn main() {
     rpath::main();
     println!("cargo:rerun-if-changed=native");
+    jpeg();
     // Without libtorch torch-sys fails with instructions; there is nothing to add.
     let Some(libtorch) = std::env::var_os("LIBTORCH") else { return };
     let libtorch = Path::new(&libtorch);
@@ -51,4 +52,13 @@ fn main() {
         let name = if own { "+verbatim=libgomp.so.1" } else { "=gomp" };
         println!("cargo:rustc-link-lib=dylib{}{name}", if own { ":" } else { "" });
     }
+}
+
+/// The glue to the libjpeg that mozjpeg-sys has built.
+fn jpeg() {
+    let include = std::env::var_os("DEP_JPEG_INCLUDE").unwrap_or_default();
+    cc::Build::new()
+        .file("native/jpeg.c")
+        .includes(std::env::split_paths(&include))
+        .compile("sib_jpeg");
 }

@@ -1,8 +1,12 @@
 """Resize and crop by torchvision and Pillow, image decoding, colour operations, MAT files."""
 
+import base64
 import io
 import pathlib
+import struct
+import zlib
 
+import cv2
 import numpy as np
 import PIL
 import scipy.io
@@ -76,38 +80,145 @@ def random_resized_crop(out: pathlib.Path, seed: int) -> None:
     save_file(tensors, out / "data_crops.safetensors", VERSIONS)
 
 
+# waves(17, 31) by `cjpeg -arithmetic -quality 60 -sample 2x2`: no package here writes such files.
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZG"
+    "NywtQFdBRkxOUlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09P"
+    "T09PT09PT09PT09PT09PT09PT09PT09PT0//yQARCAAfABEDASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIR"
+    "AxEAPwDSaZDAnJhESdIJQH1ZoT8SXIK/XIiBiK+5SUKoEImPaXitm/0celAVhIPL1LeY6YbgFczBVXkmA+QFj3JF"
+    "XPHfRCmnm6i29zOI1J7/AG+809yn3ixy1WIOKtfiEX/yRyU2OTN0WighIEXX0x48RkW/nj78wKLcDJdGVcWD4yaW"
+    "b1R8P14WFHiqKrYQPWaaG+4cDJpU9P4UGh0o919guL3EX050EdZq/Ep+sP/Z"
+)
+
+# The sampling of colours: ratios of the three channels' factors, by OpenCV's codes.
+SAMPLING = {"444": 0x111111, "422": 0x211111, "420": 0x221111, "440": 0x121111, "411": 0x411111}
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(
+        ">I", zlib.crc32(kind + content)
+    )
+
+
+def deep_png(values: np.ndarray, colour_type: int) -> bytes:
+    """A PNG file of 16-bit values `[H, W, channels]`."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*it) for it in chunks)
+
+
+def corner_gif(transparent: bool) -> bytes:
+    """A GIF file whose only frame leaves a border of its canvas open."""
+    buffer = io.BytesIO()
+    waves(5, 4).quantize(4).save(buffer, "GIF")
+    encoded = bytearray(buffer.getvalue())
+    encoded[6:10] = struct.pack("<HH", 10, 8)
+    frame = encoded.index(b",\0\0\0\0\5\0\4\0")
+    encoded[frame + 1 : frame + 5] = struct.pack("<HH", 2, 3)
+    if transparent:
+        encoded[frame:frame] = b"!\xf9\x04\x01\0\0\x02\0"
+    return bytes(encoded)
+
+
 def decode(out: pathlib.Path) -> None:
     """Encoded files as bytes, and what Pillow makes of them."""
     tensors = {}
 
-    def add(name: str, image: Image.Image, kind: str, expected=None, **options) -> None:
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        encoded = buffer.getvalue()
+    def add(name: str, encoded: bytes, expected=None) -> None:
         if expected is None:
             expected = Image.open(io.BytesIO(encoded)).convert("RGB")
         tensors[f"{name}.bytes"] = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
         tensors[f"{name}.rgb"] = pixels(expected)
 
-    image = waves(40, 28)
-    add("jpeg-rgb", image, "JPEG", quality=95, subsampling=0)
-    add("jpeg-420", image, "JPEG", quality=95, subsampling=2)
-    add("jpeg-progressive", image, "JPEG", quality=95, subsampling=0, progressive=True)
-    add("jpeg-grey", image.convert("L"), "JPEG", quality=95)
-    add("jpeg-cmyk", image.convert("CMYK"), "JPEG", quality=95)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    add("jpeg-exif", image, "JPEG", quality=95, subsampling=0, exif=exif)
-    add("png-rgb", image, "PNG")
-    add("png-grey", image.convert("L"), "PNG")
-    add("png-palette", image.quantize(16), "PNG")
-    add("png-bilevel", image.convert("1"), "PNG")
-    rgba = image.copy()
-    rgba.putalpha(image.convert("L"))
-    add("png-alpha", rgba, "PNG")
-    # Pillow clips 16-bit grey instead of scaling it: the expectation is the scaled image.
-    deep = np.asarray(image.convert("L")).astype(np.uint16) * 257
-    add("png-16-bit", Image.fromarray(deep), "PNG", expected=image.convert("L").convert("RGB"))
+    def save(name: str, image: Image.Image, kind: str, expected=None, **options) -> None:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        add(name, buffer.getvalue(), expected)
+
+    def jpegs() -> None:
+        for number, (sampling, factors) in enumerate(SAMPLING.items()):
+            for width, height, quality in [(1, 1, 50), (7, 13, 100), (17, 31, 60), (33, 18, 5)]:
+                image = cv2.cvtColor(np.array(waves(width, height)), cv2.COLOR_RGB2BGR)
+                options = {
+                    cv2.IMWRITE_JPEG_SAMPLING_FACTOR: factors,
+                    cv2.IMWRITE_JPEG_QUALITY: quality,
+                    cv2.IMWRITE_JPEG_PROGRESSIVE: (number + height) % 2,
+                    cv2.IMWRITE_JPEG_OPTIMIZE: width % 2,
+                    cv2.IMWRITE_JPEG_RST_INTERVAL: 2 if width == 33 else 0,
+                }
+                flat = [value for option in options.items() for value in option]
+                done, encoded = cv2.imencode(".jpg", image, flat)
+                assert done
+                add(f"jpeg-{sampling}-{width}x{height}", encoded.tobytes())
+        image = waves(40, 28)
+        save("jpeg-rgb", image, "JPEG", quality=95, subsampling=0)
+        save("jpeg-progressive", image, "JPEG", quality=95, subsampling=0, progressive=True)
+        save("jpeg-restarts", image, "JPEG", quality=75, restart_marker_rows=1, progressive=True)
+        save("jpeg-not-ycbcr", image, "JPEG", quality=90, keep_rgb=True)
+        save("jpeg-grey", image.convert("L"), "JPEG", quality=95)
+        save("jpeg-grey-progressive", waves(7, 13).convert("L"), "JPEG", progressive=True)
+        save("jpeg-cmyk", image.convert("CMYK"), "JPEG", quality=95)
+        inks = (formula_tensor("data.inks", (13, 9, 4)) + 1.0) * 128.0
+        save("jpeg-inks", Image.fromarray(inks.numpy().astype(np.uint8), "CMYK"), "JPEG")
+        add("jpeg-arithmetic", ARITHMETIC)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        save("jpeg-exif", image, "JPEG", quality=95, subsampling=0, exif=exif)
+
+    def pngs() -> None:
+        image = waves(40, 28)
+        save("png-rgb", image, "PNG")
+        save("png-grey", image.convert("L"), "PNG")
+        save("png-palette", image.quantize(16), "PNG")
+        save("png-palette-2-bit", image.quantize(4), "PNG", bits=2)
+        save("png-bilevel", image.convert("1"), "PNG")
+        rgba = image.copy()
+        rgba.putalpha(image.convert("L"))
+        save("png-alpha", rgba, "PNG")
+        values = ((formula_tensor("data.deep", (5, 7, 4)) + 1.0) * 32768.0).numpy()
+        add("png-16-bit-rgb", deep_png(values[:, :, :3], 2))
+        add("png-16-bit-alpha", deep_png(values, 6))
+        add("png-16-bit-grey-alpha", deep_png(values[:, :, :2], 4))
+        # Pillow clips 16-bit grey at 255: the expectation is what it makes of 16-bit colours.
+        high = np.repeat((values[:, :, :1].astype(np.uint16) >> 8).astype(np.uint8), 3, axis=2)
+        add("png-16-bit", deep_png(values[:, :, :1], 0), expected=Image.fromarray(high))
+
+    def others() -> None:
+        image = waves(20, 15)
+        grey, few = image.convert("L"), image.quantize(8)
+        rgba = image.copy()
+        rgba.putalpha(grey)
+        save("bmp-rgb", image, "BMP")
+        save("bmp-palette", few, "BMP")
+        save("bmp-bilevel", image.convert("1"), "BMP")
+        save("gif-palette", few, "GIF")
+        save("gif-transparent", few, "GIF", transparency=2)
+        save("gif-animated", few, "GIF", save_all=True, append_images=[few.rotate(90)])
+        add("gif-corner", corner_gif(False))
+        add("gif-corner-transparent", corner_gif(True))
+        save("webp-lossy", waves(41, 29), "WEBP", quality=60)
+        save("webp-lossless", image, "WEBP", lossless=True)
+        save("webp-alpha", rgba, "WEBP", quality=70)
+        save("webp-animated", image, "WEBP", save_all=True, append_images=[image.rotate(90)])
+        save("tiff-rgb", image, "TIFF")
+        save("tiff-lzw", rgba, "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
+        save("tiff-deflate", grey, "TIFF", compression="tiff_adobe_deflate")
+        save("tiff-fax", image.convert("1"), "TIFF", compression="group4")
+        save("tiff-cmyk", image.convert("CMYK"), "TIFF")
+        save("tiff-white-is-0", grey, "TIFF", tiffinfo={262: 0})
+        save("tiff-pages", image, "TIFF", save_all=True, append_images=[image.rotate(90)])
+        save("pnm-bits", image.convert("1"), "PPM")
+        save("pnm-grey", grey, "PPM")
+        save("pnm-rgb", image, "PPM")
+        add("pnm-text", b"P3\n# three\n1 3 100\n0 50 100  1 2 3  99 7 8\n")
+        add("pnm-16-bit", b"P6\n1 1\n65535\n" + bytes([0, 200, 128, 100, 255, 255]))
+
+    jpegs()
+    pngs()
+    others()
     save_file(tensors, out / "data_decode.safetensors", VERSIONS)
 
 

@@ -4,31 +4,32 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sib_core::data::files::{self, ENDINGS, Found};
 
-/// Endings that are taken for images in a folder. A file that is named is opened whatever its
-/// ending.
-const ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
+use crate::error::usage;
 
-/// The image files of `paths`, folders (not their subfolders) in the order of names.
+/// The image files of `paths`, of folders and the folders below them in the order in which a dataset
+/// has them. A file that is named is opened whatever its name; what is left out of a folder is told
+/// on stderr.
 ///
 /// # Errors
 /// When a path does not exist or a folder holds no image.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
+        if path.as_os_str().is_empty() {
+            return Err(usage("--image: got an empty path, expected a file or a folder"));
+        }
         let metadata =
             path.metadata().with_context(|| format!("{}: cannot read", path.display()))?;
         if !metadata.is_dir() {
             images.push(path.clone());
             continue;
         }
-        let mut found: Vec<PathBuf> = std::fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .with_context(|| format!("{}: cannot read", path.display()))?;
-        found.retain(|path| {
-            let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-            ENDINGS.iter().any(|&known| ending == known)
-        });
+        let Found { images: found, others } = files::find(path)?;
+        if let Some(left_out) = left_out(path, &others) {
+            eprintln!("{left_out}");
+        }
         if found.is_empty() {
             bail!(
                 "{}: no image here, expected files ending in {}",
@@ -36,10 +37,27 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 ENDINGS.join(", ")
             );
         }
-        found.sort();
         images.extend(found);
     }
     Ok(images)
+}
+
+/// How many of the names of files that are left out are told.
+const NAMES: usize = 3;
+
+/// What is said of the files in `folder` that are no images by their names.
+fn left_out(folder: &Path, files: &[PathBuf]) -> Option<String> {
+    let name = |path: &PathBuf| path.strip_prefix(folder).unwrap_or(path).display().to_string();
+    let names: Vec<String> = files.iter().take(NAMES).map(name).collect();
+    let more = if files.len() > NAMES { ", ..." } else { "" };
+    (!files.is_empty()).then(|| {
+        format!(
+            "{}: {} files left out that are no images by their names: {}{more}",
+            folder.display(),
+            files.len(),
+            names.join(", ")
+        )
+    })
 }
 
 /// A stem for each image's output files: its file name without ending, with a number where two
@@ -68,6 +86,40 @@ pub fn stems(images: &[PathBuf]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_walked_and_what_is_left_out_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        std::fs::create_dir_all(root.join("b/c")).unwrap();
+        std::fs::create_dir_all(root.join(".ipynb_checkpoints")).unwrap();
+        for name in [
+            "z.JFIF",
+            "a.webp",
+            "b/c/x.tif",
+            "b/y.bmp",
+            "b a.gif",
+            "._a.webp",
+            ".hidden.png",
+            ".ipynb_checkpoints/a-checkpoint.png",
+            "notes.txt",
+            "Thumbs.db",
+            "b/photo.heic",
+            "b/c/d.avif",
+        ] {
+            std::fs::write(root.join(name), "").unwrap();
+        }
+        let images = expand(&[root.to_owned()]).unwrap();
+        let names: Vec<_> = images.iter().map(|path| path.strip_prefix(root).unwrap()).collect();
+        assert_eq!(names, ["a.webp", "b a.gif", "z.JFIF", "b/y.bmp", "b/c/x.tif"].map(Path::new));
+        let Found { others, .. } = files::find(root).unwrap();
+        let told = left_out(root, &others).unwrap();
+        assert!(told.contains("4 files left out"), "{told}");
+        assert!(told.ends_with(": Thumbs.db, notes.txt, b/photo.heic, ..."), "{told}");
+        assert_eq!(left_out(root, &[]), None);
+        // A file that is named is meant, whatever its name.
+        assert_eq!(expand(&[root.join("notes.txt")]).unwrap().len(), 1);
+    }
 
     #[test]
     fn images_of_the_same_name_get_different_stems() {

@@ -1,8 +1,11 @@
-//! What tch cannot do from safe Rust. This is the only module with unsafe code.
+//! What cannot be done from safe Rust: libtorch beyond tch, and libjpeg. This is the only module with
+//! unsafe code.
 #![allow(unsafe_code)]
 
+mod jpeg;
 mod recomputed;
 
+pub(crate) use jpeg::Jpeg;
 pub(crate) use recomputed::recomputed;
 
 use std::ffi::{CStr, c_char, c_void};

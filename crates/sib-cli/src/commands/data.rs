@@ -1,5 +1,6 @@
 //! `sib-cli data`: what datasets there are, whether one is whole, and its images as files.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -43,7 +44,7 @@ struct Source {
 struct Export {
     #[command(flatten)]
     source: Source,
-    /// train or test
+    /// train, test or val
     #[arg(long, default_value = "test")]
     split: Split,
     /// At most this many images, evenly over the classes
@@ -141,9 +142,17 @@ fn print_split(split: &SplitReport) {
     for (class, count) in &split.class_counts {
         println!("  {count:>7} {class}");
     }
-    println!("  {} missing, {} with problems", split.missing.len(), split.problems.len());
+    println!(
+        "  {} missing, {} with problems, {} files left out that are no images by their names",
+        split.missing.len(),
+        split.problems.len(),
+        split.ignored.len()
+    );
     for path in split.missing.iter().take(EXAMPLES) {
         println!("  missing: {path}");
+    }
+    for path in split.ignored.iter().take(EXAMPLES) {
+        println!("  left out: {path}");
     }
     for problem in split.problems.iter().take(EXAMPLES) {
         println!("  {}: {}", problem.id, problem.detail);
@@ -159,10 +168,14 @@ fn write_images(export: &Export) -> Result<()> {
     };
     std::fs::create_dir_all(&export.output)
         .map_err(sib_core::Error::io("create", &export.output))?;
+    let mut written = HashSet::new();
     for record in &dataset.records {
         let class = &dataset.classes[record.label];
         let name = format!("{class}-{}.png", record.id.replace(['/', '\\'], "-"));
         let path = export.output.join(name);
+        if !written.insert(path.clone()) {
+            bail!("{}: the name of two images, one of them {}", path.display(), record.id);
+        }
         let image = record.source.load()?;
         image.save(&path).with_context(|| format!("{}: cannot write", path.display()))?;
     }

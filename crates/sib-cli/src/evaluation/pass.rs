@@ -238,7 +238,8 @@ impl<'e> Pass<'e> {
             match self.settings.ground_truth.of(record) {
                 Some(Annotation::Boxes(_)) => Ok(batch.boxes[i].clone()),
                 Some(Annotation::Mask(_)) => around(&truth.get(i as i64)),
-                None => Ok(Vec::new()),
+                // A faulty one is an error of the loader, which leaves the image out.
+                Some(Annotation::Faulty(_)) | None => Ok(Vec::new()),
             }
         };
         (0..batch.len()).map(of_image).collect()

@@ -63,3 +63,80 @@ fn an_archive_that_is_not_there_is_refused_with_its_layout() {
     let output = place.run(&["data", "check", "--data", "cub200", "--root", "nowhere"]);
     assert_refused(&output, 1, "nowhere");
 }
+
+/// Images of the built-in data, six of them.
+fn images(place: &Workplace) -> Vec<std::path::PathBuf> {
+    let export = ["data", "export", "--data", "synthetic", "--limit", "6", "--output", "images"];
+    assert_success(&place.run(&export));
+    let mut images: Vec<_> =
+        std::fs::read_dir(place.path("images")).unwrap().map(|it| it.unwrap().path()).collect();
+    images.sort();
+    images
+}
+
+#[test]
+fn a_check_lists_what_is_left_out_and_every_fault_of_the_annotations() {
+    let place = Workplace::new();
+    let images = images(&place);
+    let data = place.path("data");
+    let copy = |image: usize, to: &str| {
+        let to = data.join(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(&images[image], to).unwrap();
+    };
+    for split in ["train", "test", "val"] {
+        copy(0, &format!("{split}/one/a.jfif"));
+        copy(1, &format!("{split}/two/deep/b.TIF"));
+        copy(2, &format!("{split}/.ipynb_checkpoints/c.png"));
+    }
+    for junk in ["train/one/photo.heic", "train/two/Thumbs.db", "train/one/._a.png"] {
+        std::fs::write(data.join(junk), "").unwrap();
+    }
+    let check = ["data", "check", "--data", "folder", "--root", "data"];
+    let output = place.run(&check);
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for split in ["train", "test", "val"] {
+        assert!(text.contains(&format!("{split}: 2 images, 2 classes")), "{text}");
+    }
+    assert!(text.contains("0 with problems, 2 files left out"), "{text}");
+    for path in ["train/one/photo.heic", "train/two/Thumbs.db"] {
+        assert!(text.contains(&format!("  left out: {path}\n")), "{text}");
+    }
+    assert!(!text.contains("._a.png") && !text.contains("ipynb"), "{text}");
+
+    let export = ["data", "export", "--data", "folder", "--root", "data", "--split"];
+    assert_success(&place.run(&[&export[..], &["val", "--output", "val"]].concat()));
+    assert!(place.path("val/two-val-two-deep-b.TIF.png").is_file());
+    // Two images whose exported names are one.
+    copy(3, "val/two/deep-b.TIF");
+    let output = place.run(&[&export[..], &["val", "--output", "again"]].concat());
+    assert_refused(&output, 1, "the name of two images");
+    std::fs::remove_file(data.join("val/two/deep-b.TIF")).unwrap();
+
+    let boxes = "image,x0,y0,x1,y1\ntrain/one/a.jfif,5,5,5,9\nval/two/deep/b.TIF,1,x,2,3\n";
+    std::fs::write(data.join("boxes.csv"), boxes).unwrap();
+    std::fs::remove_file(data.join("test/two/deep/b.TIF")).unwrap();
+    let output = place.run(&check);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for fault in [
+        "boxes.csv: line 2: empty box (5, 5, 5, 9)",
+        "boxes.csv: line 3: expected numbers for x0, y0, x1 and y1",
+        "class \"two\" has no image in the test split",
+    ] {
+        assert!(text.contains(fault), "{text}");
+    }
+    // Boxes that nobody asks for stop nothing.
+    assert_success(&place.run(&[&export[..], &["val", "--output", "third"]].concat()));
+}
+
+#[test]
+fn a_split_that_a_dataset_has_not_is_refused() {
+    let place = Workplace::new();
+    let export = ["data", "export", "--data", "synthetic", "--output", "images", "--split"];
+    let output = place.run(&[&export[..], &["val"]].concat());
+    assert_refused(&output, 2, "synthetic has no validation split");
+    let output = place.run(&[&export[..], &["dev"]].concat());
+    assert_refused(&output, 2, "expected train, test or val");
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{DataOptions, Dataset, DatasetName, Record, Split, open};
+use super::{DataOptions, Dataset, DatasetName, Record, Split, open, splits};
 use crate::Result;
 
 /// What is found in one image.
@@ -15,18 +15,22 @@ use crate::Result;
 pub enum ProblemKind {
     /// The image cannot be decoded.
     Unreadable,
+    /// The boxes cannot be used.
+    Boxes,
     /// A box lies outside the image by more than a pixel.
     BoxOutside,
     /// The mask cannot be decoded or has not the image's size.
     Mask,
     /// The mask has no foreground.
     EmptyMask,
+    /// A class has no image in the split.
+    EmptyClass,
 }
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Id of the record.
+    /// Id of the record, or the class.
     pub id: String,
     /// What kind of problem.
     pub kind: ProblemKind,
@@ -51,7 +55,10 @@ pub struct SplitReport {
     pub with_mask: usize,
     /// Images that the lists name and that are not there, by their paths from the root.
     pub missing: Vec<String>,
-    /// What is wrong with those that are there, in the order of the records.
+    /// Files that are left out since they are no images by their names; see [`Dataset::ignored`].
+    pub ignored: Vec<String>,
+    /// What is wrong with the classes and with the images that are there, in the order of the
+    /// records.
     pub problems: Vec<Problem>,
 }
 
@@ -68,7 +75,7 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Whether nothing is missing, unreadable or out of place. An empty mask is not counted: the
-    /// published data have some.
+    /// published data have some; nor is a file that is no image.
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty()
             && self.splits.iter().all(|split| {
@@ -78,7 +85,7 @@ impl CheckReport {
     }
 }
 
-/// Opens both splits of a dataset and decodes every image and mask, on all cores.
+/// Opens all splits of a dataset and decodes every image and mask, on all cores.
 ///
 /// Missing images are collected whatever [`DataOptions::allow_missing`] says. `progress` is called
 /// after each image with the number done and the number in all, from any thread.
@@ -91,7 +98,11 @@ pub fn check(
     let options = DataOptions { allow_missing: true, ..options.clone() };
     let mut failed = Vec::new();
     let mut datasets: Vec<Dataset> = Vec::new();
-    for split in [Split::Train, Split::Test] {
+    let splits = splits(name, root).unwrap_or_else(|error| {
+        failed.push((Split::Validation, error.to_string()));
+        vec![Split::Train, Split::Test]
+    });
+    for split in splits {
         match open(name, root, split, &options) {
             Ok(dataset) => datasets.push(dataset),
             Err(error) => failed.push((split, error.to_string())),
@@ -103,7 +114,7 @@ pub fn check(
     let splits = datasets
         .into_iter()
         .map(|dataset| {
-            let problems = dataset
+            let found: Vec<Problem> = dataset
                 .records
                 .par_iter()
                 .flat_map_iter(|record| {
@@ -112,17 +123,21 @@ pub fn check(
                     problems
                 })
                 .collect();
+            let mut problems = empty_classes(&dataset);
+            problems.extend(found);
             SplitReport {
                 split: dataset.split,
                 images: dataset.records.len(),
                 published_images: match dataset.split {
                     Split::Train => description.train_images,
                     Split::Test => description.test_images,
+                    Split::Validation => None,
                 },
                 class_counts: dataset.classes.iter().cloned().zip(dataset.class_counts()).collect(),
                 with_boxes: dataset.records.iter().filter(|r| !r.boxes.is_empty()).count(),
                 with_mask: dataset.records.iter().filter(|r| r.mask.is_some()).count(),
                 missing: dataset.missing,
+                ignored: dataset.ignored,
                 problems,
             }
         })
@@ -130,15 +145,31 @@ pub fn check(
     CheckReport { name, splits, failed }
 }
 
+/// The classes without an image: a network cannot be measured on them.
+fn empty_classes(dataset: &Dataset) -> Vec<Problem> {
+    let classes = dataset.classes.iter().zip(dataset.class_counts());
+    let empty = classes.filter(|(_, count)| *count == 0).map(|(class, _)| Problem {
+        id: class.clone(),
+        kind: ProblemKind::EmptyClass,
+        detail: format!("class \"{class}\" has no image in the {} split", dataset.split),
+    });
+    empty.collect()
+}
+
 /// Everything that is wrong with one image.
 fn problems(record: &Record) -> Vec<Problem> {
     let problem = |kind, detail| Problem { id: record.id.clone(), kind, detail };
-    let image = match record.source.load() {
-        Ok(image) => image,
-        Err(error) => return vec![problem(ProblemKind::Unreadable, error.to_string())],
-    };
-    let (width, height) = image.dimensions();
     let mut problems = Vec::new();
+    if let Some(fault) = &record.box_fault {
+        problems.push(problem(ProblemKind::Boxes, fault.to_string()));
+    }
+    let (width, height) = match record.source.load() {
+        Ok(image) => image.dimensions(),
+        Err(error) => {
+            problems.push(problem(ProblemKind::Unreadable, error.to_string()));
+            return problems;
+        }
+    };
     for bbox in &record.boxes {
         // Annotators count pixels from 0 or from 1, and sizes are rounded: a pixel is no mistake.
         let (right, bottom) = (width as f32 + 1.0, height as f32 + 1.0);

@@ -37,10 +37,18 @@ pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
             source: Source::Cifar(Thumbnail { bytes: Arc::clone(&bytes), index }),
             label,
             boxes: Vec::new(),
+            box_fault: None,
             mask: None,
         })
         .collect();
-    Ok(Dataset { name: DatasetName::Cifar100, split, classes, records, missing: Vec::new() })
+    Ok(Dataset {
+        name: DatasetName::Cifar100,
+        split,
+        classes,
+        records,
+        missing: Vec::new(),
+        ignored: Vec::new(),
+    })
 }
 
 /// The fine labels of all records.

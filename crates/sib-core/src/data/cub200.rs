@@ -1,21 +1,19 @@
 //! Caltech-UCSD Birds-200-2011 (Wah et al. 2011): text files that name images, classes, split and
-//! boxes; `images/`; and, where its own archive is unpacked, `segmentations/`.
+//! boxes; `images/`; and, where its own archive is unpacked, `segmentations/`, whose grey values are
+//! shares of five annotators: foreground is what at least three of them marked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path};
-use std::str::{FromStr, SplitWhitespace};
+use std::str::FromStr;
 
-use super::layout::{read_text, require_layout};
-use super::{BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split};
+use super::ground_truth::Fault;
+use super::layout::{expect_distinct, read_text, require_layout};
+use super::{BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, bbox};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "images.txt, image_class_labels.txt, train_test_split.txt, \
                                  bounding_boxes.txt, classes.txt, images/<class>/*.jpg, \
                                  optionally segmentations/<class>/*.png";
-
-/// A segmentation's grey value is the share of five annotators; foreground is what at least three
-/// of them marked.
-const MAJORITY: MaskRule = MaskRule::AtLeast(128);
 
 pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
     let lists = ["images", "image_class_labels", "train_test_split", "bounding_boxes", "classes"]
@@ -33,32 +31,38 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         let path = root.join(list);
         move |problem: String| Error::malformed(path, problem)
     };
-    let images = parse_images(&read("images.txt")?).map_err(bad("images.txt"))?;
-    let names = parse_classes(&read("classes.txt")?).map_err(bad("classes.txt"))?;
-    let labels: HashMap<u32, u32> = parse_by_id(&read("image_class_labels.txt")?, "class", number)
-        .map_err(bad("image_class_labels.txt"))?;
-    let splits: HashMap<u32, u32> = parse_by_id(&read("train_test_split.txt")?, "0 or 1", number)
-        .map_err(bad("train_test_split.txt"))?;
-    let boxes = parse_by_id(&read("bounding_boxes.txt")?, "x y width height", bbox)
-        .map_err(bad("bounding_boxes.txt"))?;
+    let images = parse_names(&read("images.txt")?, "path").map_err(bad("images.txt"))?;
+    if let Some((_, path)) = images.iter().find(|(_, path)| !is_inside(path)) {
+        return Err(bad("images.txt")(format!("{path}, expected a path within images/")));
+    }
+    expect_distinct("image", images.iter().map(|(_, path)| path.as_str()))
+        .map_err(bad("images.txt"))?;
+    let names = parse_names(&read("classes.txt")?, "name").map_err(bad("classes.txt"))?;
+    let labels: HashMap<u32, u32> =
+        parse_by_id(&read("image_class_labels.txt")?, "class", parsed::<u32>)
+            .map_err(bad("image_class_labels.txt"))?;
+    let splits: HashMap<u32, bool> =
+        parse_by_id(&read("train_test_split.txt")?, "0 or 1", is_train)
+            .map_err(bad("train_test_split.txt"))?;
+    let boxes = Boxes::parse(&read("bounding_boxes.txt")?);
 
     let mut missing = Vec::new();
     let mut total = 0;
     let mut used = vec![false; names.len()];
     let mut records = Vec::new();
     for (id, image) in images {
-        let (Some(&class), Some(&is_train)) = (labels.get(&id), splits.get(&id)) else {
+        let (Some(class), Some(&is_train)) = (labels.get(&id), splits.get(&id)) else {
             return Err(bad("images.txt")(format!(
                 "image {id} has no line in image_class_labels.txt or train_test_split.txt"
             )));
         };
-        let Some(class) = names.iter().position(|(known, _)| *known == class) else {
+        let Some(label) = names.iter().position(|(known, _)| known == class) else {
             return Err(bad("image_class_labels.txt")(format!(
                 "image {id} is of class {class}, which classes.txt has not"
             )));
         };
         let path = root.join("images").join(&image);
-        let wanted = (is_train == 1) == (split == Split::Train);
+        let wanted = is_train == (split == Split::Train);
         total += usize::from(wanted);
         if !path.is_file() {
             if wanted {
@@ -66,16 +70,20 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
             }
             continue;
         }
-        used[class] = true;
+        used[label] = true;
         if wanted {
             let mask = segmentations.as_ref().map(|all| all.join(&image).with_extension("png"));
+            let file = || root.join("bounding_boxes.txt");
+            let boxes = boxes.of(id).map_err(|problem| Fault { file: file(), problem });
+            let (boxes, box_fault) = bbox::fields(boxes);
             records.push(Record {
                 source: Source::stored(path),
-                label: class,
-                boxes: boxes.get(&id).copied().into_iter().collect(),
+                label,
+                boxes,
+                box_fault,
                 mask: mask
                     .filter(|path| path.is_file())
-                    .map(|path| MaskSource::File { path, rule: MAJORITY }),
+                    .map(|path| MaskSource::File { path, rule: MaskRule::Majority }),
                 id: image,
             });
         }
@@ -86,9 +94,10 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
     let mut dataset = Dataset {
         name: DatasetName::Cub200,
         split,
-        classes: names.into_iter().map(|(_, name)| name).collect(),
+        classes: names.iter().map(|(_, name)| without_number(name).to_owned()).collect(),
         records,
         missing,
+        ignored: Vec::new(),
     };
     if allow_missing {
         dataset.keep_classes(&used);
@@ -96,69 +105,102 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
     Ok(dataset)
 }
 
-/// Lines `id path`.
-pub(super) fn parse_images(text: &str) -> Result<Vec<(u32, String)>, String> {
-    lines(text)
-        .map(|(number, mut words)| match (parsed(words.next()), words.next()) {
-            (Some(id), Some(path))
-                if Path::new(path)
-                    .components()
-                    .all(|part| matches!(part, Component::Normal(_))) =>
-            {
-                Ok((id, path.to_owned()))
-            }
-            _ => Err(format!("line {number}: expected `id path`")),
-        })
-        .collect()
+/// Whether a path stays below where it starts.
+fn is_inside(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Lines `id name`; the running number that a name starts with is cut off.
-pub(super) fn parse_classes(text: &str) -> Result<Vec<(u32, String)>, String> {
-    lines(text)
-        .map(|(number, mut words)| match (parsed(words.next()), words.next()) {
-            (Some(id), Some(name)) => {
-                let name = name.split_once('.').map_or(name, |(_, name)| name);
-                Ok((id, name.to_owned()))
-            }
-            _ => Err(format!("line {number}: expected `id name`")),
-        })
-        .collect()
+/// The name of a class without the running number that it starts with.
+fn without_number(name: &str) -> &str {
+    match name.split_once('.') {
+        Some((number, name)) if number.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => name,
+    }
 }
 
-/// Lines of an image's id and a value.
-pub(super) fn parse_by_id<T>(
+/// Lines `id name`, in their order; a name may hold spaces.
+pub(super) fn parse_names(text: &str, what: &str) -> Result<Vec<(u32, String)>, String> {
+    parse_by_id(text, what, |rest| (!rest.is_empty()).then(|| rest.to_owned()))
+}
+
+/// Lines of an id and a value, which `value` reads; each id once.
+pub(super) fn parse_by_id<T, C: FromIterator<(u32, T)>>(
     text: &str,
     what: &str,
-    value: impl Fn(&mut SplitWhitespace<'_>) -> Option<T>,
-) -> Result<HashMap<u32, T>, String> {
+    value: impl Fn(&str) -> Option<T>,
+) -> Result<C, String> {
+    let mut seen = HashSet::new();
     lines(text)
-        .map(|(number, mut words)| {
-            parsed(words.next())
-                .zip(value(&mut words))
-                .ok_or_else(|| format!("line {number}: expected `id {what}`"))
+        .map(|(number, id, rest)| match id.zip(value(rest)) {
+            Some((id, _)) if !seen.insert(id) => Err(format!("line {number}: {id} is there twice")),
+            line => line.ok_or_else(|| format!("line {number}: expected `id {what}`")),
         })
         .collect()
 }
 
-fn number(words: &mut SplitWhitespace<'_>) -> Option<u32> {
-    parsed(words.next())
+/// What `bounding_boxes.txt` says of the images.
+#[derive(Debug, Default)]
+pub(super) struct Boxes {
+    by_image: HashMap<u32, Result<BBox, String>>,
+    /// The first line that does not say which image it is of.
+    stray: Option<String>,
+}
+
+impl Boxes {
+    /// Lines `id x y width height`.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut boxes = Self::default();
+        for (number, id, rest) in lines(text) {
+            let Some(id) = id else {
+                let problem = format!("line {number}: expected `id x y width height`");
+                boxes.stray.get_or_insert(problem);
+                continue;
+            };
+            let read = bbox(rest).map_err(|problem| format!("line {number}: {problem}"));
+            if boxes.by_image.insert(id, read).is_some() {
+                let problem = format!("line {number}: image {id} has a box already");
+                boxes.by_image.insert(id, Err(problem));
+            }
+        }
+        boxes
+    }
+
+    /// The box of an image, if it has one; none can be told from a line that cannot be read.
+    pub(super) fn of(&self, image: u32) -> Result<Vec<BBox>, String> {
+        match (self.by_image.get(&image), &self.stray) {
+            (Some(bbox), _) => Ok(vec![bbox.clone()?]),
+            (None, Some(stray)) => Err(stray.clone()),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
 }
 
 /// `x y width height`, in pixels.
-pub(super) fn bbox(words: &mut SplitWhitespace<'_>) -> Option<BBox> {
-    let mut next = || parsed::<f32>(words.next());
-    let (x, y, width, height) = (next()?, next()?, next()?, next()?);
-    BBox::new(x, y, x + width, y + height).checked().ok()
+fn bbox(rest: &str) -> Result<BBox, String> {
+    let numbers: Vec<f32> = rest.split_whitespace().map_while(parsed).collect();
+    match numbers[..] {
+        [x, y, width, height] => BBox::new(x, y, x + width, y + height).checked(),
+        _ => Err("expected `id x y width height`".to_owned()),
+    }
 }
 
-fn parsed<T: FromStr>(word: Option<&str>) -> Option<T> {
-    word?.parse().ok()
+fn is_train(word: &str) -> Option<bool> {
+    match word {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
 }
 
-/// The words of the lines that are not empty, with the line's number from 1.
-fn lines(text: &str) -> impl Iterator<Item = (usize, SplitWhitespace<'_>)> {
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(i, line)| (i + 1, line.split_whitespace()))
+fn parsed<T: FromStr>(word: &str) -> Option<T> {
+    word.parse().ok()
+}
+
+/// The lines that are not empty: number from 1, id, and what follows it.
+fn lines(text: &str) -> impl Iterator<Item = (usize, Option<u32>, &str)> {
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
+    lines.map(|(i, line)| {
+        let (id, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        (i + 1, parsed(id), rest.trim_start())
+    })
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rand::seq::SliceRandom;
 
+use super::ground_truth::Fault;
+use super::layout::expect_distinct;
 use super::{BBox, DatasetName, GroundTruth, MaskSource, Source, Split};
 use crate::random::{Use, stream};
 use crate::{Error, Result};
@@ -19,6 +21,8 @@ pub struct Record {
     pub label: usize,
     /// Boxes around the object(s), in pixels of the image as stored. Empty where none are known.
     pub boxes: Vec<BBox>,
+    /// Why there are none although the dataset has some for the image: what is wrong with them.
+    pub box_fault: Option<Fault>,
     /// Segmentation of the object, at the size of the image as stored.
     pub mask: Option<MaskSource>,
 }
@@ -37,6 +41,9 @@ pub struct Dataset {
     /// Images that the split's lists name and that are not there, by their paths from the root.
     /// Empty unless [`DataOptions::allow_missing`](super::DataOptions::allow_missing).
     pub missing: Vec<String>,
+    /// Files in the split's folders that are no images by their names, by their paths from the root;
+    /// hidden ones are not counted. Empty where lists name the images.
+    pub ignored: Vec<String>,
 }
 
 impl Dataset {
@@ -93,6 +100,7 @@ impl Dataset {
             classes: self.classes.clone(),
             records: Vec::new(),
             missing: Vec::new(),
+            ignored: Vec::new(),
         };
         for (record, held) in std::mem::take(&mut self.records).into_iter().zip(held) {
             if held { &mut other } else { &mut self }.records.push(record);
@@ -111,8 +119,11 @@ impl Dataset {
     /// its own.
     ///
     /// # Errors
-    /// Where it has images of a class that `classes` does not name.
+    /// Where it has images of a class that `classes` does not name, and where `classes` names one
+    /// twice.
     pub fn relabelled(mut self, classes: &[String]) -> Result<Self> {
+        distinct_classes(classes)
+            .map_err(|problem| Error::invalid("classes", problem, "each class once"))?;
         let new: Vec<Option<usize>> = self
             .classes
             .iter()
@@ -131,7 +142,32 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Keeps the records that have the ground truth asked for; returns how many were left out.
+    /// What a user of the dataset should know before using it, a line each: what was left out, and
+    /// annotations that part of the images lack. Nothing where there is nothing to say.
+    pub fn remarks(&self) -> Vec<String> {
+        let images = self.records.len();
+        let mut remarks = Vec::new();
+        let mut listed = |what: &str, paths: &[String]| {
+            if let Some(first) = paths.first() {
+                let count = paths.len();
+                remarks.push(format!("{} split: {count} {what}, such as {first}", self.split));
+            }
+        };
+        listed("files that are no images by their names are left out", &self.ignored);
+        listed("images of the lists are not there and are left out", &self.missing);
+        let ids = |wanted: fn(&Record) -> bool| -> Vec<String> {
+            self.records.iter().filter(|record| wanted(record)).map(|r| r.id.clone()).collect()
+        };
+        let without_mask = ids(|record| record.mask.is_none());
+        if without_mask.len() < images {
+            listed(&format!("of {images} images have no mask"), &without_mask);
+        }
+        listed("images have boxes that cannot be used", &ids(|record| record.box_fault.is_some()));
+        remarks
+    }
+
+    /// Keeps the records that have the ground truth asked for, faulty or not; returns how many were
+    /// left out.
     pub fn retain_annotated(&mut self, kind: GroundTruth) -> usize {
         let before = self.records.len();
         self.records.retain(|record| kind.of(record).is_some());
@@ -155,9 +191,10 @@ impl Dataset {
         self.classes.retain(|_| used.next().copied().unwrap_or_default());
     }
 
-    /// Checks what every reader must guarantee: labels within the classes, no empty split, and in
-    /// training no class without an image.
+    /// Checks what every reader must guarantee: labels within the classes, no class named twice, no
+    /// empty split, and in training no class without an image.
     pub(super) fn checked(self, root: &Path) -> Result<Self> {
+        distinct_classes(&self.classes).map_err(|problem| Error::malformed(root, problem))?;
         if self.records.is_empty() {
             return Err(Error::malformed(root, format!("no image in the {} split", self.split)));
         }
@@ -172,4 +209,9 @@ impl Dataset {
         }
         Ok(self)
     }
+}
+
+/// Two classes of one name are one class to whoever looks for it by name.
+fn distinct_classes(classes: &[String]) -> Result<(), String> {
+    expect_distinct("class", classes.iter().map(String::as_str))
 }

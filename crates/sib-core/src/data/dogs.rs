@@ -1,14 +1,13 @@
 //! Stanford Dogs (Khosla et al. 2011): `Images/<wnid-name>/*.jpg`, `Annotation/<wnid-name>/<id>`
 //! (VOC XML without ending) and the splits `{train,test}_list.mat`.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use rayon::prelude::*;
 
-use super::layout::require_layout;
+use super::layout::{expect_distinct, names_by_id, require_layout};
 use super::mat5::{self, Value};
-use super::{Dataset, DatasetName, Record, Source, Split, voc};
+use super::{Dataset, DatasetName, Record, Source, Split, bbox, voc};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "Images/<wnid-name>/*.jpg, Annotation/<wnid-name>/<image>, \
@@ -39,6 +38,8 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         let file = path(part);
         let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;
         let read = parse(&bytes).map_err(|problem| Error::malformed(&file, problem))?;
+        expect_distinct("image", read.iter().map(|line| line.image.as_str()))
+            .map_err(|problem| Error::malformed(&file, problem))?;
         lines.extend(read.into_iter().map(|line| (part, line)));
     }
 
@@ -55,8 +56,8 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
     if !missing.is_empty() && !allow_missing {
         return Err(Error::missing_images(path(split), &missing, total));
     }
-    let names: BTreeMap<u32, String> =
-        lines.iter().map(|(_, line)| (line.class_id, line.breed().to_owned())).collect();
+    let names = names_by_id(lines.iter().map(|(_, line)| (line.class_id, line.breed())))
+        .map_err(|problem| Error::malformed(root, problem))?;
     let ids: Vec<u32> = names.keys().copied().collect();
 
     let records = lines
@@ -64,21 +65,25 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         .filter(|(part, _)| *part == split)
         .map(|(_, line)| {
             let annotation = root.join("Annotation").join(&line.image).with_extension("");
-            Ok(Record {
+            let read = if annotation.is_file() { voc::read(&annotation) } else { Ok(Vec::new()) };
+            let (boxes, box_fault) = bbox::fields(read);
+            Record {
                 source: Source::stored(root.join("Images").join(&line.image)),
                 label: ids.binary_search(&line.class_id).unwrap_or_default(),
-                boxes: if annotation.is_file() { voc::read(&annotation)? } else { Vec::new() },
+                boxes,
+                box_fault,
                 mask: None,
                 id: line.image,
-            })
+            }
         })
-        .collect::<Result<_>>()?;
+        .collect();
     Ok(Dataset {
         name: DatasetName::Dogs,
         split,
         classes: names.into_values().collect(),
         records,
         missing,
+        ignored: Vec::new(),
     })
 }
 

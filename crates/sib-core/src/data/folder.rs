@@ -1,97 +1,200 @@
 //! Any images in `<split>/<class>/*`, with optional masks in `masks/<split>/<class>/<stem>.png`
 //! (foreground: any value but 0) and boxes in `boxes.csv`.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
-
+use super::class_folders::{self, Image, Images};
 use super::decode::Orientation;
-use super::layout::{file_name, require_layout};
-use super::{
-    BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, class_folders,
-};
+use super::files::{self, has_image_ending, is_hidden};
+use super::ground_truth::Fault;
+use super::layout::{read_text, require_layout};
+use super::{BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, bbox};
 use crate::{Error, Result};
 
-pub(super) const LAYOUT: &str = "train/<class>/*.{jpg,jpeg,png}, test/<class>/* (or val/), \
-                                 optionally masks/<split>/<class>/<image>.png and boxes.csv";
+pub(super) const LAYOUT: &str = "train/<class>/* and test/<class>/* (images, at any depth), \
+                                 optionally val/<class>/* (the test split where there is no \
+                                 test/), masks/<split>/<class>/<image>.png and boxes.csv";
+
+/// Names that the folder of the validation split may have.
+const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+
+/// Where the splits lie.
+#[derive(Debug)]
+struct Folders {
+    test: &'static str,
+    /// Where there is one besides `test`.
+    validation: Option<&'static str>,
+}
+
+impl Folders {
+    fn of(root: &Path) -> Result<Self> {
+        let there: Vec<&str> =
+            VALIDATION.into_iter().filter(|folder| root.join(folder).is_dir()).collect();
+        if let [one, other, ..] = there[..] {
+            let problem = format!("{one}/ and {other}/, expected one validation split");
+            return Err(Error::malformed(root, problem));
+        }
+        let validation = there.first().copied();
+        Ok(match validation {
+            Some(test) if !root.join("test").is_dir() => Self { test, validation: None },
+            validation => Self { test: "test", validation },
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'static str> {
+        ["train", self.test].into_iter().chain(self.validation)
+    }
+}
+
+/// Whether there is a validation split besides `test`.
+pub(super) fn has_validation(root: &Path) -> Result<bool> {
+    Ok(Folders::of(root)?.validation.is_some())
+}
+
+/// The split that whoever asks for validation means: `test` where `val/` or the like is that.
+pub(super) fn validation(root: &Path) -> Result<Split> {
+    match Folders::of(root)? {
+        Folders { validation: Some(_), .. } => Ok(Split::Validation),
+        Folders { test, validation: None } if VALIDATION.contains(&test) => Ok(Split::Test),
+        _ => {
+            let problem = "no validation split, expected val/ beside train/ and test/";
+            Err(Error::malformed(root, problem))
+        }
+    }
+}
 
 pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
-    let test = if root.join("test").is_dir() { "test" } else { "val" };
+    let folders = Folders::of(root)?;
     let folder = match split {
         Split::Train => "train",
-        Split::Test => test,
+        Split::Test => folders.test,
+        Split::Validation => folders.validation.unwrap_or("val"),
     };
     require_layout(root, LAYOUT, &[folder])?;
-    let classes = class_folders::classes(&[&root.join("train"), &root.join(test)])?;
+    let all: Vec<_> = folders.all().map(|folder| root.join(folder)).collect();
+    let classes = class_folders::classes(&all)?;
+    let Images { images, mut ignored } = class_folders::images(root, folder, &classes)?;
     let mut boxes = read_boxes(root)?;
+    let mut masks = HashSet::new();
     let mut records = Vec::new();
-    for (label, class) in classes.iter().enumerate() {
-        let class_folder = root.join(folder).join(class);
-        let images = class_folders::images(&class_folder)?;
-        if images.is_empty() && class_folder.is_dir() {
-            return Err(Error::malformed(
-                class_folder,
-                format!("class \"{class}\" has no image (*.jpg, *.jpeg or *.png)"),
-            ));
-        }
-        for path in images {
-            let id = format!("{folder}/{class}/{}", file_name(&path));
-            let mask = root.join("masks").join(&id).with_extension("png");
-            records.push(Record {
-                boxes: boxes.remove(&id).unwrap_or_default(),
-                mask: mask
-                    .is_file()
-                    .then_some(MaskSource::File { path: mask, rule: MaskRule::AtLeast(1) }),
-                source: Source::File { path, orientation: Orientation::Upright },
-                label,
-                id,
-            });
-        }
+    for Image { label, path, id } in images {
+        let mask = root.join("masks").join(&id).with_extension("png");
+        let mask = mask.is_file().then_some(mask);
+        masks.extend(mask.clone());
+        let file = || root.join("boxes.csv");
+        let read = boxes.remove(&id).unwrap_or(Ok(Vec::new()));
+        let (boxes, box_fault) =
+            bbox::fields(read.map_err(|problem| Fault { file: file(), problem }));
+        records.push(Record {
+            boxes,
+            box_fault,
+            mask: mask.map(|path| MaskSource::File { path, rule: MaskRule::NonZero }),
+            source: Source::File { path, orientation: Orientation::Upright },
+            label,
+            id,
+        });
     }
-    if let Some(stray) = boxes.keys().filter(|id| is_of(id, folder)).min() {
-        return Err(Error::malformed(
-            root.join("boxes.csv"),
-            format!(
-                "a box of {stray}, which is not there; expected a path such as {folder}/cat/1.jpg"
-            ),
-        ));
+    expect_images(root, &folders, folder, boxes.into_keys().collect())?;
+    ignored.extend(unused_masks(root, folder, &masks)?);
+    Ok(Dataset { name: DatasetName::Folder, split, classes, records, missing: Vec::new(), ignored })
+}
+
+/// Masks of no image: of another name, or of another ending than `.png`.
+fn unused_masks(root: &Path, folder: &str, used: &HashSet<PathBuf>) -> Result<Vec<String>> {
+    let masks = root.join("masks").join(folder);
+    if !masks.is_dir() {
+        return Ok(Vec::new());
     }
-    Ok(Dataset { name: DatasetName::Folder, split, classes, records, missing: Vec::new() })
+    let found = files::find(&masks)?;
+    let unused = found.images.iter().chain(&found.others).filter(|path| !used.contains(*path));
+    Ok(unused.map(|path| files::relative(path, root)).collect())
 }
 
-/// Whether an image's id lies in the folder of a split.
-fn is_of(id: &str, folder: &str) -> bool {
-    id.split('/').next() == Some(folder)
+/// Fails unless all of `images`, which are none of the split in `folder`, are of another split.
+fn expect_images(
+    root: &Path,
+    folders: &Folders,
+    folder: &str,
+    mut images: Vec<String>,
+) -> Result<()> {
+    images.retain(|id| {
+        let mut parts = Path::new(id).components();
+        let is_of_other = folders.all().any(|other| other != folder && of(id) == other);
+        let is_plain = parts
+            .all(|part| matches!(part, Component::Normal(name) if !is_hidden(Path::new(name))));
+        let is_image = has_image_ending(Path::new(id)) && id.matches('/').count() >= 2;
+        !(is_of_other && is_plain && is_image && root.join(id).is_file())
+    });
+    let Some(first) = images.iter().min() else { return Ok(()) };
+    Err(Error::malformed(
+        root.join("boxes.csv"),
+        format!(
+            "boxes of {} images that are in no split, such as \"{first}\"; expected paths such as \
+             {folder}/cat/1.jpg",
+            images.len()
+        ),
+    ))
 }
 
-/// One line of `boxes.csv`: the image's path from the root, and the box's edges in pixels.
-#[derive(Debug, Deserialize)]
-struct Row {
-    image: String,
-    x0: f32,
-    y0: f32,
-    x1: f32,
-    y1: f32,
+/// The folder that an image's id begins with.
+fn of(id: &str) -> &str {
+    id.split('/').next().unwrap_or_default()
 }
 
-/// The boxes of `boxes.csv` (`image,x0,y0,x1,y1`) by image; none where there is no such file.
-fn read_boxes(root: &Path) -> Result<HashMap<String, Vec<BBox>>> {
+/// Boxes, or what is wrong with them, by image.
+type BoxesByImage = HashMap<String, Result<Vec<BBox>, String>>;
+
+/// The columns of `boxes.csv`: the image's path from the root, and the box's edges in pixels.
+const COLUMNS: [&str; 5] = ["image", "x0", "y0", "x1", "y1"];
+
+/// The boxes of `boxes.csv` by image; none where there is no such file.
+fn read_boxes(root: &Path) -> Result<BoxesByImage> {
     let path = root.join("boxes.csv");
     if !path.is_file() {
         return Ok(HashMap::new());
     }
-    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    parse_boxes(&bytes).map_err(|problem| Error::malformed(&path, problem))
+    parse_boxes(&read_text(&path)?).map_err(|problem| Error::malformed(&path, problem))
 }
 
-pub(super) fn parse_boxes(bytes: &[u8]) -> Result<HashMap<String, Vec<BBox>>, String> {
-    let mut boxes: HashMap<String, Vec<BBox>> = HashMap::new();
-    for row in csv::Reader::from_reader(bytes).deserialize() {
-        let Row { image, x0, y0, x1, y1 } =
-            row.map_err(|error| format!("expected image,x0,y0,x1,y1: {error}"))?;
-        let bbox = BBox::new(x0, y0, x1, y1).checked().map_err(|p| format!("{image}: {p}"))?;
-        boxes.entry(image.replace('\\', "/")).or_default().push(bbox);
+/// The boxes of a file's text. A row that cannot be read is the fault of its image alone.
+pub(super) fn parse_boxes(text: &str) -> Result<BoxesByImage, String> {
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    let mut places = [0; COLUMNS.len()];
+    for (place, column) in places.iter_mut().zip(COLUMNS) {
+        *place = header.iter().position(|name| name == column).ok_or_else(|| {
+            let header = header.iter().collect::<Vec<_>>().join(",");
+            format!("header {header}, expected {}", COLUMNS.join(","))
+        })?;
+    }
+    let mut boxes = BoxesByImage::new();
+    for row in reader.records() {
+        let row = row.map_err(|error| error.to_string())?;
+        let line = row.position().map_or(0, csv::Position::line);
+        let image = row.get(places[0]).unwrap_or_default().replace('\\', "/");
+        let bbox = edges(&row, &places[1..], header.len())
+            .map_err(|problem| format!("line {line}: {problem}"));
+        let known = boxes.entry(image).or_insert(Ok(Vec::new()));
+        match (known, bbox) {
+            (Ok(known), Ok(bbox)) => known.push(bbox),
+            (known @ Ok(_), Err(problem)) => *known = Err(problem),
+            (Err(_), _) => {}
+        }
     }
     Ok(boxes)
+}
+
+/// The box of a row that has as many values as the header.
+fn edges(row: &csv::StringRecord, places: &[usize], columns: usize) -> Result<BBox, String> {
+    if row.len() != columns {
+        return Err(format!("{} values, expected {columns}", row.len()));
+    }
+    let numbers: Vec<f32> =
+        places.iter().filter_map(|&place| row.get(place)?.parse().ok()).collect();
+    match numbers[..] {
+        [x0, y0, x1, y1] => BBox::new(x0, y0, x1, y1).checked(),
+        _ => Err("expected numbers for x0, y0, x1 and y1".to_owned()),
+    }
 }

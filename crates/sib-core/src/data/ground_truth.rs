@@ -1,10 +1,13 @@
 //! Where the object is: boxes or mask of a record as a foreground map at model input size.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use image::GrayImage;
 use serde::{Deserialize, Serialize};
 
 use super::{BBox, MaskSource, Plan, Record};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Which annotation is the ground truth of localization.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,22 @@ pub enum GroundTruth {
     Mask,
 }
 
+/// What is wrong with an annotation that its file has, but that cannot be used. It is an error of the
+/// record alone, and only where the annotation is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file of the annotation.
+    pub file: PathBuf,
+    /// What is wrong, and what was expected.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.problem)
+    }
+}
+
 /// The annotation that a [`GroundTruth`] selects from a record.
 #[derive(Debug, Clone, Copy)]
 pub enum Annotation<'a> {
@@ -26,12 +45,18 @@ pub enum Annotation<'a> {
     Mask(&'a MaskSource),
     /// One box or more.
     Boxes(&'a [BBox]),
+    /// Boxes that cannot be used.
+    Faulty(&'a Fault),
 }
 
 impl GroundTruth {
     /// The annotation of `record`; `None` where it has none of the kind.
     pub fn of(self, record: &Record) -> Option<Annotation<'_>> {
-        let boxes = (!record.boxes.is_empty()).then_some(Annotation::Boxes(&record.boxes));
+        let boxes = match (&record.box_fault, &record.boxes[..]) {
+            (Some(fault), _) => Some(Annotation::Faulty(fault)),
+            (None, []) => None,
+            (None, boxes) => Some(Annotation::Boxes(boxes)),
+        };
         let mask = record.mask.as_ref().map(Annotation::Mask);
         match self {
             Self::Auto => mask.or(boxes),
@@ -47,7 +72,8 @@ impl Annotation<'_> {
     /// where its centre is inside one).
     ///
     /// # Errors
-    /// Where the mask cannot be read, or its size is not the image's.
+    /// Where the annotation is faulty, and where the mask cannot be read or its size is not the
+    /// image's.
     pub fn rasterise(self, plan: &Plan) -> Result<Vec<bool>> {
         let (width, height) = plan.output_size();
         match self {
@@ -65,6 +91,7 @@ impl Annotation<'_> {
                 }
                 Ok(foreground)
             }
+            Self::Faulty(Fault { file, problem }) => Err(Error::malformed(file, problem.clone())),
         }
     }
 }

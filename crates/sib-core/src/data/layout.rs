@@ -1,5 +1,7 @@
 //! Files and folders of an unpacked archive.
 
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -41,7 +43,52 @@ pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The text of a file.
+/// The text of a file, whatever byte-order mark it begins with.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(Error::io("read", path))
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    text(&bytes).ok_or_else(|| Error::malformed(path, "no text in UTF-8 or, marked, in UTF-16"))
+}
+
+/// The text of a file's bytes: UTF-8, with or without a byte-order mark, or UTF-16 with one, as
+/// Windows' editors and Excel write; `None` where it is neither.
+pub(super) fn text(bytes: &[u8]) -> Option<String> {
+    let utf_16 = |bytes: &[u8], word: fn([u8; 2]) -> u16| {
+        let (words, rest) = bytes.as_chunks::<2>();
+        let words: Vec<u16> = words.iter().copied().map(word).collect();
+        rest.is_empty().then(|| String::from_utf16(&words).ok())?
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] | rest => std::str::from_utf8(rest).ok().map(str::to_owned),
+    }
+}
+
+/// Fails where two of `names` are the same: `what` they are, and the first that occurs again.
+pub(super) fn expect_distinct<'n>(
+    what: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(format!("{what} \"{name}\" is there twice")),
+        None => Ok(()),
+    }
+}
+
+/// The class names by their numbers.
+///
+/// # Errors
+/// Where one number has two names: two classes would become one.
+pub(super) fn names_by_id<'n, I: Ord + Copy + Display>(
+    lines: impl IntoIterator<Item = (I, &'n str)>,
+) -> Result<BTreeMap<I, String>, String> {
+    let mut names: BTreeMap<I, String> = BTreeMap::new();
+    for (id, name) in lines {
+        let known = names.entry(id).or_insert_with(|| name.to_owned());
+        if known != name {
+            return Err(format!("class {id} is both \"{known}\" and \"{name}\""));
+        }
+    }
+    Ok(names)
 }

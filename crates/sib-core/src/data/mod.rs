@@ -17,6 +17,7 @@ mod cub200;
 mod dataset;
 pub mod decode;
 mod dogs;
+pub mod files;
 mod folder;
 pub mod ground_truth;
 mod imagenet;
@@ -46,7 +47,7 @@ pub use catalog::Description;
 pub use check::{CheckReport, check};
 pub use cifar100::Thumbnail;
 pub use dataset::{Dataset, Record};
-pub use ground_truth::GroundTruth;
+pub use ground_truth::{Fault, GroundTruth};
 pub use loader::{Batch, Loader, LoaderOptions, OnUnreadable};
 pub use mix::{Mix, soft_targets};
 pub use name::{DatasetName, Split};
@@ -55,7 +56,7 @@ pub use source::{MaskRule, MaskSource, Source};
 pub use synthetic::SyntheticOptions;
 pub use transform::Transform;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// How [`open`] reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -70,12 +71,17 @@ pub struct DataOptions {
 
 /// Opens a split of a dataset: reads its lists and annotations, decodes no image.
 ///
-/// `root` is the unpacked archive's folder; `synthetic` ignores it.
+/// `root` is the unpacked archive's folder; `synthetic` ignores it. Where `val` is the test split
+/// (ImageNet's, and a folder's without `test`), that is what [`Split::Validation`] opens.
+///
+/// Annotations that cannot be used are no error here, but of those who use them: see
+/// [`Record::box_fault`].
 ///
 /// # Errors
 /// Where `root` has not the layout of the dataset (the message says what was expected and what was
 /// found), where its lists are malformed or name missing images (see
-/// [`DataOptions::allow_missing`]), and where the split or one of its training classes is empty.
+/// [`DataOptions::allow_missing`]), where a class is named twice, where there is no such split, and
+/// where it or one of its training classes is empty.
 pub fn open(
     name: DatasetName,
     root: &Path,
@@ -83,6 +89,7 @@ pub fn open(
     options: &DataOptions,
 ) -> Result<Dataset> {
     let root = &unpacked(name, root);
+    let split = meant(name, root, split)?;
     let allow_missing = options.allow_missing;
     let dataset = match name {
         DatasetName::Cifar100 => cifar100::open(root, split),
@@ -94,6 +101,31 @@ pub fn open(
         DatasetName::Synthetic => synthetic::open(split, &options.synthetic),
     }?;
     dataset.checked(root)
+}
+
+/// The splits of a dataset: `train` and `test`, and `val` where `root` has one besides.
+///
+/// # Errors
+/// Where a folder has several folders that could be its validation split.
+pub fn splits(name: DatasetName, root: &Path) -> Result<Vec<Split>> {
+    let mut splits = vec![Split::Train, Split::Test];
+    if name == DatasetName::Folder && folder::has_validation(root)? {
+        splits.push(Split::Validation);
+    }
+    Ok(splits)
+}
+
+/// The split that `split` is in this dataset.
+fn meant(name: DatasetName, root: &Path, split: Split) -> Result<Split> {
+    match (name, split) {
+        (DatasetName::ImageNet, Split::Validation) => Ok(Split::Test),
+        (DatasetName::Folder, Split::Validation) => folder::validation(root),
+        (_, Split::Validation) => {
+            let expected = format!("train or test: {name} has no validation split");
+            Err(Error::invalid("split", split, expected))
+        }
+        _ => Ok(split),
+    }
 }
 
 /// The folder that an archive makes, where `root` is the folder that it was unpacked in.

@@ -98,14 +98,17 @@ pub enum Split {
     Train,
     /// The images to evaluate on: `test`, or `val` where the benchmark keeps its test labels.
     Test,
+    /// Images to choose a network by, where there are some besides the other two.
+    Validation,
 }
 
 impl Split {
-    /// `train` or `test`.
+    /// `train`, `test` or `val`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Test => "test",
+            Self::Validation => "val",
         }
     }
 }
@@ -122,8 +125,9 @@ impl FromStr for Split {
     fn from_str(split: &str) -> Result<Self> {
         match split {
             "train" | "trainval" => Ok(Self::Train),
-            "test" | "val" => Ok(Self::Test),
-            _ => Err(Error::invalid("split", format!("\"{split}\""), "train or test (or val)")),
+            "test" => Ok(Self::Test),
+            "val" | "valid" | "validation" => Ok(Self::Validation),
+            _ => Err(Error::invalid("split", format!("\"{split}\""), "train, test or val")),
         }
     }
 }

@@ -2,11 +2,10 @@
 //! `annotations/{trainval,test}.txt`, trimaps (1 foreground, 2 background, 3 border) and, for some
 //! images, head boxes.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::layout::{read_text, require_layout};
-use super::{Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, voc};
+use super::layout::{expect_distinct, names_by_id, read_text, require_layout};
+use super::{Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, bbox, voc};
 use crate::{Error, Result};
 
 pub(super) const LAYOUT: &str = "images/*.jpg, annotations/{trainval.txt,test.txt}, \
@@ -24,12 +23,14 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
     let annotations = root.join("annotations");
     let file = |split: Split| match split {
         Split::Train => annotations.join("trainval.txt"),
-        Split::Test => annotations.join("test.txt"),
+        Split::Test | Split::Validation => annotations.join("test.txt"),
     };
     let mut lines = Vec::new();
     for part in [Split::Train, Split::Test] {
         let path = file(part);
         let read = parse(&read_text(&path)?).map_err(|problem| Error::malformed(&path, problem))?;
+        expect_distinct("image", read.iter().map(|line| line.image.as_str()))
+            .map_err(|problem| Error::malformed(&path, problem))?;
         lines.extend(read.into_iter().map(|line| (part, line)));
     }
 
@@ -47,8 +48,8 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
     if !missing.is_empty() && !allow_missing {
         return Err(Error::missing_images(file(split), &missing, total));
     }
-    let names: BTreeMap<usize, String> =
-        lines.iter().map(|(_, line)| (line.class_id, breed(&line.image).to_owned())).collect();
+    let names = names_by_id(lines.iter().map(|(_, line)| (line.class_id, breed(&line.image))))
+        .map_err(|problem| Error::malformed(&annotations, problem))?;
     let ids: Vec<usize> = names.keys().copied().collect();
 
     let records = lines
@@ -57,23 +58,27 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         .map(|(_, line)| {
             let trimap = annotations.join("trimaps").join(format!("{}.png", line.image));
             let xml = annotations.join("xmls").join(format!("{}.xml", line.image));
-            Ok(Record {
+            let read = if xml.is_file() { voc::read(&xml) } else { Ok(Vec::new()) };
+            let (boxes, box_fault) = bbox::fields(read);
+            Record {
                 source: Source::stored(image(&line.image)),
                 label: ids.binary_search(&line.class_id).unwrap_or_default(),
-                boxes: if xml.is_file() { voc::read(&xml)? } else { Vec::new() },
+                boxes,
+                box_fault,
                 mask: trimap
                     .is_file()
-                    .then_some(MaskSource::File { path: trimap, rule: MaskRule::Equals(1) }),
+                    .then_some(MaskSource::File { path: trimap, rule: MaskRule::Trimap }),
                 id: line.image,
-            })
+            }
         })
-        .collect::<Result<_>>()?;
+        .collect();
     Ok(Dataset {
         name: DatasetName::Pets,
         split,
         classes: names.into_values().collect(),
         records,
         missing,
+        ignored: Vec::new(),
     })
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use image::{GrayImage, RgbImage};
 
 use super::cifar100::Thumbnail;
-use super::decode::{self, Orientation};
+use super::decode::{self, Orientation, labels};
 use super::synthetic::{self, Scene};
-use crate::{Error, Result};
+use crate::Result;
 
 /// The pixels of an image.
 #[derive(Debug, Clone)]
@@ -54,23 +54,27 @@ impl Source {
     }
 }
 
-/// Which values of a mask file are foreground.
+/// Which labels of a mask file are foreground. A label is the value as stored, of any depth, the
+/// index where there is a palette, and the value of a colour whose channels agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskRule {
-    /// Exactly this value (trimaps).
-    Equals(u8),
-    /// This value and above (grey masks).
-    AtLeast(u8),
+    /// 1 is the object, 2 the background, 3 the border between them; nothing else may occur.
+    Trimap,
+    /// The value is a share of the full range: foreground is more than half of it. No label, so
+    /// that a palette's colours count.
+    Majority,
+    /// Any label but 0, and any colour but black.
+    NonZero,
 }
 
 /// The pixels of a segmentation.
 #[derive(Debug, Clone)]
 pub enum MaskSource {
-    /// A grey image file.
+    /// A PNG file of labels.
     File {
         /// The file.
         path: PathBuf,
-        /// Its foreground values.
+        /// Its foreground labels.
         rule: MaskRule,
     },
     /// The exact mask of an image made on demand.
@@ -81,28 +85,12 @@ impl MaskSource {
     /// The mask at the size of the stored image: 255 in the foreground, 0 elsewhere.
     ///
     /// # Errors
-    /// Where the file cannot be read, is no image, or has not the image's size.
+    /// Where the file cannot be read, is no PNG, has not the image's size, or holds a value that its
+    /// rule does not know.
     pub fn load(&self, width: u32, height: u32) -> Result<GrayImage> {
         match self {
             Self::Synthetic(scene) => Ok(scene.mask()),
-            Self::File { path, rule } => {
-                let mut mask = decode::grey(path)?;
-                if mask.dimensions() != (width, height) {
-                    let (w, h) = mask.dimensions();
-                    return Err(Error::malformed(
-                        path,
-                        format!("mask of {w}x{h} pixels, expected its image's {width}x{height}"),
-                    ));
-                }
-                for value in mask.iter_mut() {
-                    let foreground = match *rule {
-                        MaskRule::Equals(v) => *value == v,
-                        MaskRule::AtLeast(v) => *value >= v,
-                    };
-                    *value = if foreground { 255 } else { 0 };
-                }
-                Ok(mask)
-            }
+            Self::File { path, rule } => labels::foreground(path, (width, height), *rule),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::BBox;
-use super::layout::read_text;
-use crate::{Error, Result};
+use super::ground_truth::Fault;
+use super::layout::text;
 
 /// The part of an annotation file that is read.
 #[derive(Debug, Deserialize)]
@@ -32,8 +32,12 @@ struct Bounds {
 ///
 /// # Errors
 /// Where the file cannot be read or is no such XML, and where a box is empty or not finite.
-pub(super) fn read(path: &Path) -> Result<Vec<BBox>> {
-    parse(&read_text(path)?).map_err(|problem| Error::malformed(path, problem))
+pub(super) fn read(path: &Path) -> Result<Vec<BBox>, Fault> {
+    let fault = |problem| Fault { file: path.to_owned(), problem };
+    let bytes = std::fs::read(path).map_err(|error| fault(format!("cannot read: {error}")))?;
+    // Numbers are the same in every encoding of names.
+    let text = text(&bytes).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+    parse(&text).map_err(fault)
 }
 
 /// The boxes of an annotation's text.

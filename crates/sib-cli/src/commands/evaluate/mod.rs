@@ -34,7 +34,7 @@ pub struct Arguments {
     /// Folder of the unpacked archive; synthetic needs none
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Part of the dataset: train or test
+    /// Part of the dataset: train, test or val
     #[arg(long, default_value = "test")]
     split: Split,
     /// Go on without images that the split files name and that are not there
@@ -126,7 +126,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         checkpoint_sha256: sha256(path)?,
         data: arguments.data,
         root: arguments.root.as_deref().map(canonical).transpose()?,
-        split: arguments.split,
+        split: dataset.split,
         allow_missing: arguments.allow_missing,
         limit: arguments.limit.map(|limit| limit as usize),
         seed: arguments.seed,

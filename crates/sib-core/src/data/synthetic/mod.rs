@@ -132,7 +132,7 @@ pub(crate) fn open(split: Split, options: &SyntheticOptions) -> Result<Dataset> 
     let options = Arc::new(options.clone());
     let images = match split {
         Split::Train => options.train_images,
-        Split::Test => options.test_images,
+        Split::Test | Split::Validation => options.test_images,
     };
     let records = (0..images)
         .into_par_iter()
@@ -142,6 +142,7 @@ pub(crate) fn open(split: Split, options: &SyntheticOptions) -> Result<Dataset> 
                 id: format!("{split}/{index:06}"),
                 label: scene.class(),
                 boxes: scene.bbox().into_iter().collect::<Vec<BBox>>(),
+                box_fault: None,
                 mask: Some(MaskSource::Synthetic(Arc::clone(&scene))),
                 source: Source::Synthetic(scene),
             }
@@ -153,6 +154,7 @@ pub(crate) fn open(split: Split, options: &SyntheticOptions) -> Result<Dataset> 
         classes: NAMES.map(str::to_owned).to_vec(),
         records,
         missing: Vec::new(),
+        ignored: Vec::new(),
     })
 }
 

@@ -62,7 +62,7 @@ impl Scene {
         let options = &*self.options;
         let (split, rho) = match self.split {
             Split::Train => (0, options.rho),
-            Split::Test => (1, options.test_rho),
+            Split::Test | Split::Validation => (1, options.test_rho),
         };
         let mut rng = stream(Use::Scene, options.seed, split, self.index as u64);
         let class = self.class();

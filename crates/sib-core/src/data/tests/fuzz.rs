@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use tch::Tensor;
 
-use super::super::{cifar100, cub200, dogs, folder, mat5, pets, voc};
+use super::super::decode::{self, Orientation, labels};
+use super::super::{MaskRule, cifar100, cub200, dogs, folder, layout, mat5, pets, voc};
 use crate::testing::golden_path;
 
 /// Bytes of a valid file with some of them changed, and cut short.
@@ -21,10 +22,56 @@ fn mutated(valid: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-fn mat_file(name: &str) -> Vec<u8> {
-    let files = Tensor::read_safetensors(golden_path("data_mat.safetensors")).unwrap();
+fn golden_file(golden: &str, name: &str) -> Vec<u8> {
+    let files = Tensor::read_safetensors(golden_path(golden)).unwrap();
     let (_, file) = files.into_iter().find(|(known, _)| known == name).unwrap();
     Vec::try_from(file).unwrap()
+}
+
+fn mat_file(name: &str) -> Vec<u8> {
+    golden_file("data_mat.safetensors", name)
+}
+
+/// A damaged image file of some kind.
+fn image_file() -> impl Strategy<Value = Vec<u8>> {
+    let names = [
+        "jpeg-420-33x18",
+        "jpeg-440-17x31",
+        "jpeg-progressive",
+        "jpeg-restarts",
+        "jpeg-inks",
+        "jpeg-arithmetic",
+        "jpeg-exif",
+        "png-palette",
+        "png-16-bit-rgb",
+        "bmp-palette",
+        "gif-corner-transparent",
+        "gif-animated",
+        "webp-lossy",
+        "webp-lossless",
+        "webp-alpha",
+        "tiff-lzw",
+        "tiff-fax",
+        "tiff-cmyk",
+        "pnm-bits",
+        "pnm-text",
+    ];
+    let files = names.map(|name| {
+        let file = golden_file("data_decode.safetensors", &format!("{name}.bytes"));
+        // Half of the changes in the header, where one makes more of a difference.
+        let header = file.len().min(64);
+        (mutated(file), prop::collection::vec((0..header, any::<u8>()), 0..3)).prop_map(
+            |(mut file, changes)| {
+                for (at, value) in changes {
+                    if let Some(byte) = file.get_mut(at) {
+                        *byte = value;
+                    }
+                }
+                file
+            },
+        )
+    });
+    prop::strategy::Union::new(files)
 }
 
 /// Lines of words and numbers, as the lists are, and not quite as they are.
@@ -82,15 +129,38 @@ proptest! {
 
     #[test]
     fn csv_bytes(bytes in mutated(b"image,x0,y0,x1,y1\na/b.png,1,2,3,4\nc,0,0,1e9,5\n".to_vec())) {
-        let _ = folder::parse_boxes(&bytes);
+        if let Some(Ok(boxes)) = layout::text(&bytes).map(|text| folder::parse_boxes(&text)) {
+            let boxes = boxes.into_values().filter_map(Result::ok).flatten();
+            prop_assert!(boxes.into_iter().all(|bbox| !bbox.is_empty()));
+        }
+    }
+
+    #[test]
+    fn text_bytes(bytes in prop::collection::vec(any::<u8>(), 0..40), mark in 0..3_usize) {
+        let mark: &[u8] = [&[][..], &[0xff, 0xfe], &[0xfe, 0xff]][mark];
+        let _ = layout::text(&[mark, &bytes].concat());
+    }
+
+    #[test]
+    fn images(bytes in image_file()) {
+        let read = decode::rgb_of(&bytes, "it".as_ref(), Orientation::Upright);
+        if let Err(error) = read {
+            prop_assert!(!error.to_string().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn masks(bytes in mutated(golden_file("data_decode.safetensors", "png-palette-2-bit.bytes"))) {
+        for rule in [MaskRule::NonZero, MaskRule::Trimap, MaskRule::Majority] {
+            let _ = labels::foreground_of(&bytes, "it".as_ref(), (40, 28), rule);
+        }
     }
 
     #[test]
     fn text_lists(text in list()) {
         let _ = pets::parse(&text);
-        let _ = cub200::parse_images(&text);
-        let _ = cub200::parse_classes(&text);
-        let _ = cub200::parse_by_id(&text, "x y width height", cub200::bbox);
+        let _ = cub200::parse_names(&text, "path");
+        let _ = cub200::Boxes::parse(&text).of(1);
     }
 }
 

@@ -1,8 +1,11 @@
+mod annotations;
+mod folders;
 mod fuzz;
 mod geometry;
 mod golden;
 mod layouts;
 mod loader;
+mod masks;
 mod mix;
 mod shared;
 mod synthetic;
