@@ -113,6 +113,9 @@ pub struct DataConfig {
     /// At most this many training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
+    /// At most this many validation images, where there is such a split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_val: Option<usize>,
     /// At most this many test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_test: Option<usize>,
@@ -134,6 +137,7 @@ impl Default for DataConfig {
             workers: None,
             cache_mib: 0,
             limit_train: None,
+            limit_val: None,
             limit_test: None,
             synthetic: SyntheticOptions::default(),
         }

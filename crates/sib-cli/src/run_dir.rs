@@ -42,7 +42,7 @@ pub struct MetricRow {
     pub step: u64,
     /// Epoch, counted from 0.
     pub epoch: u64,
-    /// `train` or `test`.
+    /// `train`, `val` or `test`.
     pub split: String,
     /// What was measured.
     pub name: String,

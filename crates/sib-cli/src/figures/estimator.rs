@@ -80,11 +80,11 @@ impl Estimator {
 mod tests {
     use super::*;
     use crate::evaluation::information::MEASURES;
-    use crate::training::test_metrics;
+    use crate::training::held_out;
 
     #[test]
     fn the_metrics_are_those_that_are_logged() {
-        let logged = test_metrics::names(10, true);
+        let logged = held_out::names(10, true);
         for estimator in Estimator::value_variants() {
             for x in Region::ALL {
                 for r in Region::ALL {

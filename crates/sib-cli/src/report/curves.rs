@@ -72,6 +72,10 @@ const fn test(name: &'static str) -> Metric {
     Metric { split: "test", name }
 }
 
+const fn validation(name: &'static str) -> Metric {
+    Metric { split: "val", name }
+}
+
 fn itself(value: f64) -> f64 {
     value
 }
@@ -80,10 +84,19 @@ const PLOTS: [Plot; 8] = [
     Plot {
         title: "Loss",
         y: "loss",
-        lines: &[(", test", test("loss")), (", training", train("loss"))],
+        lines: &[
+            (", test", test("loss")),
+            (", training", train("loss")),
+            (", validation", validation("loss")),
+        ],
         shown: itself,
     },
-    Plot { title: "Test accuracy", y: "top-1, %", lines: &[("", test("top1"))], shown: itself },
+    Plot {
+        title: "Test accuracy",
+        y: "top-1, %",
+        lines: &[("", test("top1")), (", validation", validation("top1"))],
+        shown: itself,
+    },
     Plot {
         title: "Training accuracy",
         y: "top-1, %",

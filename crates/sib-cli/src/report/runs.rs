@@ -85,7 +85,7 @@ impl Run {
     }
 
     /// The last value of each metric of the test split.
-    fn test_metrics(&self) -> BTreeMap<&str, f64> {
+    fn held_out(&self) -> BTreeMap<&str, f64> {
         let test = self.record.metrics.iter().filter(|row| row.split == "test");
         test.map(|row| (row.name.as_str(), row.value)).collect()
     }
@@ -121,7 +121,7 @@ pub(super) struct RunView {
 impl RunView {
     /// The run number `number` of the page.
     pub(super) fn new(number: usize, run: &Run) -> Self {
-        let mut test = run.test_metrics();
+        let mut test = run.held_out();
         let mut take = |name: &str| test.remove(name);
         let (top1, top5, loss) = (take("top1"), take("top5"), take("loss"));
         Self {

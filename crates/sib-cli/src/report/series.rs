@@ -93,7 +93,7 @@ fn but_for_seed(a: &Run, b: &Run) -> bool {
 /// A metric of a split.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Metric {
-    /// `train` or `test`.
+    /// `train`, `val` or `test`.
     pub(super) split: &'static str,
     /// Its name in `metrics.csv`.
     pub(super) name: &'static str,

@@ -1,10 +1,10 @@
 //! Training: a configuration to images and network, and from there to a finished run folder.
 
 pub mod best;
+pub mod held_out;
 pub mod resume;
 mod running;
 pub mod tensorboard;
-pub mod test_metrics;
 
 use anyhow::Result;
 use sha2::{Digest, Sha256};
@@ -25,7 +25,8 @@ pub struct Session<'c> {
     config: &'c Config,
     device: Device,
     train: Loader,
-    test: Loader,
+    /// Evaluated after an epoch: the validation split, where there is one, and the test split.
+    held_out: Vec<Loader>,
     model: Model,
     /// Takes the moving average, where one is kept: the network that is evaluated.
     averaged: Option<Model>,
@@ -73,13 +74,15 @@ impl<'c> Session<'c> {
                 train.batches_per_epoch()
             )));
         }
-        let test = Loader::new(
-            open(Split::Test, data.limit_test)?,
-            Transform::matching(&data.preprocessing)?,
-            options,
-        )?;
+        let mut held_out = Vec::new();
+        let has_validation = data::splits(data.name, data.root()?)?.contains(&Split::Validation);
+        let validation = has_validation.then_some((Split::Validation, data.limit_val));
+        for (split, limit) in validation.into_iter().chain([(Split::Test, data.limit_test)]) {
+            let transform = Transform::matching(&data.preprocessing)?;
+            held_out.push(Loader::new(open(split, limit)?, transform, options.clone())?);
+        }
         let classes = train.dataset().classes.len();
-        let best_of = test_metrics::names(classes, config.train.log_information);
+        let best_of = held_out::names(classes, config.train.log_information);
         if !best_of.contains(&config.train.best_metric) {
             return Err(usage(format!(
                 "train.best_metric: got {}, expected one of {}",
@@ -92,7 +95,7 @@ impl<'c> Session<'c> {
         let model = new()?;
         let averaged = config.train.ema_decay.map(|_| new()).transpose()?;
         let images_sha256 = images_sha256(train.dataset());
-        Ok(Self { config, device, train, test, model, averaged, images_sha256 })
+        Ok(Self { config, device, train, held_out, model, averaged, images_sha256 })
     }
 
     /// Fills the network from `model.weights`, where the configuration names a file.
@@ -112,7 +115,27 @@ impl<'c> Session<'c> {
     /// # Errors
     /// When a file cannot be read or written, or a loss is not finite.
     pub fn train(&self, run: &RunDir) -> Result<()> {
+        self.say_what_is_used();
         Running::start(self, run)?.run()
+    }
+
+    /// The split that `best` and early stopping are chosen on: no other has been looked at by then.
+    fn chosen_on(&self) -> Split {
+        self.held_out.first().map_or(Split::Test, |images| images.dataset().split)
+    }
+
+    /// What a user should know of the images, and of what the best checkpoint is best at.
+    fn say_what_is_used(&self) {
+        for images in [&self.train].into_iter().chain(&self.held_out) {
+            images.dataset().remarks().iter().for_each(|remark| note!("{remark}"));
+        }
+        match self.chosen_on() {
+            Split::Validation => note!("best.safetensors is chosen on the validation split"),
+            _ => note!(
+                "no validation split: best.safetensors is chosen on test, whose accuracy it then \
+                 overstates"
+            ),
+        }
     }
 
     /// Updates an epoch. Batches that do not fill an update are left out.

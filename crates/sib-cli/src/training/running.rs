@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sib_core::checkpoint::{CheckpointMeta, read_checkpoint, read_tensors, write_tensors};
 use sib_core::data::loader::Epoch;
-use sib_core::data::{Batch, soft_targets};
+use sib_core::data::{Batch, Loader, soft_targets};
 use sib_core::train::{Measurements, TrainConfig, Trainer};
 use sib_models::Model;
 use tch::Tensor;
 
 use super::best::Best;
-use super::{Session, test_metrics};
+use super::{Session, held_out};
 use crate::error::with_hint;
 use crate::note;
 use crate::progress::{Progress, duration};
@@ -182,34 +182,52 @@ impl<'s> Running<'s> {
         });
     }
 
-    /// Logs the metrics of the test split, and saves the network where it is the best so far.
+    /// Logs the metrics of the splits that training does not see, and saves the network where it is the
+    /// best so far.
     fn evaluate(&mut self, epoch: u64) -> Result<()> {
-        let Session { config, device, test, .. } = self.session;
+        let config = &self.session.config.train;
         let model = self.evaluated()?;
-        let mut metrics =
-            test_metrics::accuracy(model, test, *device).map_err(|error| self.diverged(error))?;
-        let shown: Vec<String> =
-            metrics.iter().map(|(name, value)| in_words(name, *value)).collect();
-        self.progress.println(&format!(
-            "epoch {}/{}: test {}",
-            epoch + 1,
-            config.train.epochs,
-            shown.join(", ")
-        ));
+        for images in &self.session.held_out {
+            let split = images.dataset().split;
+            let metrics = self.measure(model, images).map_err(|error| self.diverged(error))?;
+            let shown: Vec<String> =
+                metrics.iter().filter_map(|(name, value)| in_words(name, *value)).collect();
+            self.progress.println(&format!(
+                "epoch {}/{}: {split} {}",
+                epoch + 1,
+                config.epochs,
+                shown.join(", ")
+            ));
+            for (name, value) in &metrics {
+                self.log.push(self.trainer.steps(), epoch, split.as_str(), name, *value)?;
+            }
+            if split == self.session.chosen_on() {
+                let of_interest = metrics.iter().find(|(name, _)| *name == config.best_metric);
+                let value = of_interest.context("train.best_metric was not measured")?.1;
+                self.keep_if_best(model, epoch, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All metrics of `model` on `images`.
+    fn measure(&self, model: &Model, images: &Loader) -> Result<Vec<(String, f64)>> {
+        let Session { config, device, .. } = self.session;
+        let mut metrics = held_out::accuracy(model, images, *device)?;
         if config.train.log_information {
             let sib = config.sib.clone().unwrap_or_default();
-            let information = test_metrics::information(model, test, *device, &sib);
-            metrics.extend(information.map_err(|error| self.diverged(error))?);
+            metrics.extend(held_out::information(model, images, *device, &sib)?);
         }
-        for (name, value) in &metrics {
-            self.log.push(self.trainer.steps(), epoch, "test", name, *value)?;
-        }
-        let of_interest = metrics.iter().find(|(name, _)| *name == config.train.best_metric);
-        let value = of_interest.context("train.best_metric was not measured")?.1;
-        let is_better = |best: Best| config.train.best_value.is_better(value, best.value);
+        Ok(metrics)
+    }
+
+    fn keep_if_best(&mut self, model: &Model, epoch: u64, value: f64) -> Result<()> {
+        let is_better = |best: Best| self.config().best_value.is_better(value, best.value);
         if self.best.is_none_or(is_better) {
             self.best = Some(Best { value, epochs: epoch + 1 });
-            model.save(&self.run.checkpoint(BEST), &self.meta()?)?;
+            let mut meta = self.meta()?;
+            meta.extra.insert(CHOSEN_ON_KEY.to_owned(), self.session.chosen_on().to_string());
+            model.save(&self.run.checkpoint(BEST), &meta)?;
         }
         Ok(())
     }
@@ -345,6 +363,7 @@ const FAILURE: &str = "failure.toml";
 const STATE_KEY: &str = "state";
 const PER_EPOCH_KEY: &str = "steps_per_epoch";
 const IMAGES_KEY: &str = "images_sha256";
+const CHOSEN_ON_KEY: &str = "chosen_on";
 
 /// Name of the trainer's state that belongs to the checkpoint at `last`, where there is one.
 fn state_file_of(last: &Path) -> Option<String> {
@@ -355,12 +374,13 @@ fn state_file_of(last: &Path) -> Option<String> {
 const DIVERGED: &str = "a lower train.optimizer.learning_rate, train.schedule.warmup_epochs or \
                         train.clip_norm keeps training finite; with S-IB, lower weights of its terms too";
 
-/// A metric of the test split, as a person reads it.
-fn in_words(name: &str, value: f64) -> String {
+/// A metric as a person reads it; none of those for charts.
+fn in_words(name: &str, value: f64) -> Option<String> {
     match name {
-        "top1" => format!("top-1 {value:.2} %"),
-        "top5" => format!("top-5 {value:.2} %"),
-        _ => format!("{name} {value:.4}"),
+        "top1" => Some(format!("top-1 {value:.2} %")),
+        "top5" => Some(format!("top-5 {value:.2} %")),
+        "loss" => Some(format!("loss {value:.4}")),
+        _ => None,
     }
 }
 

@@ -36,12 +36,14 @@ pub struct TrainConfig {
     pub log_every_steps: u64,
     /// Log the gradient norm of each term every k-th step (three more backward passes); 0: never.
     pub log_gradient_norms: u64,
-    /// With each evaluation, log the information between regions of image and R on the test split
-    /// (Fig. 1a of the paper); costs one backward pass a batch.
+    /// With each evaluation, log the information between regions of image and R (Fig. 1a of the paper);
+    /// costs one backward pass a batch.
     pub log_information: bool,
-    /// Evaluate top-1 and top-5 on the test split every k-th epoch and after the last; at least 1.
+    /// Evaluate top-1 and top-5 on the test split, and on the validation split where there is one, every
+    /// k-th epoch and after the last; at least 1.
     pub evaluate_every_epochs: u64,
-    /// The metric of the test split by which `best` is chosen and training stopped early.
+    /// The metric by which `best` is chosen and training stopped early: of the validation split, of the
+    /// test split where there is none.
     pub best_metric: String,
     /// Which of its values is the best.
     pub best_value: BestValue,

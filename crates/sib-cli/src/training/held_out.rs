@@ -1,4 +1,4 @@
-//! What is measured on the test split during training.
+//! What is measured after an epoch on images that training does not see.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const LOSS: &str = "loss";
 /// Of how many classes the label must be among the first five for that to say something.
 const MORE_THAN: usize = 5;
 
-/// Names of all metrics of the test split of `classes` classes.
+/// Names of all metrics of images of `classes` classes.
 pub fn names(classes: usize, log_information: bool) -> Vec<String> {
     let accuracy =
         [TOP1, TOP5, LOSS].into_iter().filter(|&name| name != TOP5 || classes > MORE_THAN);
@@ -41,15 +41,15 @@ fn information_name(measure: &str, x: &str, r: &str) -> String {
     format!("{measure}_x_{x}_r_{r}")
 }
 
-/// Top-1 and top-5 in per cent and mean cross-entropy of `model` over `test`; no top-5 where there are
+/// Top-1 and top-5 in per cent and mean cross-entropy of `model` over `images`; no top-5 where there are
 /// no more than five classes, of which every label is one of the first five.
 ///
 /// # Errors
 /// When an image cannot be read or a logit is not finite.
-pub fn accuracy(model: &Model, test: &Loader, device: Device) -> Result<Vec<(String, f64)>> {
+pub fn accuracy(model: &Model, images: &Loader, device: Device) -> Result<Vec<(String, f64)>> {
     let classes = model.num_classes() as usize;
     let (mut top1, mut top5, mut loss, mut n) = (0, 0, 0.0, 0);
-    for batch in test.epoch(0, 0) {
+    for batch in images.epoch(0, 0) {
         let batch = batch?.to(device);
         let logits = tch::no_grad(|| model.backbone().forward(&batch.images, Mode::Eval));
         let hits = |k: usize| -> Result<usize> {
@@ -79,14 +79,14 @@ pub fn accuracy(model: &Model, test: &Loader, device: Device) -> Result<Vec<(Str
 /// When an image cannot be read or R is not finite.
 pub fn information(
     model: &Model,
-    test: &Loader,
+    images: &Loader,
     device: Device,
     sib: &SibConfig,
 ) -> Result<Vec<(String, f64)>> {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     let mut batches = 0.0;
-    let size = test.options().batch_size;
-    for batch in test.epoch(0, 0) {
+    let size = images.options().batch_size;
+    for batch in images.epoch(0, 0) {
         let batch = batch?.to(device);
         if batch.len() < size && batches > 0.0 {
             break;
