@@ -1,6 +1,7 @@
 //! The explainers against closed forms, against themselves and against other implementations.
 
 mod closed_form;
+mod direction;
 mod methods;
 mod parity;
 mod properties;
