@@ -103,7 +103,8 @@ fn max_box_acc_on_annotated_birds_equals_the_definition_of_wsolevaluation() {
     let file = golden("metrics_max_box_acc_cub.safetensors");
     let coarse = file["coarse"].to_device(test_device()).to_kind(Kind::Float);
     // Weights are multiples of 1/8 and values whole: exact, whatever the order of the sums.
-    let heatmaps = coarse.unsqueeze(1).upsample_bilinear2d([64, 64], false, None, None).squeeze_dim(1);
+    let heatmaps =
+        coarse.unsqueeze(1).upsample_bilinear2d([64, 64], false, None, None).squeeze_dim(1);
     let (sizes, annotated) = (rows(&file["sizes"], 2), rows(&file["boxes"], 4));
     let boxes: Vec<Vec<BBox>> = sizes
         .iter()
