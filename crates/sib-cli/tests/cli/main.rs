@@ -2,9 +2,11 @@
 
 mod data;
 mod evaluate;
+mod evaluate_again;
 mod explain;
 mod figure;
 mod report;
 mod step;
+mod sure_networks;
 mod train;
 mod workplace;
