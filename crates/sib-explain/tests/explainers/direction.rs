@@ -3,8 +3,8 @@
 
 use sib_core::objective::{LEAST_DOUBT, MaskConfig, VjpConfig, unit_scale};
 use sib_core::testing::{fill_by_formula, formula_tensor, test_device};
-use sib_core::{Backbone, Error, Mode};
-use sib_explain::{Explainer, Method, MethodOptions, SIbMap, SIbMaps};
+use sib_core::{Error, Mode};
+use sib_explain::{Method, MethodOptions, SIbMap, SIbMaps};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
 
