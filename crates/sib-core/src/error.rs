@@ -92,6 +92,12 @@ pub enum Error {
         /// Which value, and where it came up.
         what: String,
     },
+    /// A direction was asked of what is zero everywhere.
+    #[error("{what} is zero everywhere: it has no direction")]
+    Vanishing {
+        /// What, and of which image.
+        what: String,
+    },
     /// libtorch refused an operation.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

@@ -28,6 +28,8 @@ pub struct CamContext<'a> {
     pub images: &'a Tensor,
     /// Class indices, i64 `[B]`.
     pub targets: &'a Tensor,
+    /// Classes of the network.
+    pub classes: i64,
     /// The tapped feature map `[B,C,h,w]`, without a graph.
     pub activation: Tensor,
     leaf: Tensor,
@@ -110,6 +112,7 @@ impl<W: ChannelWeights> Cam<W> {
                 model,
                 images,
                 targets,
+                classes: logits.size()[1],
                 activation,
                 leaf,
                 logit_sum,

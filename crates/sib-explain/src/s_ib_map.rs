@@ -1,6 +1,6 @@
 //! The map that S-IB itself makes of an image: where the vector-Jacobian product is dense.
 
-use sib_core::objective::{Mask, MaskConfig, VjpConfig};
+use sib_core::objective::{Mask, MaskConfig, VjpConfig, unit_scale};
 use sib_core::{Backbone, Mode, Result};
 use tch::Tensor;
 
@@ -13,6 +13,8 @@ use crate::target::target_logits;
 /// network in evaluation mode.
 ///
 /// p weighs all classes, so the map explains the whole posterior and is the same for every target.
+/// Only the direction of R counts (decision C3); where R has none, as for a posterior that is one-hot
+/// (decision N7), there is no map: density and mask are 0 everywhere.
 #[derive(Debug, Clone)]
 pub struct SIbMap {
     /// How R is computed.
@@ -32,6 +34,8 @@ pub struct SIbMaps {
     pub density: Tensor,
     /// Soft mask M `[B,H,W]` in `(0, 1)`; above 0.5 on the foreground.
     pub mask: Tensor,
+    /// Whether R has a direction: bool `[B]`. Where not, there is no map.
+    pub directed: Tensor,
 }
 
 impl SIbMap {
@@ -51,15 +55,20 @@ impl SIbMap {
     /// are not finite.
     ///
     /// # Errors
-    /// [`Error::Shape`](sib_core::Error::Shape) for images of another shape.
+    /// [`Error::Shape`](sib_core::Error::Shape) for images of another shape,
+    /// [`Error::Invalid`](sib_core::Error::Invalid) for a network of one class.
     pub fn maps(&self, model: &dyn Backbone, images: &Tensor) -> Result<SIbMaps> {
         checked_count(images)?;
         let rows = self.batch_size.max(1);
-        let vjp = |chunk: &Tensor| -> Result<Tensor> { Ok(self.vjp(model, chunk)?.1.detach()) };
-        let chunks: Vec<Tensor> = images.split(rows, 0).iter().map(vjp).collect::<Result<_>>()?;
-        let vjp = Tensor::cat(&chunks, 0);
-        let Mask { density, mask } = self.mask.apply(&vjp)?;
-        Ok(SIbMaps { vjp, density: density.squeeze_dim(1), mask: mask.squeeze_dim(1) })
+        let (mut vjps, mut directed) = (Vec::new(), Vec::new());
+        for chunk in images.split(rows, 0) {
+            let (logits, vjp) = self.vjp(model, &chunk)?;
+            directed.push(self.vjp.is_directed(&vjp, &logits));
+            vjps.push(vjp.detach());
+        }
+        let (vjp, directed) = (Tensor::cat(&vjps, 0), Tensor::cat(&directed, 0));
+        let Mask { density, mask } = self.split(&vjp, &directed)?;
+        Ok(SIbMaps { vjp, density: density.squeeze_dim(1), mask: mask.squeeze_dim(1), directed })
     }
 
     /// The soft mask M `[B,H,W]` that belongs to the density map; above 0.5 on the foreground.
@@ -76,7 +85,15 @@ impl SIbMap {
         let (logits, vjp) = self.vjp(model, images)?;
         // The map needs no target, but one that is no class is a mistake here as elsewhere.
         let _ = target_logits(&logits, targets)?;
-        self.mask.apply(&vjp)
+        self.split(&vjp, &self.vjp.is_directed(&vjp, &logits))
+    }
+
+    /// Density and mask of R `[B,3,H,W]`, 0 where R is not `directed` `[B]`.
+    fn split(&self, vjp: &Tensor, directed: &Tensor) -> Result<Mask> {
+        let Mask { density, mask } = self.mask.apply(&unit_scale(vjp))?;
+        let directed = directed.view([-1, 1, 1, 1]);
+        let where_directed = |map: Tensor| map.where_self(&directed, &map.zeros_like());
+        Ok(Mask { density: where_directed(density), mask: where_directed(mask) })
     }
 
     /// Logits and R of one chunk.

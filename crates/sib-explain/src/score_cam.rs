@@ -1,7 +1,7 @@
 //! ScoreCAM.
 
 use serde::{Deserialize, Serialize};
-use sib_core::{Mode, Result};
+use sib_core::{Error, Mode, Result};
 use tch::{Kind, Tensor};
 
 use crate::cam::{CamContext, ChannelWeights};
@@ -37,6 +37,11 @@ pub struct ScoreCam {
 
 impl ChannelWeights for ScoreCam {
     fn weights(&self, ctx: &CamContext) -> Result<Tensor> {
+        if self.weights == ScoreWeights::Probability && ctx.classes < 2 {
+            let expected = "at least 2: the probability of one class is 1 whatever is masked; \
+                            score-cam.weights = \"softmax-logit\" weighs by its logit";
+            return Err(Error::invalid("classes", ctx.classes, expected));
+        }
         tch::no_grad(|| {
             let (b, c, h, w) = ctx.activation.size4()?;
             let channels = ctx.activation.reshape([b * c, h, w]);

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 /// `logits`: `[B,K]`; `labels`: `[B]`, integers in `0..K`. One rank in `0..K` per image.
 ///
 /// # Errors
-/// The shapes do not fit, a label is out of range, or a logit is NaN.
+/// The shapes do not fit, a label is out of range, or a logit is not finite.
 pub fn label_ranks(logits: &Tensor, labels: &Tensor) -> Result<Vec<usize>> {
     let [batch, classes] = logits.size()[..] else {
         return Err(Error::shape("logits", logits, "[B,K]"));
@@ -33,7 +33,7 @@ pub fn label_ranks(logits: &Tensor, labels: &Tensor) -> Result<Vec<usize>> {
             let index = index.ok_or_else(|| {
                 Error::invalid("label", label, format!("a class index below {classes}"))
             })?;
-            if row.iter().any(|logit| logit.is_nan()) {
+            if !row.iter().all(|logit| logit.is_finite()) {
                 return Err(Error::NonFinite { what: format!("a logit of class {label}'s image") });
             }
             let own = row[index];
@@ -76,6 +76,8 @@ mod tests {
         let logits = Tensor::from_slice2(&[[1.0, f64::NAN]]);
         let label = |label: i64| Tensor::from_slice(&[label]);
         assert!(matches!(label_ranks(&logits, &label(0)), Err(Error::NonFinite { .. })));
+        let infinite = Tensor::from_slice2(&[[1.0, f64::INFINITY]]);
+        assert!(matches!(label_ranks(&infinite, &label(1)), Err(Error::NonFinite { .. })));
         assert!(matches!(label_ranks(&logits, &label(2)), Err(Error::Invalid { .. })));
         assert!(matches!(label_ranks(&logits, &label(-1)), Err(Error::Invalid { .. })));
         assert!(matches!(label_ranks(&logits.view(2), &label(0)), Err(Error::Shape { .. })));

@@ -61,6 +61,9 @@ impl<'a> Heatmap<'a> {
     /// `(scoremap * 255).astype(np.uint8)` does; a flat map is all zeros.
     pub(crate) fn grey_levels(&self) -> Vec<u8> {
         let range = self.max - self.min;
+        if range.is_infinite() {
+            return self.normalised().map(|value| (value * 255.0) as u8).collect();
+        }
         let range = if range > 0.0 { range } else { 1.0 };
         self.values.iter().map(|&value| ((value - self.min) / range * 255.0) as u8).collect()
     }

@@ -22,6 +22,11 @@ impl Summary {
         Self::default()
     }
 
+    /// Of `n` values with this sum, and sum of squared deviations from their mean.
+    pub fn from_sums(n: u64, sum: f64, deviations: f64) -> Self {
+        Self { n, sum, squares: deviations }
+    }
+
     /// Adds one value.
     pub fn push(&mut self, value: f64) {
         let deviation = self.mean().map_or(0.0, |mean| value - mean);
@@ -44,6 +49,16 @@ impl Summary {
     /// How many values there were.
     pub fn n(&self) -> u64 {
         self.n
+    }
+
+    /// The sum; 0 of no values.
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// The sum of squared deviations from the mean; 0 of fewer than two values.
+    pub fn deviations(&self) -> f64 {
+        self.squares
     }
 
     /// The mean; `None` of no values.

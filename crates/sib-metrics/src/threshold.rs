@@ -12,7 +12,7 @@ use crate::rank::descending_order;
 /// Which pixels of a heatmap are foreground, after min-max normalisation to [0, 1] per image.
 ///
 /// A flat map has no foreground under any rule. In configuration files and on the command line a
-/// rule is written `fixed(0.5)`, `mean`, `otsu` or `top(0.2)`.
+/// rule is written `fixed(0.5)`, or 0.5 alone, `mean`, `otsu` or `top(0.2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Threshold {
@@ -106,13 +106,16 @@ impl FromStr for Threshold {
         let rule = match text {
             "mean" => Some(Self::Mean),
             "otsu" => Some(Self::Otsu),
-            _ => (argument("fixed").filter(|value| (0.0..1.0).contains(value)).map(Self::Fixed))
+            _ => (argument("fixed").or_else(|| text.trim().parse().ok()))
+                .filter(|value| (0.0..1.0).contains(value))
+                .map(Self::Fixed)
                 .or_else(|| {
                     argument("top").filter(|&frac| frac > 0.0 && frac <= 1.0).map(Self::Top)
                 }),
         };
         rule.ok_or_else(|| {
-            Error::invalid("threshold", text, "fixed(0 <= t < 1), mean, otsu or top(0 < f <= 1)")
+            let expected = "a number 0 <= t < 1, fixed(t), mean, otsu or top(0 < f <= 1)";
+            Error::invalid("threshold", text, expected)
         })
     }
 }
@@ -142,6 +145,17 @@ mod tests {
         }
         for text in ["", "fixed", "fixed(1)", "fixed(-0.1)", "fixed(nan)", "top(0)", "top(1.5)"] {
             assert!(text.parse::<Threshold>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_a_fixed_threshold() {
+        for (text, value) in [("0.3", 0.3), ("0", 0.0), (".25", 0.25), ("5e-1", 0.5)] {
+            assert_eq!(text.parse::<Threshold>().unwrap(), Threshold::Fixed(value), "{text}");
+        }
+        for text in ["1", "1.5", "-0.1", "nan", "inf", "30%", "0,3"] {
+            let message = text.parse::<Threshold>().unwrap_err().to_string();
+            assert!(message.contains("a number 0 <= t < 1"), "{text}: {message}");
         }
     }
 

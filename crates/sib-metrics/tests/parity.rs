@@ -10,7 +10,7 @@ use sib_metrics::faithfulness::{Blur, Protocol, Substrate, faithfulness};
 use sib_metrics::localization::max_box_acc::{Contours, MaxBoxAcc, box_hits};
 use sib_metrics::localization::{Confusion, Cut, localize};
 use sib_metrics::{PairedTest, Threshold, rank};
-use tch::{Tensor, nn, nn::Module};
+use tch::{Kind, Tensor, nn, nn::Module};
 
 fn golden(name: &str) -> HashMap<String, Tensor> {
     let path = golden_path(name);
@@ -75,8 +75,7 @@ fn max_box_acc_equals_the_definition_of_wsolevaluation() {
         .chunks(3)
         .map(|boxes| {
             let real = boxes.iter().filter(|b| b[0] >= 0.0);
-            // There the last column and row are included.
-            real.map(|b| BBox::new(b[0], b[1], b[2] + 1.0, b[3] + 1.0)).collect()
+            real.map(|b| BBox::new(b[0], b[1], b[2], b[3])).collect()
         })
         .collect();
     for (rule, contours) in (0..).zip([Contours::Largest, Contours::All]) {
@@ -97,6 +96,48 @@ fn max_box_acc_equals_the_definition_of_wsolevaluation() {
         }
         assert_close(accuracy.accuracy().unwrap(), &file["accuracy"].get(rule), 1e-15);
     }
+}
+
+#[test]
+fn max_box_acc_on_annotated_birds_equals_the_definition_of_wsolevaluation() {
+    let file = golden("metrics_max_box_acc_cub.safetensors");
+    let coarse = file["coarse"].to_device(test_device()).to_kind(Kind::Float);
+    // Weights are multiples of 1/8 and values whole: exact, whatever the order of the sums.
+    let heatmaps =
+        coarse.unsqueeze(1).upsample_bilinear2d([64, 64], false, None, None).squeeze_dim(1);
+    let (sizes, annotated) = (rows(&file["sizes"], 2), rows(&file["boxes"], 4));
+    let boxes: Vec<Vec<BBox>> = sizes
+        .iter()
+        .zip(&annotated)
+        .map(|(size, b)| {
+            let bbox = BBox::new(b[0], b[1], b[2], b[3]);
+            vec![bbox.scaled(64.0 / size[0], 64.0 / size[1])]
+        })
+        .collect();
+    for (rule, contours) in (0..).zip([Contours::Largest, Contours::All]) {
+        let mut accuracy = MaxBoxAcc::default();
+        let outcomes = box_hits(&heatmaps, &boxes, contours).unwrap();
+        for (image, outcome) in (0..).zip(outcomes) {
+            let found = outcome.unwrap();
+            accuracy.push(&found);
+            for (pct, set) in (0..).zip(found.0) {
+                let packed = file["hits"].get(rule).get(image).get(pct);
+                let packed: Vec<u8> = packed.try_into().unwrap();
+                for level in 0..255 {
+                    let expected = packed[level / 8] >> (7 - level % 8) & 1 == 1;
+                    assert_eq!(set.contains(level), expected, "{contours:?} {image} {pct} {level}");
+                }
+            }
+        }
+        let ours = accuracy.accuracy().unwrap();
+        println!("{contours:?}: {ours:?}");
+        assert_close(ours, &file["accuracy"].get(rule), 1e-15);
+    }
+}
+
+fn rows(table: &Tensor, columns: usize) -> Vec<Vec<f32>> {
+    let values: Vec<f32> = table.to_kind(Kind::Float).flatten(0, -1).try_into().unwrap();
+    values.chunks(columns).map(<[f32]>::to_vec).collect()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sib_core::Error;
+use sib_core::checkpoint::write_atomic;
 
 /// A row that knows which batch it belongs to.
 pub trait Batched: Serialize + DeserializeOwned {
@@ -29,7 +30,8 @@ pub struct BatchLog<R> {
 impl<R: Batched> BatchLog<R> {
     /// Opens the file at `path`, or makes it, and finds the batches from 0 on that are whole:
     /// `is_whole` judges the rows of one batch. What follows them is kept until
-    /// [`Self::truncate`].
+    /// [`Self::truncate`], unless the file has the columns of an earlier version: then it is written
+    /// anew with those of today.
     ///
     /// # Errors
     /// When the file cannot be read or made.
@@ -51,12 +53,14 @@ impl<R: Batched> BatchLog<R> {
             ends.push((row_ends[first - 1], first));
         }
         rows.truncate(first);
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(Error::io("write", path))?;
-        Ok(Self { path: path.to_owned(), file, rows, ends })
+        let mut log = Self { path: path.to_owned(), file: appendable(path)?, rows, ends };
+        if let Some(row) = log.rows.first() {
+            let columns = log.encode(std::slice::from_ref(row), true)?;
+            if first_line(&columns) != first_line(&bytes) {
+                log.rewrite()?;
+            }
+        }
+        Ok(log)
     }
 
     /// Number of whole batches.
@@ -86,13 +90,7 @@ impl<R: Batched> BatchLog<R> {
     /// When they cannot be written.
     pub fn append(&mut self, batch: Vec<R>) -> Result<()> {
         let start = self.ends.last().map_or(0, |end| end.0);
-        let mut writer = csv::WriterBuilder::new().has_headers(start == 0).from_writer(Vec::new());
-        for row in &batch {
-            writer.serialize(row).with_context(|| format!("{}: bad row", self.path.display()))?;
-        }
-        let bytes = writer
-            .into_inner()
-            .map_err(|error| Error::io("write", &self.path)(error.into_error()))?;
+        let bytes = self.encode(&batch, start == 0)?;
         self.file
             .write_all(&bytes)
             .and_then(|()| self.file.sync_data())
@@ -101,6 +99,65 @@ impl<R: Batched> BatchLog<R> {
         self.ends.push((start + bytes.len() as u64, self.rows.len()));
         Ok(())
     }
+
+    /// Puts other rows in the place of those of whole batches, by their numbers. The file holds either
+    /// all former rows or all new ones.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace(&mut self, batches: Vec<(usize, Vec<R>)>) -> Result<()> {
+        let starts = |number: usize| number.checked_sub(1).map_or(0, |last| self.ends[last].1);
+        let mut all: Vec<Vec<R>> = Vec::with_capacity(self.ends.len());
+        let mut rest = std::mem::take(&mut self.rows);
+        for number in (0..self.ends.len()).rev() {
+            all.push(rest.split_off(starts(number)));
+        }
+        all.reverse();
+        for (number, rows) in batches {
+            all[number] = rows;
+        }
+        let mut end = 0;
+        for (batch, known) in all.iter().zip(&mut self.ends) {
+            end += batch.len();
+            known.1 = end;
+        }
+        self.rows = all.into_iter().flatten().collect();
+        self.rewrite()
+    }
+
+    /// Writes the whole batches to a new file in place of the old one.
+    fn rewrite(&mut self) -> Result<()> {
+        let (mut bytes, mut first) = (Vec::new(), 0);
+        let mut ends = Vec::with_capacity(self.ends.len());
+        for &(_, end) in &self.ends {
+            bytes.extend(self.encode(&self.rows[first..end], first == 0)?);
+            ends.push((bytes.len() as u64, end));
+            first = end;
+        }
+        write_atomic(&self.path, |file| file.write_all(&bytes))?;
+        // The old file is no longer the one of this name.
+        self.file = appendable(&self.path)?;
+        self.ends = ends;
+        Ok(())
+    }
+
+    fn encode(&self, rows: &[R], with_header: bool) -> Result<Vec<u8>> {
+        let mut writer = csv::WriterBuilder::new().has_headers(with_header).from_writer(Vec::new());
+        for row in rows {
+            writer.serialize(row).with_context(|| format!("{}: bad row", self.path.display()))?;
+        }
+        let bytes = writer.into_inner();
+        Ok(bytes.map_err(|error| Error::io("write", &self.path)(error.into_error()))?)
+    }
+}
+
+fn appendable(path: &Path) -> Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    Ok(file.map_err(Error::io("write", path))?)
+}
+
+fn first_line(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == b'\n').next().unwrap_or_default()
 }
 
 /// The rows of a CSV file up to the first that is damaged, and the byte after each.
@@ -169,6 +226,54 @@ mod tests {
                 assert_eq!(log.rows(), all);
             }
         }
+    }
+
+    #[test]
+    fn other_rows_take_the_place_of_a_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let [through, mended] = ["a.csv", "b.csv"].map(|name| folder.path().join(name));
+        let mut log = open(&through);
+        (0..4).for_each(|i| log.append(batch(i)).unwrap());
+
+        let mut log = open(&mended);
+        let failed = |i| batch(i).into_iter().map(|row| Row { value: None, ..row }).collect();
+        for rows in [failed(0), batch(1), failed(2)] {
+            log.append(rows).unwrap();
+        }
+        log.replace(vec![(2, batch(2)), (0, batch(0))]).unwrap();
+        assert_eq!(log.rows(), &(0..3).flat_map(batch).collect::<Vec<_>>());
+        log.append(batch(3)).unwrap();
+        assert_eq!(fs::read(&mended).unwrap(), fs::read(&through).unwrap());
+        assert_eq!(open(&mended).batches(), 4);
+    }
+
+    #[test]
+    fn a_file_with_fewer_columns_gets_those_of_today() {
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        struct Newer {
+            batch: usize,
+            image: String,
+            value: Option<f64>,
+            #[serde(default)]
+            digest: Option<String>,
+        }
+        impl Batched for Newer {
+            fn batch(&self) -> usize {
+                self.batch
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let mut log = open(&path);
+        (0..2).for_each(|i| log.append(batch(i)).unwrap());
+
+        let mut log = BatchLog::<Newer>::open(&path, |_, rows| rows.len() == 2).unwrap();
+        assert_eq!((log.batches(), log.rows().len()), (2, 4));
+        let digest = Some("0123".to_owned());
+        let row = Newer { batch: 2, image: "x".to_owned(), value: None, digest };
+        log.append(vec![row.clone(), row.clone()]).unwrap();
+        let log = BatchLog::<Newer>::open(&path, |_, rows| rows.len() == 2).unwrap();
+        assert_eq!((log.batches(), &log.rows()[5]), (3, &row));
     }
 
     #[test]

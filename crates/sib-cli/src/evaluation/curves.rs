@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sib_metrics::faithfulness::{Curve, Faithfulness};
+use sib_metrics::Summary;
+use sib_metrics::faithfulness::{Curve, Faithfulness, MeanCurve};
 
 use super::batch_log::Batched;
 
@@ -11,6 +12,7 @@ pub const PATHS: [&str; 2] = ["insertion", "deletion"];
 
 /// Sums of one batch's curves of one method, point by point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredSums")]
 pub struct CurveSums {
     /// Number of the batch, from 0.
     pub batch: usize,
@@ -22,8 +24,34 @@ pub struct CurveSums {
     pub images: u64,
     /// Sum of the class probability at each point, separated by spaces.
     sums: Points,
-    /// Sum of its square.
+    /// Sum of the squares of its deviations from the batch's mean.
+    deviations: Points,
+}
+
+/// The row as it may stand in the file: earlier versions wrote the sum of plain squares.
+#[derive(Debug, Deserialize)]
+struct StoredSums {
+    batch: usize,
+    method: String,
+    path: String,
+    images: u64,
+    sums: Points,
+    #[serde(default)]
+    deviations: Points,
+    #[serde(default)]
     squares: Points,
+}
+
+impl From<StoredSums> for CurveSums {
+    fn from(stored: StoredSums) -> Self {
+        let StoredSums { batch, method, path, images, sums, mut deviations, squares } = stored;
+        if deviations.0.is_empty() {
+            let about_mean =
+                |(square, sum): (&f64, &f64)| (square - sum * sum / images as f64).max(0.0);
+            deviations = Points(squares.0.iter().zip(&sums.0).map(about_mean).collect());
+        }
+        Self { batch, method, path, images, sums, deviations }
+    }
 }
 
 impl Batched for CurveSums {
@@ -51,32 +79,30 @@ impl From<Points> for String {
     }
 }
 
-impl Points {
-    fn add(&mut self, values: impl ExactSizeIterator<Item = f64>) {
-        self.0.resize(values.len().max(self.0.len()), 0.0);
-        self.0.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    }
-}
-
 impl CurveSums {
     /// Both rows of one batch and method.
-    pub fn of_batch(batch: usize, method: &str, curves: &[Faithfulness]) -> [Self; 2] {
-        let sums = |path: &str, curve: fn(&Faithfulness) -> &Curve| {
-            let (mut sums, mut squares) = (Points::default(), Points::default());
-            for curve in curves.iter().map(curve) {
-                sums.add(curve.points().iter().copied());
-                squares.add(curve.points().iter().map(|p| p * p));
-            }
-            Self {
+    ///
+    /// # Errors
+    /// When the curves have not one number of points.
+    pub fn of_batch(batch: usize, method: &str, curves: &[Faithfulness]) -> Result<[Self; 2]> {
+        let sums = |path: &str, curve: fn(&Faithfulness) -> &Curve| -> Result<Self> {
+            let mut mean = MeanCurve::default();
+            curves.iter().map(curve).try_for_each(|curve| mean.push(curve))?;
+            let points = |of: fn(&Summary) -> f64| Points(mean.points().iter().map(of).collect());
+            Ok(Self {
                 batch,
                 method: method.to_owned(),
                 path: path.to_owned(),
                 images: curves.len() as u64,
-                sums,
-                squares,
-            }
+                sums: points(Summary::sum),
+                deviations: points(Summary::deviations),
+            })
         };
-        [sums(PATHS[0], |both| &both.insertion), sums(PATHS[1], |both| &both.deletion)]
+        Ok([sums(PATHS[0], |both| &both.insertion)?, sums(PATHS[1], |both| &both.deletion)?])
+    }
+
+    fn mean(&self) -> Result<MeanCurve> {
+        Ok(MeanCurve::from_sums(self.images, &self.sums.0, &self.deviations.0)?)
     }
 }
 
@@ -101,7 +127,7 @@ pub struct CurvePoint {
 /// change from one point to the next.
 ///
 /// # Errors
-/// When a row cannot be written as CSV.
+/// When the rows do not belong together, or one cannot be written as CSV.
 pub fn to_csv(
     rows: &[CurveSums],
     methods: &[String],
@@ -111,26 +137,51 @@ pub fn to_csv(
     let mut writer = csv::Writer::from_writer(Vec::new());
     for method in methods {
         for path in PATHS {
-            let (mut sums, mut squares, mut images) = (Points::default(), Points::default(), 0);
+            let mut curve = MeanCurve::default();
             for row in rows.iter().filter(|row| row.method == *method && row.path == path) {
-                sums.add(row.sums.0.iter().copied());
-                squares.add(row.squares.0.iter().copied());
-                images += row.images;
+                curve.merge(&row.mean()?)?;
             }
-            let n = images as f64;
-            for (step, (sum, square)) in sums.0.iter().zip(&squares.0).enumerate() {
-                let mean = sum / n;
-                let variance = (square - sum * mean).max(0.0) / (n - 1.0);
+            for (step, point) in curve.points().iter().enumerate() {
+                let Some(mean) = point.mean() else { continue };
                 writer.serialize(CurvePoint {
                     method: method.clone(),
                     path: path.to_owned(),
-                    changed_frac: (step * step_px).min(pixels) as f64 / pixels as f64,
+                    changed_frac: step.saturating_mul(step_px).min(pixels) as f64 / pixels as f64,
                     mean,
-                    standard_error: (images > 1).then(|| (variance / n).sqrt()),
-                    n: images,
+                    standard_error: point.standard_error(),
+                    n: point.n(),
                 })?;
             }
         }
     }
     Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_squares_of_an_earlier_version_are_read() {
+        let text = "batch,method,path,images,sums,squares\n0,saliency,insertion,2,1 3,0.5 5\n";
+        let rows: Vec<CurveSums> = csv::Reader::from_reader(text.as_bytes())
+            .deserialize()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        // 0.5 twice; 1 and 2.
+        assert_eq!(rows[0].deviations, Points(vec![0.0, 0.5]));
+        let table = to_csv(&rows, &["saliency".to_owned()], 8, 4).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        assert!(table.contains("saliency,insertion,0.5,1.5,0.5,2\n"), "{table}");
+        // And written as now.
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(&rows[0]).unwrap();
+        let written = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+        assert!(written.starts_with("batch,method,path,images,sums,deviations\n"), "{written}");
+        let read: Vec<CurveSums> = csv::Reader::from_reader(written.as_bytes())
+            .deserialize()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(read, rows);
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! evaluation.toml   settings, network, dataset and environment
-//! per_image.csv     one row an image and method, appended batch by batch
+//! per_image.csv     one row an image and method, appended batch by batch; it holds digests of the
+//!                   files that were read, and rows of files that could not be used are measured
+//!                   again when these are mended
 //! curve_sums.csv    suite faithfulness: sums of the curves of each batch, appended
 //! information.csv   suite information: one row a batch, appended
 //! curves.csv        suite faithfulness: mean insertion and deletion curves

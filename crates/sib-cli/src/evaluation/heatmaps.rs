@@ -7,6 +7,7 @@ use sib_core::{Backbone, Error};
 use sib_explain::{Explainer, Method, MethodOptions, SIbMaps};
 use tch::{Kind, Tensor};
 
+use super::npy;
 use crate::error::usage;
 
 /// Heatmaps of a batch.
@@ -18,6 +19,9 @@ pub struct Heatmaps {
     pub masks: Option<Tensor>,
     /// For each image why there is no heatmap.
     pub missing: Vec<Option<String>>,
+    /// For each image whether the method makes no map of it, because R has no direction; the map is
+    /// flat then.
+    pub undirected: Vec<bool>,
 }
 
 /// One source of heatmaps.
@@ -85,17 +89,22 @@ impl HeatmapSource {
         s_ib: Option<&SIbMaps>,
     ) -> Result<Heatmaps> {
         let none_missing = vec![None; ids.len()];
+        let undirected = vec![false; ids.len()];
         match self {
             Self::Explainer(_, explainer) => {
                 let maps = explain(explainer.as_ref(), net, images, targets)
                     .with_context(|| format!("{}, batch of {}", self.name(), ids.join(", ")))?;
-                Ok(Heatmaps { maps, masks: None, missing: none_missing })
+                Ok(Heatmaps { maps, masks: None, missing: none_missing, undirected })
             }
             Self::SIbMap => {
-                let SIbMaps { density, mask, .. } =
+                let SIbMaps { density, mask, directed, .. } =
                     s_ib.context("the S-IB maps were not computed")?;
-                let masks = Some(mask.gt(0.5));
-                Ok(Heatmaps { maps: density.shallow_clone(), masks, missing: none_missing })
+                Ok(Heatmaps {
+                    maps: density.shallow_clone(),
+                    masks: Some(mask.gt(0.5)),
+                    missing: none_missing,
+                    undirected: directed.logical_not().try_into()?,
+                })
             }
             Self::Folder(_, folder) => Ok(read_all(folder, ids, images)),
         }
@@ -133,7 +142,7 @@ fn explain(
 }
 
 /// The heatmap of `image` in `folder`: `ID.npy`, or with the ending of an image id left out.
-fn file_of(folder: &Path, image: &str) -> Option<PathBuf> {
+pub fn file_of(folder: &Path, image: &str) -> Option<PathBuf> {
     let whole = folder.join(format!("{image}.npy"));
     [whole, folder.join(image).with_extension("npy")].into_iter().find(|path| path.is_file())
 }
@@ -144,13 +153,9 @@ fn read_all(folder: &Path, ids: &[String], images: &Tensor) -> Heatmaps {
     let read = |id: &String| -> Result<Tensor, String> {
         let path = file_of(folder, id)
             .ok_or_else(|| format!("{}: not there any more", folder.join(id).display()))?;
-        let map =
-            Tensor::read_npy(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        if map.size() != [height, width] {
-            let size = map.size();
-            return Err(format!("{}: {size:?}, expected [{height}, {width}]", path.display()));
-        }
-        Ok(map.to_kind(Kind::Float).to_device(images.device()))
+        let map = npy::read(&path, [height, width]);
+        map.map(|map| map.to_device(images.device()))
+            .map_err(|problem| format!("{}: {problem}", path.display()))
     };
     let (mut maps, mut missing) = (Vec::new(), Vec::new());
     for id in ids {
@@ -164,5 +169,6 @@ fn read_all(folder: &Path, ids: &[String], images: &Tensor) -> Heatmaps {
         maps.push(map);
         missing.push(problem);
     }
-    Heatmaps { maps: Tensor::stack(&maps, 0), masks: None, missing }
+    let undirected = vec![false; ids.len()];
+    Heatmaps { maps: Tensor::stack(&maps, 0), masks: None, missing, undirected }
 }

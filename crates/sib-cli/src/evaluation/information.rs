@@ -77,6 +77,8 @@ pub const MEASURES: [(&str, Column); 13] = [
 const SMALLER_BATCH: &str = "smaller_batch";
 /// R or M is not finite.
 const NON_FINITE: &str = "non_finite";
+/// R of an image, or a region of it, is zero everywhere: it cannot be compared with the others.
+const NO_DIRECTION: &str = super::record::NO_DIRECTION;
 
 impl InformationRow {
     /// A batch that is not compared with others, since it has fewer images.
@@ -92,12 +94,17 @@ impl InformationRow {
         let double = |x: &Tensor| x.to_kind(Kind::Double);
         let mask = double(&maps.mask).unsqueeze(1);
         let count = images.size()[0] as usize;
+        let without = |reason: &str| {
+            let excluded = Some(reason.to_owned());
+            Ok(Self { batch, images: count, excluded, ..Self::default() })
+        };
+        if !bool::try_from(maps.directed.all())? {
+            return without(NO_DIRECTION);
+        }
         let measured = RegionInformation::measure(&double(images), &double(&maps.vjp), &mask);
         let information = match measured {
-            Err(Error::NonFinite { .. }) => {
-                let excluded = Some(NON_FINITE.to_owned());
-                return Ok(Self { batch, images: count, excluded, ..Self::default() });
-            }
+            Err(Error::NonFinite { .. }) => return without(NON_FINITE),
+            Err(Error::Vanishing { .. }) => return without(NO_DIRECTION),
             other => other?,
         };
         let RegionInformation { hsic, cka, renyi_bits, .. } = information;

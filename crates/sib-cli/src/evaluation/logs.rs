@@ -83,6 +83,27 @@ impl Logs {
         Ok(())
     }
 
+    /// Puts what was measured again in the place of batches, by their numbers.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn replace(&mut self, mended: Vec<(usize, Measured)>) -> Result<()> {
+        let (mut images, mut curves, mut information) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, measured) in mended {
+            images.push((number, measured.images));
+            curves.push((number, measured.curves));
+            information.push((number, measured.information));
+        }
+        // The faults stand in the first log: while they do, the rest will be measured once more.
+        if let Some(log) = &mut self.curves {
+            log.replace(curves)?;
+        }
+        if let Some(log) = &mut self.information {
+            log.replace(information)?;
+        }
+        self.images.replace(images)
+    }
+
     /// Rows of `per_image.csv`.
     pub fn images(&self) -> &[ImageRow] {
         self.images.rows()

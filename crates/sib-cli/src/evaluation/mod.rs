@@ -2,12 +2,14 @@
 //! interrupted at any moment and continued to the same bytes.
 
 pub mod batch_log;
+pub mod contents;
 pub mod curves;
 pub mod folder;
 pub mod heatmaps;
 pub mod information;
 pub mod logs;
 pub mod network;
+pub mod npy;
 pub mod pass;
 pub mod randomised;
 pub mod record;
@@ -23,12 +25,13 @@ use sib_core::data::{Batch, Dataset, Loader, LoaderOptions, OnUnreadable};
 
 use crate::checkpoint::Checkpoint;
 use crate::progress::Progress;
+use contents::Contents;
 use folder::{CURVES, Description, EvaluationDir, PER_IMAGE, SUMMARY};
 use logs::{Logs, members};
-use pass::Pass;
+use pass::{Measured, Pass};
 use record::ImageRow;
-use settings::Suite;
-use summary::summarise;
+use settings::{Settings, Suite};
+use summary::{no_object, summarise};
 use summary_row::SummaryRow;
 
 /// A finished evaluation.
@@ -40,6 +43,8 @@ pub struct Finished {
     pub faults: usize,
     /// The first of them.
     first_fault: Option<String>,
+    /// Localization was asked for, and no image has an object: there was nothing to find.
+    pub without_object: bool,
 }
 
 /// Brings the evaluation in the folder at `output` to its end: from the start, or from where it
@@ -55,7 +60,7 @@ pub fn run(
     output: &Path,
 ) -> Result<Finished> {
     let settings = &description.settings;
-    let mut pass = Pass::new(checkpoint, settings, &dataset)?;
+    let pass = Pass::new(checkpoint, settings, &dataset)?;
     let methods = pass.methods();
     let options = LoaderOptions {
         batch_size: settings.batch_size,
@@ -69,41 +74,39 @@ pub fn run(
     let mut logs = Logs::open(&folder, settings, dataset, &methods)?;
 
     let (done, batches) = (logs.batches(), loader.batches_per_epoch());
-    if done == batches {
-        eprintln!("{}: already complete", output.display());
-    } else if done > 0 {
-        eprintln!("{}: going on after batch {done} of {batches}", output.display());
-    }
+    let contents = Contents::new(settings, dataset);
+    let mended = contents.mended(logs.images(), &methods)?;
     if done < batches {
+        if done > 0 {
+            eprintln!("{}: going on after batch {done} of {batches}", output.display());
+        }
+    } else if mended.is_empty() {
+        eprintln!("{}: already complete", output.display());
+    }
+    if done < batches || !mended.is_empty() {
         folder.reopen()?;
     }
     let images = dataset.records.len();
     let first = (done * settings.batch_size).min(images);
     let mut progress = Progress::new("evaluate", images as u64, first as u64, "images");
+    let mut measurer = Measurer { pass, settings, dataset, contents, methods: &methods };
+    if !mended.is_empty() {
+        progress.println(&format!(
+            "{}: {} batches with what could not be used before are measured again",
+            output.display(),
+            mended.len()
+        ));
+        let mut again = Vec::with_capacity(mended.len());
+        for number in mended {
+            let mut decoded = Decoded::new(loader.epoch(0, number))?;
+            again.push((number, measurer.measure(number, &mut decoded, &progress)?));
+        }
+        logs.replace(again)?;
+    }
     let mut decoded = Decoded::new(loader.epoch(0, done))?;
     for number in done..batches {
-        let members = members(number, settings, dataset);
-        let (mut measured, indices) = match decoded.take(&members)? {
-            Some(batch) => {
-                let indices = batch.indices.clone();
-                (pass.measure(number, batch, dataset)?, indices)
-            }
-            None => (pass.measure_nothing(number), Vec::new()),
-        };
-        for fault in decoded.faults().into_iter().chain(std::mem::take(&mut measured.faults)) {
-            progress.println(&format!("error: {fault}"));
-        }
-        let mut rows = std::mem::take(&mut measured.images).into_iter();
-        for index in members.clone() {
-            if indices.contains(&index) {
-                measured.images.extend(rows.by_ref().take(methods.len()));
-            } else {
-                let record = &dataset.records[index];
-                measured.images.extend(pass.unreadable(number, &record.id, record.label));
-            }
-        }
-        logs.append(measured)?;
-        progress.advance(members.len() as u64, String::new);
+        logs.append(measurer.measure(number, &mut decoded, &progress)?)?;
+        progress.advance(members(number, settings, dataset).len() as u64, String::new);
     }
     progress.finish();
 
@@ -117,7 +120,51 @@ pub fn run(
     let mut faults = logs.images().iter().filter(|row| row.fault().is_some());
     let first_fault = faults.next().map(in_words);
     let faults = faults.count() + usize::from(first_fault.is_some());
-    Ok(Finished { summary, faults, first_fault })
+    let without_object = settings.has(Suite::Localization) && no_object(logs.images());
+    Ok(Finished { summary, faults, first_fault, without_object })
+}
+
+/// Measures batches and puts their rows in order.
+struct Measurer<'e> {
+    pass: Pass<'e>,
+    settings: &'e Settings,
+    dataset: &'e Dataset,
+    contents: Contents<'e>,
+    methods: &'e [String],
+}
+
+impl Measurer<'_> {
+    /// Batch `number`, the next that `decoded` may hold: image by image, those that could not be
+    /// decoded among them.
+    fn measure(
+        &mut self,
+        number: usize,
+        decoded: &mut Decoded,
+        progress: &Progress,
+    ) -> Result<Measured> {
+        let members = members(number, self.settings, self.dataset);
+        let (mut measured, indices) = match decoded.take(&members)? {
+            Some(batch) => {
+                let indices = batch.indices.clone();
+                (self.pass.measure(number, batch, self.dataset)?, indices)
+            }
+            None => (self.pass.measure_nothing(number)?, Vec::new()),
+        };
+        for fault in decoded.faults().into_iter().chain(std::mem::take(&mut measured.faults)) {
+            progress.println(&format!("error: {fault}"));
+        }
+        let mut rows = std::mem::take(&mut measured.images).into_iter();
+        for index in members {
+            if indices.contains(&index) {
+                measured.images.extend(rows.by_ref().take(self.methods.len()));
+            } else {
+                let record = &self.dataset.records[index];
+                measured.images.extend(self.pass.unreadable(number, &record.id, record.label));
+            }
+        }
+        self.contents.note(number, self.methods, &mut measured.images);
+        Ok(measured)
+    }
 }
 
 fn in_words(row: &ImageRow) -> String {

@@ -6,6 +6,7 @@ use sib_core::data::ground_truth::Annotation;
 use sib_core::data::{BBox, Batch, Dataset};
 use sib_core::{Backbone, Mode};
 use sib_explain::SIbMap;
+use sib_metrics::Exclusion;
 use sib_metrics::accuracy::label_ranks;
 use sib_metrics::faithfulness::Perturber;
 use sib_metrics::localization::max_box_acc::box_hits;
@@ -18,7 +19,7 @@ use super::heatmaps::{HeatmapSource, Heatmaps};
 use super::information::InformationRow;
 use super::randomised::Randomised;
 use super::record::{
-    ImageRow, NO_EXPLAINER, NO_GROUND_TRUTH, UNREADABLE_HEATMAP, UNREADABLE_IMAGE,
+    ImageRow, NO_DIRECTION, NO_EXPLAINER, NO_GROUND_TRUTH, UNREADABLE_HEATMAP, UNREADABLE_IMAGE,
 };
 use super::settings::{Settings, Suite, Target};
 use crate::checkpoint::Checkpoint;
@@ -105,16 +106,20 @@ impl<'e> Pass<'e> {
     }
 
     /// What is recorded of batch `number` where none of its images could be decoded.
-    pub fn measure_nothing(&self, number: usize) -> Measured {
+    ///
+    /// # Errors
+    /// None but those of [`Self::measure`].
+    pub fn measure_nothing(&self, number: usize) -> Result<Measured> {
         let mut measured = Measured::default();
         if self.settings.has(Suite::Faithfulness) {
-            let curves = |source: &HeatmapSource| CurveSums::of_batch(number, source.name(), &[]);
-            measured.curves = self.sources.iter().flat_map(curves).collect();
+            for source in &self.sources {
+                measured.curves.extend(CurveSums::of_batch(number, source.name(), &[])?);
+            }
         }
         if self.settings.has(Suite::Information) {
             measured.information = vec![InformationRow::smaller(number, 0)];
         }
-        measured
+        Ok(measured)
     }
 
     /// Measures batch `number` of `dataset`.
@@ -220,10 +225,12 @@ impl<'e> Pass<'e> {
             if rows[i].heatmap_excluded.is_some() {
                 continue;
             }
-            if batch.annotated[i] {
-                rows[i].set_localization(localized, boxed);
-            } else {
+            if !batch.annotated[i] {
                 rows[i].localization_excluded = Some(NO_GROUND_TRUTH.to_owned());
+            } else if heatmaps.undirected[i] {
+                rows[i].localization_excluded = Some(NO_DIRECTION.to_owned());
+            } else {
+                rows[i].set_localization(localized, boxed);
             }
         }
         Ok(())
@@ -267,9 +274,11 @@ impl<'e> Pass<'e> {
         };
         let head = correlations(randomised.head.as_ref())?;
         let last_stage = correlations(randomised.last_stage.as_ref())?;
-        for (row, (head, last_stage)) in rows.iter_mut().zip(head.into_iter().zip(last_stage)) {
-            let why = head.err().or(last_stage.err());
-            row.sanity_excluded = why.map(|exclusion| exclusion.name().to_owned());
+        let correlations = head.into_iter().zip(last_stage).zip(&heatmaps.undirected);
+        for (row, ((head, last_stage), &undirected)) in rows.iter_mut().zip(correlations) {
+            let why = head.err().or(last_stage.err()).map(Exclusion::name);
+            let why = if undirected { Some(NO_DIRECTION) } else { why };
+            row.sanity_excluded = why.map(str::to_owned);
             row.rank_correlation_head = head.ok();
             row.rank_correlation_last_stage = last_stage.ok();
         }
@@ -295,6 +304,10 @@ impl<'e> Pass<'e> {
                 if row.heatmap_excluded.is_some() {
                     continue;
                 }
+                if heatmaps.undirected[i] {
+                    row.faithfulness_excluded = Some(NO_DIRECTION.to_owned());
+                    continue;
+                }
                 match self
                     .perturber
                     .score(&subject, &heatmaps.maps.get(i as i64))
@@ -312,7 +325,7 @@ impl<'e> Pass<'e> {
             }
         }
         for (source, curves) in self.sources.iter().zip(&curves) {
-            sums.extend(CurveSums::of_batch(number, source.name(), curves));
+            sums.extend(CurveSums::of_batch(number, source.name(), curves)?);
         }
         Ok(())
     }
@@ -326,7 +339,9 @@ fn foreground_fracs(batch: &Batch) -> Vec<Option<f64>> {
     batch.annotated.iter().enumerate().map(frac).collect()
 }
 
-/// The box around the foreground of `mask` `[H,W]`; none where there is no foreground.
+/// The edges of the box around the foreground of `mask` `[H,W]`; none where there is no foreground.
+/// As corners they are x, y, x + width and y + height, so that a border and a mask of the same pixels
+/// have the same box in MaxBoxAcc (decision L4).
 fn around(mask: &Tensor) -> Result<Vec<BBox>> {
     // First and last place along an axis where any pixel across it is foreground.
     let extent = |across: i64| -> Result<Option<(f32, f32)>> {
@@ -343,6 +358,8 @@ fn around(mask: &Tensor) -> Result<Vec<BBox>> {
 
 #[cfg(test)]
 mod tests {
+    use sib_metrics::localization::max_box_acc::Contours;
+
     use super::*;
 
     #[test]
@@ -353,5 +370,19 @@ mod tests {
             let _ = mask.narrow(0, row, 1).narrow(1, column, 1).fill_(1);
         }
         assert_eq!(around(&mask).unwrap(), [BBox::new(2.0, 1.0, 6.0, 4.0)]);
+    }
+
+    #[test]
+    fn a_heatmap_that_is_the_mask_is_found_however_small() {
+        let mask = Tensor::zeros([6, 8], (Kind::Bool, Device::Cpu));
+        for (row, column) in [(1, 5), (5, 7)] {
+            let _ = mask.narrow(0, row, 1).narrow(1, column, 1).fill_(1);
+            let heatmap = mask.to_kind(Kind::Float).unsqueeze(0);
+            let hits = box_hits(&heatmap, &[around(&mask).unwrap()], Contours::Largest).unwrap();
+            let hits = hits[0].unwrap();
+            // The second is in two pieces, the larger of equal areas the last.
+            let found = row == 1;
+            assert_eq!(hits.0.map(|levels| levels.contains(0)), [found; 3]);
+        }
     }
 }

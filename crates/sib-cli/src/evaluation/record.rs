@@ -66,6 +66,12 @@ pub struct ImageRow {
     pub rank_correlation_head: Option<f64>,
     /// The same after head and last stage.
     pub rank_correlation_last_stage: Option<f64>,
+    /// Digest of what the files of the image and its mask held (see [`super::contents`]).
+    #[serde(default)]
+    pub image_digest: Option<String>,
+    /// The same of the heatmap's file; empty where an explainer made it.
+    #[serde(default)]
+    pub heatmap_digest: Option<String>,
 }
 
 impl Batched for ImageRow {
@@ -80,6 +86,8 @@ pub const UNREADABLE_IMAGE: &str = "unreadable_image";
 pub const UNREADABLE_HEATMAP: &str = "unreadable_heatmap";
 /// The dataset has no ground truth for the image.
 pub const NO_GROUND_TRUTH: &str = "no_ground_truth";
+/// R vanishes, so that the S-IB map has nothing to show (decision N7).
+pub const NO_DIRECTION: &str = "no_direction";
 /// The heatmap is not one of this program's, so that it cannot be made again.
 pub const NO_EXPLAINER: &str = "no_explainer";
 

@@ -28,7 +28,9 @@ pub fn summarise(
 ) -> Vec<SummaryRow> {
     // Every method repeats what is known of the image itself.
     let first = methods.first().map(|method| of_method(images, method)).unwrap_or_default();
-    let foreground: Summary = first.iter().filter_map(|row| row.foreground_frac).collect();
+    let has_object = |frac: &f64| *frac > 0.0;
+    let foreground: Summary =
+        first.iter().filter_map(|row| row.foreground_frac.filter(has_object)).collect();
     let mut table = Collector {
         of,
         mean_foreground_frac: foreground.mean(),
@@ -40,6 +42,7 @@ pub fn summarise(
         match suite {
             Suite::Accuracy => table.accuracy(&first),
             Suite::Information => table.information(information),
+            Suite::Localization if no_object(images) => {}
             Suite::Localization | Suite::Faithfulness | Suite::Sanity => {
                 for method in methods {
                     let rows = of_method(images, method);
@@ -53,6 +56,14 @@ pub fn summarise(
         }
     }
     table.rows
+}
+
+/// Whether images were measured, and none of them has an object left in it: their masks are empty, or
+/// the crop cuts all of them off.
+pub fn no_object(images: &[ImageRow]) -> bool {
+    let mut fracs = images.iter().filter(|row| row.image_excluded.is_none());
+    let any = fracs.clone().next().is_some();
+    any && fracs.all(|row| row.foreground_frac.is_none_or(|frac| frac == 0.0))
 }
 
 fn of_method<'r>(images: &'r [ImageRow], method: &str) -> Vec<&'r ImageRow> {
@@ -71,7 +82,9 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     fn accuracy(&mut self, images: &[&ImageRow]) {
-        for (name, k) in [("top1_pct", 1), ("top5_pct", 5)] {
+        // Of five classes or fewer the label is always among the first five.
+        let of_use = |&(_, k): &(&str, usize)| k < self.of.dataset.classes || k == 1;
+        for (name, k) in [("top1_pct", 1), ("top5_pct", 5)].into_iter().filter(of_use) {
             self.mean("", name, images, |row| Ok(percent(row.label_rank.ok_or("")? < k)));
         }
     }

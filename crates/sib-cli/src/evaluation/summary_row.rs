@@ -36,7 +36,7 @@ pub struct SummaryRow {
     pub training: String,
     /// Seed of the training.
     pub train_seed: Option<u64>,
-    /// Mean share of the object in the images with ground truth.
+    /// Mean share of the object in the images that have one.
     pub mean_foreground_frac: Option<f64>,
     /// What the metric was computed with, as `key=value`.
     pub settings: String,

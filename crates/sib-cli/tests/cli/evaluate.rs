@@ -311,6 +311,90 @@ fn empty_ground_truth_and_unreadable_images_are_counted_and_left_out() {
 }
 
 #[test]
+fn a_split_without_any_object_is_an_error_of_the_suite() {
+    for (suites, measured) in [("localization", 0), ("accuracy,localization", 2)] {
+        let place = Workplace::with_checkpoint();
+        image_folder(&place, 3);
+        for class in ["striped-disc", "checked-square"] {
+            let masks = place.path("images/masks/test").join(class);
+            std::fs::create_dir_all(&masks).unwrap();
+            for i in 0..3 {
+                // Empty, or in the margin that the crop cuts off.
+                let mask = GrayImage::from_fn(40, 36, |x, _| Luma([u8::from(i == 2 && x == 0)]));
+                mask.save(masks.join(format!("{i}.png"))).unwrap();
+            }
+        }
+        // Also of a folder that is complete.
+        for _ in 0..2 {
+            let output = folder_evaluation(&place, "e", suites);
+            let reason = "suite localization: none of the 6 images of folder test has an object: ";
+            assert_refused(&output, 1, reason);
+            let rows = read_csv(&place.path("e/summary.csv"));
+            assert_eq!(rows.len(), measured, "{suites}");
+            assert!(rows.iter().all(|row| row["suite"] == "accuracy" && row["n"] == "6"));
+            assert!(!String::from_utf8_lossy(&output.stdout).contains("mean_foreground_frac"));
+        }
+        // One object is enough; what is empty has no share in the mean.
+        let mask = GrayImage::from_fn(40, 36, |_, _| Luma([255]));
+        mask.save(place.path("images/masks/test/striped-disc/1.png")).unwrap();
+        let output = folder_evaluation(&place, "one", suites);
+        assert_success(&output);
+        let (_, n, excluded) = metric(&place.path("one"), "saliency", "miou_pct");
+        assert_eq!((n, excluded), (1, 5));
+        let rows = read_csv(&place.path("one/summary.csv"));
+        assert!(rows.iter().all(|row| row["mean_foreground_frac"] == "1.0"), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_number_alone_is_a_threshold() {
+    let place = Workplace::with_checkpoint();
+    let run = |output, threshold| {
+        let base = ["--suite", "localization", "--method", "saliency", "--limit", "4"];
+        place.run(&evaluate(output, &[&base[..], &["--threshold", threshold]].concat()))
+    };
+    assert_success(&run("number", "0.3"));
+    assert_success(&run("rule", "fixed(0.3)"));
+    let files = ["number", "rule"].map(|folder| read(&place.path(folder).join("summary.csv")));
+    assert!(files[0] == files[1]);
+    assert!(String::from_utf8_lossy(&files[0]).contains("threshold=fixed(0.3)"));
+    for bad in ["1", "1.0", "-0.2", "30%"] {
+        let output = run("bad", bad);
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+        assert!(stderr(&output).contains("a number 0 <= t < 1"), "{bad}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn heatmaps_of_any_type_and_order_are_read() {
+    let place = Workplace::with_checkpoint();
+    assert_success(&place.run(&evaluate("ids", &["--suite", "accuracy"])));
+    let rows = read_csv(&place.path("ids/per_image.csv"));
+    let ids: Vec<String> = rows.into_iter().map(|row| row["image"].clone()).collect();
+    foreign_heatmaps(&place, &ids);
+    let more = ["--suite", "localization", "--heatmaps", "theirs"];
+    assert_success(&place.run(&evaluate("plain", &more)));
+    // The same ramp as numpy.asfortranarray(..., dtype=">i2") writes it: columns first.
+    let header = "{'descr': '>i2', 'fortran_order': True, 'shape': (32, 32), }";
+    let header = format!("{header:<117}\n");
+    let columns = (0..32u16).flat_map(|x| (0..32u16).flat_map(move |y| (32 * y + x).to_be_bytes()));
+    let bytes: Vec<u8> =
+        b"\x93NUMPY\x01\x00\x76\x00".iter().copied().chain(header.bytes()).chain(columns).collect();
+    for id in &ids {
+        std::fs::write(place.path("theirs").join(format!("{id}.npy")), &bytes).unwrap();
+    }
+    assert_success(&place.run(&evaluate("fortran", &more)));
+    let files = ["plain", "fortran"].map(|folder| read(&place.path(folder).join("summary.csv")));
+    assert!(files[0] == files[1]);
+
+    let archive = place.path("theirs").join(format!("{}.npy", ids[3]));
+    std::fs::write(archive, b"PK\x03\x04 as numpy.savez writes").unwrap();
+    let output = place.run(&evaluate("archive", &more));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("an .npz archive or another zip"), "{}", stderr(&output));
+}
+
+#[test]
 fn bad_input_is_refused_in_one_line_before_a_folder_is_made() {
     let place = Workplace::with_checkpoint();
     let refused: [(&[&str], i32, &str); 7] = [

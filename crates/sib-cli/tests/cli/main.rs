@@ -3,11 +3,13 @@
 mod arguments;
 mod data;
 mod evaluate;
+mod evaluate_again;
 mod explain;
 mod figure;
 mod pipes;
 mod report;
 mod resume;
 mod step;
+mod sure_networks;
 mod train;
 mod workplace;

@@ -33,7 +33,8 @@ impl RegionInformation {
     /// `images`, `r`: `[B,C,H,W]`; `mask`: `[B,1,H,W]` in [0, 1].
     ///
     /// # Errors
-    /// When the shapes do not fit, B is below 2, or a value is not finite.
+    /// When the shapes do not fit, B is below 2, or a value is not finite; [`Error::Vanishing`] where
+    /// a region of an image, or of its R, is zero everywhere: it can be compared with none.
     pub fn measure(images: &Tensor, r: &Tensor, mask: &Tensor) -> Result<Self> {
         let [batch, _, height, width] = images.size()[..] else {
             return Err(Error::shape("images", images, "[B,C,H,W]"));
@@ -45,11 +46,12 @@ impl RegionInformation {
             return Err(Error::shape("mask", mask, format!("[{batch},1,{height},{width}]")));
         }
         let (mask, rest) = (mask.detach(), 1.0 - mask.detach());
-        let gram = |maps: &Tensor, region: &Tensor| {
-            linear_gram(&l2_normalise_rows(&rows(&(maps.detach() * region))))
+        let gram = |what: &str, maps: &Tensor, region: &Tensor| -> Result<Tensor> {
+            Ok(linear_gram(&unit_rows(what, &rows(&(maps.detach() * region)))?))
         };
-        let of_images = [gram(images, &mask), gram(images, &rest)];
-        let of_r = [gram(r, &mask), gram(r, &rest)];
+        let of_images =
+            [gram("the foreground", images, &mask)?, gram("the background", images, &rest)?];
+        let of_r = [gram("R in the foreground", r, &mask)?, gram("R in the background", r, &rest)?];
 
         let normalised = |grams: &[Tensor; 2]| -> Result<[NormalisedGram; 2]> {
             Ok([NormalisedGram::new(&grams[0])?, NormalisedGram::new(&grams[1])?])
@@ -72,6 +74,18 @@ impl RegionInformation {
     pub fn difference(&self) -> f64 {
         self.hsic[0][0] - self.hsic[1][1]
     }
+}
+
+/// Rows `[B,D]` scaled to unit length, however short they are.
+fn unit_rows(what: &str, rows: &Tensor) -> Result<Tensor> {
+    let largest = rows.abs().amax([-1i64].as_slice(), true);
+    let zero: Vec<bool> = largest.flatten(0, -1).eq(0.0).try_into()?;
+    if let Some(image) = zero.iter().position(|&zero| zero) {
+        let what = format!("{what} of image {} of {}", image + 1, zero.len());
+        return Err(Error::Vanishing { what });
+    }
+    // At a scale where the guard of the division does not count.
+    Ok(l2_normalise_rows(&(rows / largest)))
 }
 
 #[cfg(test)]
@@ -121,6 +135,33 @@ mod tests {
             assert!((plain.cka[a][b] - exchanged.cka[1 - a][1 - b]).abs() < 1e-12);
         }
         assert!((plain.difference() + exchanged.difference()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_scale_of_r_changes_nothing_and_an_r_of_zeros_is_refused() {
+        let [images, r, mask] = inputs(test_device(), Kind::Double);
+        let plain = RegionInformation::measure(&images, &r, &mask).unwrap();
+        let small = RegionInformation::measure(&images, &(&r * 1e-24), &mask).unwrap();
+        for (a, b) in plain.hsic.iter().flatten().zip(small.hsic.iter().flatten()) {
+            assert!((a - b).abs() < 1e-12, "{a} {b}");
+        }
+        let without = |image: i64, maps: &Tensor| {
+            let maps = maps.copy();
+            let _ = maps.get(image).zero_();
+            maps
+        };
+        for (maps, image, expected) in [
+            ([&images, &without(3, &r)], 4, "R in the foreground of image 4 of 6"),
+            ([&without(0, &images), &r], 1, "the foreground of image 1 of 6"),
+        ] {
+            let error = RegionInformation::measure(maps[0], maps[1], &mask).unwrap_err();
+            assert!(matches!(error, Error::Vanishing { .. }), "{image}: {error}");
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+        // All of R inside the mask: nothing is left to compare outside.
+        let ones = mask.ones_like();
+        let error = RegionInformation::measure(&images, &r, &ones).unwrap_err();
+        assert!(error.to_string().starts_with("the background of image 1"), "{error}");
     }
 
     #[test]

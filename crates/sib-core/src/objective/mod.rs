@@ -10,7 +10,7 @@ mod vjp;
 pub use background::{BackgroundConfig, Variance};
 pub use foreground::{HsicConfig, RowNormalise};
 pub use mask::{Mask, MaskConfig, MaskKind};
-pub use vjp::{Normalise, Scalar, VjpConfig, mean_norm};
+pub use vjp::{LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 
 use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};

@@ -73,12 +73,22 @@ impl VjpConfig {
     /// `create_graph`, R can be differentiated with respect to the weights.
     ///
     /// # Errors
-    /// When the images do not require a gradient or libtorch lacks a (second) derivative.
+    /// When the posterior is of one class, the images do not require a gradient, or libtorch lacks a
+    /// (second) derivative.
     pub fn vjp(&self, images: &Tensor, logits: &Tensor, create_graph: bool) -> Result<Tensor> {
         let p = self.posterior(logits);
+        if self.scalar != Scalar::Logits {
+            expect_classes(logits)?;
+        }
         let scalar = match self.scalar {
-            Scalar::Posterior => (&p * &p).sum(None::<Kind>) * 0.5,
-            Scalar::PosteriorDetached => (p.detach() * p).sum(None::<Kind>),
+            Scalar::Posterior => {
+                let p = Sure::of(&p).posterior();
+                (&p * &p).sum(None::<Kind>) * 0.5
+            }
+            Scalar::PosteriorDetached => {
+                let p = Sure::of(&p).posterior();
+                (p.detach() * p).sum(None::<Kind>)
+            }
             Scalar::Logits => (p.detach() * logits).sum(None::<Kind>),
         };
         let mut gradients = Tensor::f_run_backward(&[scalar], &[images], true, create_graph)?;
@@ -86,11 +96,81 @@ impl VjpConfig {
         Ok(match self.normalise {
             Normalise::None => r,
             Normalise::Rms => {
+                // By its largest value first, or squares would be too small for f32. A constant
+                // factor has no part in the result, so none in its derivative.
+                let r = &r / largest(&r).detach().clamp_min(f64::from(f32::MIN_POSITIVE));
                 let mean_square = (&r * &r).mean_dim([1i64, 2, 3].as_slice(), true, None::<Kind>);
                 // R vanishes for a posterior that is one-hot to the last bit.
                 r / mean_square.clamp_min(1e-36).sqrt()
             }
         })
+    }
+
+    /// Whether each image's R has a direction: bool `[B]`. `r` `[B,3,H,W]` is what [`Self::vjp`] made
+    /// of `logits` `[B,K]`.
+    ///
+    /// It has none where it is zero everywhere, or where the posterior is closer to one-hot than
+    /// [`LEAST_DOUBT`]. What is not finite is left to be found as such.
+    pub fn is_directed(&self, r: &Tensor, logits: &Tensor) -> Tensor {
+        let moves = largest(r).flatten(0, -1).ne(0.0);
+        if self.scalar == Scalar::Logits {
+            return moves;
+        }
+        let doubt = Sure::of(&self.posterior(logits)).doubt.flatten(0, -1);
+        moves.logical_and(&doubt.lt(LEAST_DOUBT).logical_not())
+    }
+}
+
+/// The least 1 − p, p the highest probability, at which R has a direction: below, its backward pass
+/// leaves the range of f32 (decision N7).
+pub const LEAST_DOUBT: f64 = 1e-30;
+
+/// R divided by each image's largest magnitude, like `r` `[B,C,H,W]`: its direction, at a scale where
+/// the guards of what follows do not count. Zero stays zero.
+pub fn unit_scale(r: &Tensor) -> Tensor {
+    r / largest(r).clamp_min(f64::from(f32::MIN_POSITIVE))
+}
+
+/// Largest magnitude of each image's R: `[B,1,1,1]`.
+fn largest(r: &Tensor) -> Tensor {
+    r.abs().amax([1i64, 2, 3].as_slice(), true)
+}
+
+/// Posteriors seen from their highest entry.
+struct Sure<'a> {
+    posterior: &'a Tensor,
+    /// 1 at the highest entry, the first of equal ones.
+    top: Tensor,
+    /// 1 − the highest entry, `[B,1]`, as the sum of the others: exact however small.
+    doubt: Tensor,
+}
+
+impl<'a> Sure<'a> {
+    /// Of `posterior` `[B,K]`.
+    fn of(posterior: &'a Tensor) -> Self {
+        let top =
+            posterior.zeros_like().scatter_value(-1, &posterior.argmax(-1, true), 1.0).detach();
+        let others: Tensor = posterior * (1.0 - &top);
+        let doubt = others.sum_dim_intlist([-1i64].as_slice(), true, None::<Kind>);
+        Self { posterior, top, doubt }
+    }
+
+    /// The same posterior, its highest entry written as 1 − the sum of the others, so that the
+    /// derivative for the winning logit is a sum of small numbers and not the difference of two close
+    /// to 1 (decision N7).
+    fn posterior(&self) -> Tensor {
+        self.posterior * (1.0 - &self.top) + (1.0 - &self.doubt) * &self.top
+    }
+}
+
+fn expect_classes(logits: &Tensor) -> Result<()> {
+    match logits.size()[..] {
+        [_, classes] if classes < 2 => {
+            let expected = "at least 2: of one class the posterior is constant and R is 0; \
+                            vjp.scalar = \"logits\" takes the logit's derivative instead";
+            Err(Error::invalid("classes", classes, expected))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every method on a network whose answer can be written down.
 
-use sib_core::objective::{MaskConfig, VjpConfig};
+use sib_core::objective::{MaskConfig, VjpConfig, unit_scale};
 use sib_core::testing::relative_difference;
 use sib_core::{Backbone, Mode, Probe};
 use sib_explain::{
@@ -333,7 +333,7 @@ fn maps_are_upsampled_with_aligned_pixel_centres() {
     assert_close(&found, &expected.unsqueeze(0));
 }
 
-/// `R = Jᵀp = Wᵀ(p∘p − p‖p‖²)` for `z = Wx + k`.
+/// `R = Jᵀp = Wᵀ(p∘p − p‖p‖²)` for `z = Wx + k`; only its direction counts.
 #[test]
 fn the_s_ib_map_is_the_density_of_the_vjp() {
     let x = images(3, 12) * 0.1; // small, so that p is no unit vector
@@ -341,7 +341,7 @@ fn the_s_ib_map_is_the_density_of_the_vjp() {
     let square = p.square();
     let v = &square - &p * square.sum_dim_intlist(1, true, None::<Kind>);
     let r = v.matmul(&linear_weights(12).flatten(1, -1)).reshape_as(&x);
-    let expected = MaskConfig::default().apply(&r).unwrap();
+    let expected = MaskConfig::default().apply(&unit_scale(&r)).unwrap();
     let map = SIbMap { vjp: VjpConfig::default(), mask: MaskConfig::default(), batch_size: 2 };
     let targets = indices(&[0, 1, 2]);
     assert_close(&map.explain(&LINEAR, &x, &targets).unwrap(), &expected.density.squeeze_dim(1));

@@ -1,6 +1,7 @@
 //! Insertion and deletion: does the class probability follow the pixels that a heatmap ranks high?
 
 mod curve;
+mod mean_curve;
 mod substrate;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::heatmap::{self, Heatmap};
 use crate::outcome::{Exclusion, Outcome};
 use crate::rank::descending_order;
 pub use curve::Curve;
+pub use mean_curve::MeanCurve;
 pub use substrate::{Blur, Substrate};
 
 /// The protocol of RISE (Petsiuk, Das & Saenko 2018, arXiv:1806.07421).
@@ -123,7 +125,8 @@ impl<'m> Perturber<'m> {
     /// `image`: `[3,H,W]`, normalised, on the network's device.
     ///
     /// # Errors
-    /// The shape is not `[3,H,W]`, or a logit is not finite.
+    /// The shape is not `[3,H,W]`, the network has one class, whose probability is always 1, or a
+    /// logit is not finite.
     pub fn subject(&self, image: &Tensor) -> Result<Subject> {
         if !matches!(image.size()[..], [3, height, width] if height > 0 && width > 0) {
             return Err(Error::shape("image", image, "[3,H,W]"));
@@ -133,7 +136,12 @@ impl<'m> Perturber<'m> {
             let insertion_base = self.protocol.insertion.of(&image)?;
             let deletion_base = self.protocol.deletion.of(&image)?;
             let ends = Tensor::f_cat(&[&image, &insertion_base, &deletion_base], 0)?;
-            let posterior = posterior(&self.model.forward(&ends, Mode::Eval))?;
+            let logits = self.model.forward(&ends, Mode::Eval);
+            if logits.size()[1] < 2 {
+                let expected = "at least 2: the probability of one class is 1 whatever the pixels";
+                return Err(Error::invalid("classes", logits.size()[1], expected));
+            }
+            let posterior = posterior(&logits)?;
             let clean: Vec<f64> = posterior.get(0).try_into()?;
             // The first of equal ones, on every device.
             let class = (0..clean.len()).rev().max_by(|&i, &j| clean[i].total_cmp(&clean[j]));

@@ -75,14 +75,16 @@ pub struct BoxHits(pub [LevelSet; 3]);
 /// Finds the boxes of thresholded heatmaps that overlap the object's boxes.
 ///
 /// A heatmap is min-max normalised and cut to 256 grey levels; at each level the pixels above it
-/// form a binary image, whose borders (`contours`) are boxed. As in the reference a predicted box
-/// takes in one more column and row on the right and below, where the image has them. The
-/// reference's 1 000 thresholds in [0, 1) meet exactly these 255 levels. A flat heatmap finds
-/// nothing.
+/// form a binary image, whose borders (`contours`) are boxed. The reference's 1 000 thresholds in
+/// [0, 1) meet exactly these 255 levels. A flat heatmap finds nothing.
 ///
-/// `heatmaps`: `[B,H,W]`, any scale, read as f32; `boxes`: those of each image's objects, any of
-/// which may be found. One outcome per image: a heatmap that is not finite and an image without
-/// boxes have none.
+/// Both boxes follow the reference's one convention (decision L4): corners are x, y, x + width and
+/// y + height in whole pixels, at most the last pixel of the image, and the pixel at each end counts.
+/// A heatmap whose border is the annotated box thus overlaps it wholly.
+///
+/// `heatmaps`: `[B,H,W]`, any scale, read as f32; `boxes`: edges, in pixels of the heatmap, of each
+/// image's objects, any of which may be found. One outcome per image: a heatmap that is not finite and
+/// an image without boxes have none.
 ///
 /// # Errors
 /// The shape is not `[B,H,W]`, or `boxes` is not of length B.
@@ -120,15 +122,11 @@ fn box_hits_of(
     let mut is_used = [false; 256];
     grey.iter().for_each(|&level| is_used[usize::from(level)] = true);
 
+    let last = [width as f64 - 1.0, height as f64 - 1.0];
+    let objects: Vec<[f64; 4]> = boxes.iter().map(|object| annotated(object, last)).collect();
     let best_overlap = |border: &Border| {
-        let [x0, y0, x1, y1] = border.bounds.map(f64::from);
-        // One pixel beyond the border, and that one included.
-        let (right, bottom) = ((x1 + 2.0).min(width as f64), (y1 + 2.0).min(height as f64));
-        let overlaps = boxes.iter().map(|object| {
-            let [left, top, r, b] = [object.x0, object.y0, object.x1, object.y1].map(f64::from);
-            overlap([x0, y0, right, bottom], [left, top, r, b])
-        });
-        overlaps.fold(0.0, f64::max)
+        let predicted = predicted(border, last);
+        objects.iter().map(|&object| overlap(predicted, object)).fold(0.0, f64::max)
     };
     let mut follower = BorderFollower::new(width, height);
     let mut best = 0.0f64;
@@ -161,7 +159,25 @@ fn box_hits_of(
     Ok(hits)
 }
 
-/// Intersection over union of two boxes `[x0, y0, x1, y1]`, in f64 so that a ratio that equals a
+/// The pixels `[x0, y0, x1, y1)` of the box around a border: its corner x + width lies one pixel
+/// beyond the border, and that one counts. `last` is the last column and row of the image.
+fn predicted(border: &Border, last: [f64; 2]) -> [f64; 4] {
+    let [x0, y0, x1, y1] = border.bounds.map(f64::from);
+    [x0, y0, (x1 + 1.0).min(last[0]) + 1.0, (y1 + 1.0).min(last[1]) + 1.0]
+}
+
+/// The pixels `[x0, y0, x1, y1)` of an annotated box, corners cut to whole pixels as the reference
+/// does after it has scaled them.
+fn annotated(object: &BBox, last: [f64; 2]) -> [f64; 4] {
+    // A corner that f32 put just below a whole pixel lies on it.
+    const ROUNDING_PX: f64 = 1.0 / 4096.0;
+    let corner = |at: f32, last: f64| (f64::from(at) + ROUNDING_PX).floor().clamp(0.0, last);
+    let BBox { x0, y0, x1, y1 } = *object;
+    let [right, bottom] = [corner(x1, last[0]), corner(y1, last[1])];
+    [corner(x0, last[0]), corner(y0, last[1]), right + 1.0, bottom + 1.0]
+}
+
+/// Intersection over union of two boxes `[x0, y0, x1, y1)`, in f64 so that a ratio that equals a
 /// threshold reaches it.
 fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
     let area = |[x0, y0, x1, y1]: [f64; 4]| (x1 - x0).max(0.0) * (y1 - y0).max(0.0);

@@ -121,7 +121,7 @@ fn shapes_are_checked() {
 
 #[test]
 fn a_drawn_box_is_found_at_the_levels_below_it() {
-    // Columns 3..=8 and rows 2..=6 at half height, boxed to 10 and 8: overlap 30/42.
+    // Columns 3..=8 and rows 2..=6 at half height; both boxes end at column 9 and row 7, included.
     let map = Tensor::zeros([1, 12, 16], (Kind::Float, test_device()));
     let _ = map.narrow(1, 2, 5).narrow(2, 3, 6).fill_(0.5);
     let _ = map.narrow(1, 4, 1).narrow(2, 5, 1).fill_(1.0);
@@ -136,6 +136,24 @@ fn a_drawn_box_is_found_at_the_levels_below_it() {
     accuracy.push(&hits);
     accuracy.push(&BoxHits::default());
     assert_eq!(accuracy.accuracy(), Some([0.5; 3]));
+}
+
+#[test]
+fn both_boxes_count_the_pixel_at_their_ends() {
+    let hits = |rows: [i64; 2], columns: [i64; 2], object: BBox| {
+        let map = Tensor::zeros([1, 10, 10], (Kind::Float, test_device()));
+        let _ = map.narrow(1, rows[0], rows[1]).narrow(2, columns[0], columns[1]).fill_(1.0);
+        let found = box_hits(&map, &[vec![object]], Contours::Largest).unwrap()[0].unwrap();
+        found.0.map(|set| set.contains(0))
+    };
+    let all = [true; 3];
+    // The box around the very pixels: 3 × 3 on both sides. A box without its ends: 4/9.
+    assert_eq!(hits([2, 2], [3, 2], BBox::new(3.0, 2.0, 5.0, 4.0)), all);
+    // At the border the image has no further pixel, for neither.
+    assert_eq!(hits([8, 2], [9, 1], BBox::new(9.0, 8.0, 10.0, 10.0)), all);
+    // Corners are cut to whole pixels, but for what f32 takes from one: 4.9999 is 5, 4.99 is 4.
+    assert_eq!(hits([2, 1], [3, 2], BBox::new(3.7, 2.2, 4.9999, 3.0)), all);
+    assert_eq!(hits([2, 1], [3, 2], BBox::new(3.7, 2.2, 4.99, 3.0)), [true, true, false]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::environment::Environment;
 use crate::evaluation;
 use crate::evaluation::folder::{DatasetFacts, Description};
 use crate::evaluation::network::{Network, StoredConfig, sha256};
-use crate::evaluation::settings::{Settings, Target};
+use crate::evaluation::settings::{Settings, Suite, Target};
 use crate::evaluation::summary_row::SummaryRow;
 
 /// Arguments of `evaluate`.
@@ -66,8 +66,8 @@ pub struct Arguments {
     /// Ground truth of localization: auto (mask where there is one, else box), box or mask
     #[arg(long, default_value = "auto", value_parser = parse_ground_truth)]
     ground_truth: GroundTruth,
-    /// What of a heatmap is foreground: fixed(T), mean, otsu or top(FRACTION)
-    #[arg(long, default_value = "fixed(0.5)")]
+    /// What of a heatmap is foreground: fixed(T) or T alone, mean, otsu or top(FRACTION)
+    #[arg(long, default_value = "fixed(0.5)", allow_negative_numbers = true)]
     threshold: Threshold,
     /// How far from the object the highest pixel still counts as a hit of the pointing game
     #[arg(long, default_value_t = 0.0, value_name = "PX", allow_negative_numbers = true)]
@@ -153,6 +153,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let finished = evaluation::run(&description, &checkpoint, dataset, &arguments.output)?;
     print(&finished.summary);
+    if finished.without_object {
+        let DatasetFacts { name, split, images, .. } = &description.dataset;
+        let suite = Suite::Localization;
+        bail!(
+            "suite {suite}: none of the {images} images of {name} {split} has an object: every mask \
+             or box is empty, or outside the crop"
+        );
+    }
     finished.expect_no_faults(&arguments.output)?;
     match &refused[..] {
         [] => Ok(()),
