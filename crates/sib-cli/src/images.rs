@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use sib_core::data::files::{self, ENDINGS, Found};
 
 use crate::error::usage;
+use crate::note;
 
 /// The image files of `paths`, of folders and the folders below them in the order in which a dataset
 /// has them. A file that is named is opened whatever its name; what is left out of a folder is told
@@ -28,7 +29,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
         let Found { images: found, others } = files::find(path)?;
         if let Some(left_out) = left_out(path, &others) {
-            eprintln!("{left_out}");
+            note!("{left_out}");
         }
         if found.is_empty() {
             bail!(

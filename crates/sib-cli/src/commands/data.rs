@@ -1,6 +1,7 @@
 //! `sib-cli data`: what datasets there are, whether one is whole, and its images as files.
 
 use std::collections::HashSet;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -10,6 +11,7 @@ use sib_core::data::check::{SplitReport, check};
 use sib_core::data::{self, DatasetName, Split};
 
 use crate::config::DataConfig;
+use crate::note;
 use crate::progress::Progress;
 
 /// Arguments of `data`.
@@ -70,7 +72,8 @@ impl Source {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::List => {
-            DatasetName::ALL.into_iter().for_each(list);
+            let mut out = io::stdout().lock();
+            DatasetName::ALL.into_iter().try_for_each(|name| list(name, &mut out))?;
             Ok(())
         }
         Command::Check(source) => check_all(source),
@@ -78,17 +81,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-fn list(name: DatasetName) {
+fn list(name: DatasetName, out: &mut impl Write) -> io::Result<()> {
     let it = name.description();
-    println!("{name}: {}", it.title);
+    writeln!(out, "{name}: {}", it.title)?;
     let count = |n: Option<usize>| n.map_or("any number of".to_owned(), |n| n.to_string());
-    println!(
+    writeln!(
+        out,
         "  {} classes, {} training and {} test images, {}",
         count(it.classes),
         count(it.train_images),
         count(it.test_images),
         it.size
-    );
+    )?;
     for (key, value) in [
         ("annotations", it.annotations),
         ("reference", it.reference),
@@ -97,9 +101,9 @@ fn list(name: DatasetName) {
         ("unpack", it.unpack),
         ("layout", it.layout),
     ] {
-        println!("  {key:<12} {value}");
+        writeln!(out, "  {key:<12} {value}")?;
     }
-    println!();
+    writeln!(out)
 }
 
 fn check_all(source: &Source) -> Result<()> {
@@ -112,9 +116,10 @@ fn check_all(source: &Source) -> Result<()> {
             .get_or_insert_with(|| Progress::new("check", total as u64, 0, "images"))
             .step(String::new);
     });
-    report.splits.iter().for_each(print_split);
+    let mut out = io::stdout().lock();
+    report.splits.iter().try_for_each(|split| print_split(split, &mut out))?;
     for (split, reason) in &report.failed {
-        println!("{split}: {reason}");
+        writeln!(out, "{split}: {reason}")?;
     }
     if report.is_clean() {
         return Ok(());
@@ -129,34 +134,37 @@ fn check_all(source: &Source) -> Result<()> {
 /// How many examples of one kind of trouble are printed.
 const EXAMPLES: usize = 10;
 
-fn print_split(split: &SplitReport) {
+fn print_split(split: &SplitReport, out: &mut impl Write) -> io::Result<()> {
     let published = split.published_images.map_or(String::new(), |n| format!(" of {n} published"));
-    println!(
+    writeln!(
+        out,
         "{}: {} images{published}, {} classes, {} with boxes, {} with a mask",
         split.split,
         split.images,
         split.class_counts.len(),
         split.with_boxes,
         split.with_mask
-    );
+    )?;
     for (class, count) in &split.class_counts {
-        println!("  {count:>7} {class}");
+        writeln!(out, "  {count:>7} {class}")?;
     }
-    println!(
+    writeln!(
+        out,
         "  {} missing, {} with problems, {} files left out that are no images by their names",
         split.missing.len(),
         split.problems.len(),
         split.ignored.len()
-    );
+    )?;
     for path in split.missing.iter().take(EXAMPLES) {
-        println!("  missing: {path}");
+        writeln!(out, "  missing: {path}")?;
     }
     for path in split.ignored.iter().take(EXAMPLES) {
-        println!("  left out: {path}");
+        writeln!(out, "  left out: {path}")?;
     }
     for problem in split.problems.iter().take(EXAMPLES) {
-        println!("  {}: {}", problem.id, problem.detail);
+        writeln!(out, "  {}: {}", problem.id, problem.detail)?;
     }
+    Ok(())
 }
 
 fn write_images(export: &Export) -> Result<()> {
@@ -179,6 +187,6 @@ fn write_images(export: &Export) -> Result<()> {
         let image = record.source.load()?;
         image.save(&path).with_context(|| format!("{}: cannot write", path.display()))?;
     }
-    eprintln!("{}: {} images", export.output.display(), dataset.records.len());
+    note!("{}: {} images", export.output.display(), dataset.records.len());
     Ok(())
 }

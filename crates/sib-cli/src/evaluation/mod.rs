@@ -24,6 +24,7 @@ use sib_core::data::loader::Epoch;
 use sib_core::data::{Batch, Dataset, Loader, LoaderOptions, OnUnreadable};
 
 use crate::checkpoint::Checkpoint;
+use crate::note;
 use crate::progress::Progress;
 use contents::Contents;
 use folder::{CURVES, Description, EvaluationDir, PER_IMAGE, SUMMARY};
@@ -78,10 +79,10 @@ pub fn run(
     let mended = contents.mended(logs.images(), &methods)?;
     if done < batches {
         if done > 0 {
-            eprintln!("{}: going on after batch {done} of {batches}", output.display());
+            note!("{}: going on after batch {done} of {batches}", output.display());
         }
     } else if mended.is_empty() {
-        eprintln!("{}: already complete", output.display());
+        note!("{}: already complete", output.display());
     }
     if done < batches || !mended.is_empty() {
         folder.reopen()?;

@@ -13,6 +13,8 @@ pub struct Cell {
     s_ib: BTreeMap<Option<u64>, f64>,
     /// Why an evaluation came to no value.
     undefined: Option<String>,
+    /// Images that both networks have a map of, of how many, for seeds where that is not all.
+    common: BTreeSet<(u64, u64)>,
     /// Epochs of training, where they are known.
     epochs: BTreeSet<(Training, u64)>,
 }
@@ -42,6 +44,11 @@ impl Cell {
             Training::Baseline => self.baseline.insert(seed, value),
             Training::SIb => self.s_ib.insert(seed, value),
         };
+    }
+
+    /// Records that only `images` of `of` count: those that both networks of a seed have a map of.
+    pub fn set_common(&mut self, images: u64, of: u64) {
+        self.common.insert((images, of));
     }
 
     /// Records for how long a network of the cell was trained.
@@ -85,11 +92,20 @@ impl Cell {
     /// What must be known beside the numbers: why a side or the difference is missing, and in what the
     /// networks differ besides their training; `None` where there is nothing.
     pub fn note(&self) -> Option<String> {
-        let notes: Vec<String> = [self.missing(), unlike_lengths(self.epochs.iter().copied())]
-            .into_iter()
-            .flatten()
-            .collect();
+        let notes: Vec<String> =
+            [self.missing(), self.only_common(), unlike_lengths(self.epochs.iter().copied())]
+                .into_iter()
+                .flatten()
+                .collect();
         (!notes.is_empty()).then(|| notes.join("; "))
+    }
+
+    /// Over how many images the networks are compared, where that is not all of them.
+    fn only_common(&self) -> Option<String> {
+        let counts = self.common.iter().map(|(images, of)| format!("{images} of {of}"));
+        let counts = counts.collect::<Vec<_>>().join(" or ");
+        (!counts.is_empty())
+            .then(|| format!("over the {counts} images that both networks have a map of"))
     }
 
     /// Why a side or the difference is missing; `None` where nothing is.

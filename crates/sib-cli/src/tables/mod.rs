@@ -1,6 +1,7 @@
 //! The paper's tables from evaluations: baseline beside S-IB, beside the published figures.
 
 pub mod cell;
+mod common;
 pub mod evaluations;
 pub mod layout;
 pub mod number;
@@ -100,6 +101,9 @@ pub fn build<'e>(
         bail!("no finished evaluation has suite {}", number.suite());
     }
     expect_comparable(number, &samples)?;
+    if number.suite().needs_heatmaps() {
+        compare_over_common_images(number, &mut samples, &mut cells)?;
+    }
     for ((key, training, seed), sample) in &samples {
         let cell = cells.entry(key.clone()).or_default();
         cell.set(*training, *seed, sample.value);
@@ -198,6 +202,46 @@ fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
                 dotted::in_words(&differences)
             );
             return Err(with_hint(error, "give --runs a folder whose evaluations are alike"));
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the values of a baseline and an S-IB network of one seed by those over the images that both have
+/// a map of.
+fn compare_over_common_images(
+    number: Number,
+    samples: &mut Samples<'_>,
+    cells: &mut BTreeMap<Key, Cell>,
+) -> Result<()> {
+    let mut pairs = BTreeMap::<(Key, Option<u64>), BTreeMap<Training, &Evaluation>>::new();
+    for ((key, training, seed), sample) in samples.iter() {
+        let of_all_metrics = Key { metric: String::new(), ..key.clone() };
+        pairs.entry((of_all_metrics, *seed)).or_default().insert(*training, sample.evaluation);
+    }
+    let mut rows = common::Rows::default();
+    for ((key, seed), trainings) in pairs {
+        let (Some(baseline), Some(s_ib)) =
+            (trainings.get(&Training::Baseline), trainings.get(&Training::SIb))
+        else {
+            continue;
+        };
+        let Some(common) = rows.common([baseline, s_ib], number.suite(), &key.method)? else {
+            continue;
+        };
+        for metric in number.metrics() {
+            let key = Key { metric: metric.name.to_owned(), ..key.clone() };
+            let cell = cells.entry(key.clone()).or_default();
+            cell.set_common(common.images, common.of);
+            for (training, values) in
+                [Training::Baseline, Training::SIb].into_iter().zip(&common.values)
+            {
+                let place = (key.clone(), training, seed);
+                match (values.get(metric.ours), samples.get_mut(&place)) {
+                    (Some(&value), Some(sample)) => sample.value = value,
+                    _ => drop(samples.remove(&place)),
+                }
+            }
         }
     }
     Ok(())

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use sib_core::Mode;
 use sib_core::data::Loader;
 use sib_core::information::RegionInformation;
-use sib_core::objective::{SibConfig, cross_entropy};
+use sib_core::objective::{SibConfig, cross_entropy, unit_scale};
+use sib_core::{Error, Mode};
 use sib_metrics::accuracy::top_k_hits;
 use sib_models::Model;
 use tch::{Device, Kind};
@@ -73,7 +73,9 @@ pub fn accuracy(model: &Model, images: &Loader, device: Device) -> Result<Vec<(S
 }
 
 /// Information between the regions of image and R, by all three measures: means over the full
-/// batches of the split (all measures depend on the batch size), in f64: R is of the order of 1e-6.
+/// batches of the split (all measures depend on the batch size), in f64: R is of the order of 1e-6. A
+/// batch with an image whose R is zero is left out, since it compares its images; nothing is returned
+/// where every one has such an image.
 ///
 /// # Errors
 /// When an image cannot be read or R is not finite.
@@ -94,9 +96,12 @@ pub fn information(
         let images = batch.images.set_requires_grad(true);
         let logits = model.backbone().forward(&images, Mode::Eval);
         let r = sib.vjp.vjp(&images, &logits, false)?;
-        let mask = sib.mask.apply(&r)?.mask;
+        let mask = sib.mask.apply(&unit_scale(&r))?.mask;
         let [images, r, mask] = [images.detach(), r, mask].map(|x| x.to_kind(Kind::Double));
-        let measured = RegionInformation::measure(&images, &r, &mask)?;
+        let measured = match RegionInformation::measure(&images, &r, &mask) {
+            Err(Error::Vanishing { .. }) => continue,
+            other => other?,
+        };
         let pairs = [measured.hsic, measured.cka, measured.renyi_bits];
         for (measure, pairs) in MEASURES.into_iter().zip(pairs) {
             for (x, row) in REGIONS.into_iter().zip(pairs) {

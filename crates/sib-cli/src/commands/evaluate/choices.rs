@@ -13,6 +13,7 @@ use crate::commands;
 use crate::config::assign;
 use crate::error::usage;
 use crate::evaluation::settings::Suite;
+use crate::note;
 
 /// What `--set` changes.
 pub(super) struct Options {
@@ -91,7 +92,7 @@ pub(super) fn suites(
         bail!("suite localization: {} has {kind}", dataset.name);
     }
     for suite in &refused {
-        eprintln!("error: suite {suite}: {} has {kind}; the others are measured", dataset.name);
+        note!("error: suite {suite}: {} has {kind}; the others are measured", dataset.name);
     }
     Ok((suites, refused))
 }

@@ -3,6 +3,7 @@
 mod choices;
 mod images;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -14,18 +15,19 @@ use sib_models::Precision;
 
 use choices::{Options, canonical, expect_batches, heatmap_folders, methods, suites, tolerance};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::environment::Environment;
 use crate::evaluation;
 use crate::evaluation::folder::{DatasetFacts, Description};
 use crate::evaluation::network::{Network, StoredConfig, sha256};
 use crate::evaluation::settings::{Settings, Suite, Target};
 use crate::evaluation::summary_row::SummaryRow;
+use crate::note;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Trained network
+    /// Trained network: a file, or the folder of a run
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
     /// Dataset: cifar100, imagenet, cub200, pets, dogs, folder or synthetic
@@ -110,11 +112,12 @@ fn parse_contours(name: &str) -> Result<Contours, String> {
 
 /// Evaluates, or goes on with an evaluation that was interrupted, and prints the summary.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let path = &arguments.checkpoint;
+    let path = &checkpoint::file(&arguments.checkpoint)?;
     let checkpoint = Checkpoint::open(path, &arguments.device, arguments.precision)?;
     let stored = StoredConfig::of(&checkpoint.meta, path)?;
     let options = Options::read(&arguments.assignments, arguments.data, &stored.data)?;
     let mut dataset = images::open(arguments, options.synthetic.as_ref(), &checkpoint)?;
+    dataset.remarks().iter().for_each(|remark| note!("{remark}"));
     let images_in_split = dataset.records.len();
     images::choose(&mut dataset, arguments.seed, arguments.limit);
 
@@ -152,7 +155,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         environment: Environment::of(checkpoint.device),
     };
     let finished = evaluation::run(&description, &checkpoint, dataset, &arguments.output)?;
-    print(&finished.summary);
+    let printed = print(&finished.summary);
     if finished.without_object {
         let DatasetFacts { name, split, images, .. } = &description.dataset;
         let suite = Suite::Localization;
@@ -163,20 +166,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     finished.expect_no_faults(&arguments.output)?;
     match &refused[..] {
-        [] => Ok(()),
+        // That nobody reads the summary hides nothing that went wrong.
+        [] => Ok(printed?),
         [suite, ..] => bail!("suite {suite} was not measured"),
     }
 }
 
 /// The summary as aligned text.
-fn print(rows: &[SummaryRow]) {
+fn print(rows: &[SummaryRow]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     for row in rows {
         let digits = if row.metric.ends_with("_pct") { 2 } else { 4 };
         let value = row.value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
         let error = row.standard_error.map_or(String::new(), |e| format!(" ± {e:.digits$}"));
-        println!("{:<24}{:<30}{value:>9}{error}", row.method, row.metric);
+        writeln!(out, "{:<24}{:<30}{value:>9}{error}", row.method, row.metric)?;
     }
     if let Some(frac) = rows.iter().find_map(|row| row.mean_foreground_frac) {
-        println!("{:<24}{:<30}{frac:>9.4}", "", "mean_foreground_frac");
+        writeln!(out, "{:<24}{:<30}{frac:>9.4}", "", "mean_foreground_frac")?;
     }
+    Ok(())
 }
