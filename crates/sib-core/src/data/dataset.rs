@@ -196,7 +196,15 @@ impl Dataset {
     pub(super) fn checked(self, root: &Path) -> Result<Self> {
         distinct_classes(&self.classes).map_err(|problem| Error::malformed(root, problem))?;
         if self.records.is_empty() {
-            return Err(Error::malformed(root, format!("no image in the {} split", self.split)));
+            let others = match &self.ignored[..] {
+                [] => String::new(),
+                [first, ..] => format!(
+                    ", but {} files with other endings than images have, such as {first}",
+                    self.ignored.len()
+                ),
+            };
+            let problem = format!("no image in the {} split{others}", self.split);
+            return Err(Error::malformed(root, problem));
         }
         debug_assert!(self.records.iter().all(|record| record.label < self.classes.len()));
         if self.split == Split::Train

@@ -192,6 +192,13 @@ fn a_class_without_images_is_a_problem_of_the_split() {
     assert!(error.contains("class \"emu\" has no image in the train split"), "{error}");
 
     let root = tempfile::tempdir().unwrap();
+    write_text(&root.path().join("train/cat/a.heic"), "");
+    let error = refused(DatasetName::Folder, root.path(), Split::Train);
+    let said = "no image in the train split, but 1 files with other endings than images have, such as \
+                train/cat/a.heic";
+    assert!(error.contains(said), "{error}");
+
+    let root = tempfile::tempdir().unwrap();
     pets(root.path());
     let expected = ["class \"shiba_inu\" has no image in the test split"];
     assert_eq!(empty(DatasetName::Pets, root.path()), expected);
