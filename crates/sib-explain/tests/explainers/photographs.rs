@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use sib_core::Mode;
 use sib_core::testing::{fill_by_formula, golden_path, test_device};
 use sib_explain::{
-    Cam, ChannelWeights, Explainer, GradCam, GradCamPlusPlus, LayerCam, Method, MethodOptions,
-    ScoreCam, ScoreWeights,
+    Cam, ChannelWeights, GradCam, GradCamPlusPlus, LayerCam, Method, MethodOptions, ScoreCam,
+    ScoreWeights,
 };
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
