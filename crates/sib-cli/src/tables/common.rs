@@ -92,3 +92,95 @@ fn has_value(row: &ImageRow, suite: Suite) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::csv_rows;
+    use crate::evaluation::folder::{DESCRIPTION, Description, SUMMARY};
+    use crate::evaluation::network::Training;
+    use crate::evaluation::summary_row::{self, SummaryRow};
+    use crate::tables::cell::CellSummary;
+    use crate::tables::{Number, build};
+
+    /// `evaluation.toml` of the training, as far as a table reads it.
+    fn description(training: Training) -> Description {
+        let text =
+            include_str!("../../tests/data/evaluation.toml").replace("TRAINING", training.name());
+        toml::from_str(&text).unwrap()
+    }
+
+    /// A finished evaluation whose maps of the images have these insertion AUCs, and deletion AUCs of 1 less
+    /// that; none of those that it has no map of.
+    fn write(folder: &Path, training: Training, insertion: &[Option<f64>]) {
+        std::fs::create_dir_all(folder).unwrap();
+        let description = description(training);
+        let rows: Vec<ImageRow> = insertion
+            .iter()
+            .enumerate()
+            .map(|(number, auc)| ImageRow {
+                image: format!("{number}.jpg"),
+                method: "grad-cam".to_owned(),
+                faithfulness_excluded: auc.is_none().then(|| "flat_heatmap".to_owned()),
+                insertion_auc: *auc,
+                deletion_auc: auc.map(|auc| 1.0 - auc),
+                ..ImageRow::default()
+            })
+            .collect();
+        let summary: Vec<SummaryRow> =
+            summarise(&rows, &[], &["grad-cam".to_owned()], &description);
+        let mut writer = csv::Writer::from_path(folder.join(PER_IMAGE)).unwrap();
+        rows.iter().for_each(|row| writer.serialize(row).unwrap());
+        writer.flush().unwrap();
+        let summary = summary_row::to_csv(&summary).unwrap();
+        std::fs::write(folder.join(SUMMARY), summary).unwrap();
+        let text = toml::to_string(&description).unwrap();
+        std::fs::write(folder.join(DESCRIPTION), text).unwrap();
+    }
+
+    fn read(folder: &Path) -> Evaluation {
+        Evaluation {
+            path: folder.to_owned(),
+            description: Description::read(folder).unwrap(),
+            summary: csv_rows::read(&folder.join(SUMMARY)).unwrap(),
+        }
+    }
+
+    fn insertion(baseline: &[Option<f64>], s_ib: &[Option<f64>]) -> (CellSummary, Option<String>) {
+        let root = tempfile::tempdir().unwrap();
+        let folders = [root.path().join("a"), root.path().join("b")];
+        write(&folders[0], Training::Baseline, baseline);
+        write(&folders[1], Training::SIb, s_ib);
+        let evaluations = folders.each_ref().map(|folder| read(folder));
+        let table = build(Number::Five, &evaluations).unwrap();
+        let cell = table.cells.iter().find(|(key, _)| key.metric == "insertion_auc").unwrap().1;
+        (cell.summary(), cell.note())
+    }
+
+    #[test]
+    fn an_image_without_a_map_of_one_network_counts_for_neither() {
+        // S-IB has no map of the hard image: over its own images it would be 20 points better.
+        let (summary, note) =
+            insertion(&[Some(0.8), Some(0.6), Some(0.1)], &[Some(0.8), Some(0.6), None]);
+        assert!((summary.baseline.unwrap() - 70.0).abs() < 1e-12, "{summary:?}");
+        assert!(summary.difference.unwrap().abs() < 1e-12, "{summary:?}");
+        assert_eq!(note.unwrap(), "over the 2 of 3 images that both networks have a map of");
+        // Each lacks another one.
+        let (summary, note) =
+            insertion(&[None, Some(0.5), Some(0.25)], &[Some(0.9), Some(0.75), None]);
+        assert!((summary.difference.unwrap() - 25.0).abs() < 1e-12, "{summary:?}");
+        assert!(note.unwrap().starts_with("over the 1 of 3 images"));
+    }
+
+    #[test]
+    fn where_both_have_maps_of_the_same_images_nothing_changes() {
+        for missing in [None, Some(0.5)] {
+            let (summary, note) = insertion(&[Some(0.25), missing], &[Some(0.5), missing]);
+            assert!(summary.difference.unwrap() > 0.0);
+            assert_eq!(note, None);
+        }
+        let (summary, note) = insertion(&[Some(0.25), None], &[None, Some(0.5)]);
+        assert_eq!((summary.baseline, summary.s_ib), (None, None));
+        assert!(note.unwrap().contains("over the 0 of 2 images"));
+    }
+}

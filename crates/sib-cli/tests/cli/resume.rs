@@ -1,7 +1,7 @@
 //! `train --resume`: what is at its end stays, what may change is followed, anything else is refused by
 //! name.
 
-use crate::workplace::{Workplace, assert_refused, assert_success, read, stderr};
+use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv, stderr};
 
 /// All files of a run, by name.
 fn files(place: &Workplace, run: &str) -> Vec<(String, Vec<u8>)> {
@@ -134,4 +134,59 @@ fn initial_weights_are_needed_at_the_start_only() {
     let output = place.run(&["train", "--resume", "run", "--set", "train.max_hours=1"]);
     assert_success(&output);
     assert!(place.path("run/status.toml").is_file());
+}
+
+#[test]
+fn the_best_checkpoint_is_chosen_on_validation_where_there_is_such_a_split() {
+    let place = Workplace::new();
+    write_images(&place, "images");
+    let settings = ["data.name=folder", "data.root=images", "train.batch_size=4", "train.epochs=2"];
+    let output = place.train("without", &settings);
+    assert_success(&output);
+    assert!(stderr(&output).contains("no validation split: best.safetensors is chosen on test"));
+    let chosen_on = |run: &str| {
+        let best = place.path(run).join("checkpoints/best.safetensors");
+        sib_core::checkpoint::read_meta(&best).unwrap().extra["chosen_on"].clone()
+    };
+    assert_eq!(chosen_on("without"), "test");
+
+    // What is right for training and test is wrong for validation: the accuracies move apart.
+    for (from, to) in [("test/a", "val/b"), ("test/b", "val/a")] {
+        let folder = place.path("images").join(to);
+        std::fs::create_dir_all(&folder).unwrap();
+        for entry in std::fs::read_dir(place.path("images").join(from)).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let output = place.train("with", &settings);
+    assert_success(&output);
+    let said = stderr(&output);
+    assert!(
+        said.contains("chosen on the validation split") && said.contains("epoch 2/2: val top-1"),
+        "{said}"
+    );
+    assert_eq!(chosen_on("with"), "val");
+    let rows = read_csv(&place.path("with/metrics.csv"));
+    let top1 = |split: &str| -> Vec<f64> {
+        let rows = rows.iter().filter(|row| row["split"] == split && row["name"] == "top1");
+        rows.map(|row| row["value"].parse().unwrap()).collect()
+    };
+    let (val, test) = (top1("val"), top1("test"));
+    assert_eq!((val.len(), test.len()), (2, 2));
+    assert!(
+        val.iter().zip(&test).all(|(val, test)| (val + test - 100.0).abs() < 1e-9),
+        "{val:?} {test:?}"
+    );
+    // The state that early stopping goes by holds validation's value.
+    let state = std::fs::read_dir(place.path("with/checkpoints")).unwrap();
+    let state =
+        state.map(|e| e.unwrap().path()).find(|p| p.display().to_string().contains("state-"));
+    let text = sib_core::checkpoint::read_metadata(&state.unwrap()).unwrap();
+    let best = val.iter().copied().fold(f64::MIN, f64::max);
+    assert_eq!(text["best_value"].parse::<f64>().unwrap(), best);
+    // A tenth of the images would do.
+    let output =
+        place.train("few", &[&settings[..], &["data.limit_val=2", "train.epochs=1"]].concat());
+    assert_success(&output);
 }

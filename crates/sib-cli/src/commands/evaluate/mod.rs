@@ -179,7 +179,12 @@ fn print(rows: &[SummaryRow]) -> io::Result<()> {
         let digits = if row.metric.ends_with("_pct") { 2 } else { 4 };
         let value = row.value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
         let error = row.standard_error.map_or(String::new(), |e| format!(" ± {e:.digits$}"));
-        writeln!(out, "{:<24}{:<30}{value:>9}{error}", row.method, row.metric)?;
+        // A number over fewer images than were asked about says so.
+        let without = match row.excluded {
+            0 => String::new(),
+            _ => format!("  over {}, without {}", row.n, row.excluded_for),
+        };
+        writeln!(out, "{:<24}{:<30}{value:>9}{error}{without}", row.method, row.metric)?;
     }
     if let Some(frac) = rows.iter().find_map(|row| row.mean_foreground_frac) {
         writeln!(out, "{:<24}{:<30}{frac:>9.4}", "", "mean_foreground_frac")?;
