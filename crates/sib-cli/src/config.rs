@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sib_core::checkpoint::Preprocessing;
 use sib_core::data::transform::Operation;
 use sib_core::data::{DataOptions, DatasetName, Mix, SyntheticOptions, Transform};
+use sib_core::nearest;
 use sib_core::objective::SibConfig;
 use sib_core::train::TrainConfig;
 use sib_models::{Arch, ModelOptions};
@@ -15,7 +16,6 @@ use toml::{Table, Value};
 
 use crate::dotted;
 use crate::error::{usage, with_hint};
-use crate::nearest;
 use crate::run_record::RunRecord;
 
 /// Everything that determines a run.

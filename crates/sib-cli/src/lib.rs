@@ -15,7 +15,6 @@ pub mod figures;
 pub mod folder_lock;
 pub mod images;
 pub mod left_out;
-pub mod nearest;
 pub mod output;
 pub mod progress;
 pub mod report;

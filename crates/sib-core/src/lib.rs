@@ -11,6 +11,7 @@ pub mod device;
 mod error;
 pub mod information;
 mod native;
+pub mod nearest;
 pub mod objective;
 mod random;
 pub mod tensor;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sib_core::objective::{MaskConfig, VjpConfig};
-use sib_core::{Error, Result};
+use sib_core::{Error, Result, nearest};
 
 use crate::integrated_gradients::Baseline;
 use crate::method::Method;
@@ -172,9 +172,36 @@ impl MethodOptions {
             section = entry.as_table_mut().ok_or_else(|| refused(&"a key of one option"))?;
         }
         section.insert(name.to_owned(), parse_value(value));
-        *self = table.try_into().map_err(|error: toml::de::Error| refused(&error.message()))?;
+        *self = table.try_into().map_err(|error: toml::de::Error| {
+            let problem = error.message();
+            let keys = if problem.contains("unknown field") { known_keys() } else { Vec::new() };
+            match nearest::key(key, &keys) {
+                Some(meant) => refused(&format!("{problem} (did you mean {meant}?)")),
+                None => refused(&problem),
+            }
+        })?;
         Ok(())
     }
+}
+
+/// Every key of [`MethodOptions`], also of options that have no value by default.
+fn known_keys() -> Vec<String> {
+    fn collect(table: &toml::Table, before: &str, keys: &mut Vec<String>) {
+        for (key, value) in table {
+            match value {
+                toml::Value::Table(inner) => collect(inner, &format!("{before}{key}."), keys),
+                _ => keys.push(format!("{before}{key}")),
+            }
+        }
+    }
+    let mut options = MethodOptions { batch_size: Some(1), ..MethodOptions::default() };
+    options.cam.layer = Some(String::new());
+    options.s_ib_map.mask.window_px = Some(1);
+    let mut keys = Vec::new();
+    if let Ok(table) = toml::Table::try_from(options) {
+        collect(&table, "", &mut keys);
+    }
+    keys
 }
 
 fn parse_value(text: &str) -> toml::Value {
@@ -182,4 +209,27 @@ fn parse_value(text: &str) -> toml::Value {
         .ok()
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_one_that_may_be_meant() {
+        for (key, meant) in [
+            ("grad-cam.layer", "cam.layer"),
+            ("layer-cam.layer", "cam.layer"),
+            ("score-cam.weight", "score-cam.weights"),
+            ("ig.steps", "integrated-gradients.steps"),
+            ("s-ib-map.mask.window", "s-ib-map.mask.window_px"),
+        ] {
+            let message =
+                MethodOptions::default().set(&format!("{key}=1")).unwrap_err().to_string();
+            assert!(message.starts_with(key), "{message}");
+            assert!(message.ends_with(&format!("(did you mean {meant}?)")), "{message}");
+        }
+        let message = MethodOptions::default().set("colour=1").unwrap_err().to_string();
+        assert!(!message.contains("did you mean"), "{message}");
+    }
 }

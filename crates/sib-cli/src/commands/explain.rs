@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sib_core::data::transform::{LoadedImage, load_image};
+use sib_core::nearest;
 use sib_explain::render::{Colormap, Shading, Style};
 use sib_explain::{Explainer, Explanation, Method, MethodOptions, TargetScores, target_scores};
 use sib_models::Precision;
@@ -21,7 +22,6 @@ use crate::evaluation::network::{Network, StoredConfig};
 use crate::explanation::manifest::{Manifest, Which};
 use crate::explanation::{self, Description};
 use crate::images;
-use crate::nearest;
 use crate::progress::Progress;
 use sheets::Sheets;
 
