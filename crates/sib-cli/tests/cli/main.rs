@@ -4,6 +4,7 @@ mod data;
 mod evaluate;
 mod explain;
 mod figure;
+mod import;
 mod report;
 mod step;
 mod train;
