@@ -6,7 +6,8 @@
 For each architecture a randomly initialised state dict is written as PyTorch writes it (zip and
 older container, flat and nested as by DataParallel, and with timm's names where timm is installed),
 imported, loaded into torchvision's model with `strict=True` and compared bit by bit; then
-`sib-cli predict` must give torchvision's logits for an image within 1e-4 of their range.
+`sib-cli predict` must give torchvision's logits for an image within 1e-4 of their range. Where timm is
+installed, its networks that resemble the four must be refused, without a hint at another of them.
 """
 
 import argparse
@@ -24,6 +25,21 @@ from safetensors.torch import load_file
 
 ARCHS = ["resnet18", "resnet50", "densenet121", "vit_b_32"]
 TIMM = {"vit_b_32": "vit_base_patch32_224"}
+# Networks with keys much like those of one of the four.
+STRANGERS = {
+    "resnet18": ["resnet34", "resnet18d", "seresnet18", "skresnet18", "resnet50"],
+    "resnet50": [
+        "resnet18", "resnet26", "resnet101", "resnet50c", "resnet50d", "resnet50t", "resnet50_gn",
+        "seresnet50", "legacy_seresnet50", "ecaresnetlight", "resnext50_32x4d", "wide_resnet50_2",
+        "resnest50d", "res2net50_26w_4s", "resnetv2_50",
+    ],
+    "densenet121": ["densenet161", "densenet169", "densenet201", "densenetblur121d"],
+    "vit_b_32": [
+        "vit_base_patch16_224", "vit_small_patch32_224", "vit_large_patch32_224",
+        "vit_base_patch32_clip_224", "vit_base_patch32_plus_256", "deit_base_distilled_patch16_224",
+        "deit3_base_patch16_224", "beit_base_patch16_224", "mixer_b32_224",
+    ],
+}  # fmt: skip
 CLASSES = 37
 SIZE_PX = 224
 
@@ -92,7 +108,7 @@ def check(arch: str, sib_cli: pathlib.Path, folder: pathlib.Path) -> None:
         weights, checkpoint = folder / "weights.pth", folder / "checkpoint.safetensors"
         torch.save(value, weights, **options)
         subprocess.run(
-            [sib_cli, "import", weights, "--arch", arch, "--output", checkpoint,
+            [sib_cli, "import", weights, "--arch", arch, "--output", checkpoint, "--overwrite",
              "--resize-px", str(SIZE_PX), "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"],
             check=True, capture_output=True,
         )  # fmt: skip
@@ -113,6 +129,28 @@ def check(arch: str, sib_cli: pathlib.Path, folder: pathlib.Path) -> None:
         print(f"{arch} {form}: {len(model.state_dict())} tensors equal, logits {difference:.1e}")
 
 
+def check_strangers(arch: str, sib_cli: pathlib.Path, folder: pathlib.Path) -> None:
+    try:
+        import timm
+    except ImportError:
+        return
+    for name in STRANGERS[arch]:
+        with torch.device("meta"):
+            shapes = {k: v.shape for k, v in timm.create_model(name).state_dict().items()}
+        weights = folder / "weights.pth"
+        # Keys and shapes tell: one number stands for all.
+        torch.save({k: torch.zeros(1).expand(shape) for k, shape in shapes.items()}, weights)
+        out = subprocess.run(
+            [sib_cli, "import", weights, "--arch", arch, "--output", folder / "none"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        hint = f"(it may be {name})" if name in ARCHS else ""
+        assert out.returncode == 1, (arch, name, out.stderr)
+        assert ": not " in out.stderr or "has no place" in out.stderr, (arch, name, out.stderr)
+        assert out.stderr.count("it may be") == bool(hint) and hint in out.stderr, out.stderr
+        print(f"{arch}: {name} is refused")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     root = pathlib.Path(__file__).resolve().parents[1]
@@ -122,6 +160,7 @@ def main() -> None:
     for arch in arguments.arch:
         with tempfile.TemporaryDirectory() as folder:
             check(arch, arguments.sib_cli, pathlib.Path(folder))
+            check_strangers(arch, arguments.sib_cli, pathlib.Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 """Small PyTorch files of every container and element kind, what PyTorch reads from them, and files
 that a reader must refuse."""
 
+import argparse
+import datetime
+import enum
 import io
 import os
+import pathlib
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -51,6 +56,50 @@ def nested(state: OrderedDict) -> dict:
     """A training checkpoint, as from DataParallel."""
     wrapped = OrderedDict((f"module.{key}", value) for key, value in state.items())
     return {"epoch": 3, "lr": 0.1, "best": None, "done": True, "notes": ["a", (1, 2)], "state_dict": wrapped}
+
+
+class Interpolation(enum.Enum):
+    BILINEAR = "bilinear"
+
+
+class Settings(dict):
+    """A configuration as many libraries have it: a dict with attributes."""
+
+    def __init__(self, **items):
+        super().__init__(**items)
+        self.frozen = True
+
+
+def training(state: OrderedDict) -> dict:
+    """What training scripts save beside the weights."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.ones(4, 3)).sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[2, 2, 3])
+    marked = torch.nn.Parameter(state["double"])
+    marked.is_expert = True
+    options = dict(
+        path=pathlib.PurePosixPath("/data"), started=datetime.datetime(2024, 1, 2), seed=2**200,
+        size=torch.Size([3, 224]), device=torch.device("cpu"), dtype=torch.bfloat16,
+        interpolation=Interpolation.BILINEAR,
+    )  # fmt: skip
+    return {
+        "optimizer": optimizer.state_dict(),
+        "lr_scheduler": scheduler.state_dict(),
+        "args": argparse.Namespace(**options),
+        "hyper_parameters": Settings(**options),
+        "best": np.float64(0.5),
+        "history": np.arange(3),
+        "random": torch.get_rng_state(),
+        "tags": {"a"},
+        "labels": frozenset([1, 2]),
+        "counts": defaultdict(list, a=[1]),
+        "last": deque([1.0], maxlen=3),
+        "votes": Counter("aab"),
+        "raw": b"bytes",
+        "state_dict": OrderedDict(state, double=marked),
+    }
 
 
 class Evil:
@@ -101,6 +150,7 @@ def overlapping(archive: bytes, copies: int) -> bytes:
 
 
 def make(out, seed) -> None:
+    torch.manual_seed(seed)
     state = tensors(seed)
     files = {
         "flat_zip": saved(state),
@@ -109,13 +159,33 @@ def make(out, seed) -> None:
         "nested_legacy": saved(nested(state), _use_new_zipfile_serialization=False),
         "protocol4_zip": saved(state, pickle_protocol=4),
     }
+    files["average_zip"] = saved({"epoch": 3, "state_dict_ema": state})
+    beside = training(state)
+    files["training_zip"] = saved(beside)
+    files["training_legacy"] = saved(beside, _use_new_zipfile_serialization=False)
+    files["training_protocol5_zip"] = saved(beside, pickle_protocol=5)
     floats = OrderedDict((key, state[key]) for key in ["float", "column"])
     files["big_endian_zip"] = big_endian(saved(floats))
     for name, data in files.items():
         read = torch.load(io.BytesIO(data), weights_only=False)
-        read = read.get("state_dict", read)
+        read = read.get("state_dict", read.get("state_dict_ema", read))
         for key, value in read.items():
             assert torch.equal(value, state[key.removeprefix("module.")]), (name, key)
+
+    strange = {
+        "sparse": torch.eye(3).to_sparse(),
+        "quantised": torch.quantize_per_tensor(state["float"], 0.1, 0, torch.qint8),
+        "complex": torch.complex(state["float"], state["float"]),
+        "meta": torch.empty(2, 3, device="meta"),
+        "numpy": state["float"].numpy(),
+        "float8": state["float"].to(torch.float8_e4m3fn),
+    }
+    for name, value in strange.items():
+        files[f"{name}_zip"] = saved(OrderedDict(bias=state["float"], weight=value))
+    files["module_zip"] = saved(torch.nn.Linear(2, 2))
+    script = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), script)
+    files["script_zip"] = rewritten(script.getvalue(), lambda _, data: data)
 
     evil = OrderedDict(state, hook=Evil())
     files["evil_zip"] = saved(evil)

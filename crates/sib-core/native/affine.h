@@ -11,6 +11,12 @@ inline T unless_negative(T y, T value) {
   return y <= 0 ? T(0) : value;
 }
 
+// β, or NaN where the scale s is not finite: an infinite output would be 0 behind the ReLU where it is
+// negative.
+inline at::Tensor shift_of(const at::Tensor& bias, const at::Tensor& scale) {
+  return bias + scale * 0;
+}
+
 // s(x − μ) + β + shortcut, then the ReLU where it is wanted. `shortcut` may be undefined and lies in
 // memory as x does, without gaps; `constants` are s, μ and β [3,C].
 at::Tensor affine(

@@ -147,7 +147,8 @@ struct Known {
 
   // `[s, μ, β, more...]`.
   Tensor constants(const variable_list& more = {}) const {
-    variable_list all{scale(), mean, bias.to(at::kDouble)};
+    const Tensor s = scale();
+    variable_list all{s, mean, sib::shift_of(bias.to(at::kDouble), s)};
     all.insert(all.end(), more.begin(), more.end());
     return at::stack(all).to(x.scalar_type());
   }
@@ -308,7 +309,8 @@ Tensor moments(const Tensor& x_) {
                           ? sib::pass<Moments<double>>({x}, k, {})
                           : sib::pass<Moments<float>>({x}, k, {});
   const Tensor means = sums * (double(x.size(1)) / double(x.numel()));
-  return at::stack({means[0] + k[0], means[1] - means[0].square()});
+  // Rounding takes that of a constant channel below zero. The clamp keeps NaN.
+  return at::stack({means[0] + k[0], (means[1] - means[0].square()).clamp_min(0)});
 }
 
 }  // namespace

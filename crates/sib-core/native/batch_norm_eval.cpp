@@ -60,10 +60,12 @@ struct SecondDerivatives {
   using T = Number;
   static constexpr int kIn = 4, kOut = 2, kConstants = 4, kSums = 1;
   static void at(const T* in, const T* of, T* out, T* terms) {
-    const T v = in[0], mg = masked<kRelu>(in[1], in[3]);
-    out[0] = masked<kRelu>(in[1], of[0] * v + of[2] * (in[2] - of[1]) + of[3]);
-    out[1] = of[2] * mg;
-    terms[0] = v * mg;
+    const T v = in[0], d = in[2] - of[1], mg = masked<kRelu>(in[1], in[3]);
+    out[0] = masked<kRelu>(in[1], of[0] * v + of[2] * d + of[3]);
+    // Of a pixel or a channel that is not finite the derivatives are NaN, as in libtorch, also where its
+    // value is no factor.
+    out[1] = of[2] * mg + T(0) * of[0];
+    terms[0] = v * mg + T(0) * d;
   }
 };
 
@@ -152,7 +154,8 @@ struct Eval : Function<Eval> {
       const Tensor& mean, bool relu, bool of_parameters) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Tensor dense_x = x.contiguous(x.suggest_memory_format());
-    const Tensor constants = at::stack({scale, mean, bias}).to(x.scalar_type());
+    const Tensor shift = sib::shift_of(bias, scale);
+    const Tensor constants = at::stack({scale, mean, shift}).to(x.scalar_type());
     const Tensor y = sib::affine(dense_x, {}, constants, relu);
     ctx->save_for_backward({of_parameters ? x : Tensor(), relu ? y : Tensor(), scale, mean});
     return y;

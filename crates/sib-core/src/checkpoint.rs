@@ -5,6 +5,7 @@
 
 mod atomic;
 mod container;
+mod finite;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +15,9 @@ use tch::Tensor;
 
 pub use atomic::write_atomic;
 pub use container::{read_metadata, read_tensors, write_tensors};
+pub use finite::{expect_finite, non_finite};
 
-use crate::{Error, Result};
+use crate::{Error, Result, classes};
 
 /// How an image becomes the network's input: resize, centre crop, scale to `[0,1]`, normalise.
 ///
@@ -109,9 +111,12 @@ impl CheckpointMeta {
             serde_json::from_str(text)
                 .map_err(|error| Error::malformed(path, format!("header, {key:?}: {error}")))
         }
+        let names: Vec<String> = json(path, "classes", text("classes")?)?;
+        classes::expect_distinct(&names)
+            .map_err(|problem| Error::malformed(path, format!("header, it {problem}")))?;
         Ok(Self {
             arch: text("arch")?.to_owned(),
-            classes: json(path, "classes", text("classes")?)?,
+            classes: names,
             preprocessing: json(path, "preprocessing", text("preprocessing")?)?,
             config: text("config")?.to_owned(),
             version: text("version")?.to_owned(),
@@ -135,7 +140,7 @@ pub fn write_checkpoint(
 /// The metadata of a checkpoint; reads the file's header only.
 ///
 /// # Errors
-/// The file cannot be read or is not a checkpoint of this project.
+/// The file cannot be read, is not a checkpoint of this project, or names a class twice.
 pub fn read_meta(path: &Path) -> Result<CheckpointMeta> {
     CheckpointMeta::from_header(path, &read_metadata(path)?)
 }
@@ -143,9 +148,11 @@ pub fn read_meta(path: &Path) -> Result<CheckpointMeta> {
 /// The tensors (on the CPU) and the metadata of a checkpoint.
 ///
 /// # Errors
-/// The file cannot be read, is damaged, or is not a checkpoint of this project.
+/// The file cannot be read, is damaged, is not a checkpoint of this project, names a class twice, or
+/// holds a number that is not finite.
 pub fn read_checkpoint(path: &Path) -> Result<(BTreeMap<String, Tensor>, CheckpointMeta)> {
     let meta = read_meta(path)?;
     let (tensors, _) = read_tensors(path)?;
+    expect_finite(path, &tensors)?;
     Ok((tensors, meta))
 }

@@ -6,6 +6,7 @@
 
 pub mod backbone;
 pub mod checkpoint;
+pub mod classes;
 pub mod data;
 pub mod device;
 mod error;

@@ -123,7 +123,8 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor 
 /// `relu(conv(x) + bias + shortcut)`: `x` `[B,C,H,W]`, `weight` `[D,C,h,w]`, `bias` `[D]`, `shortcut`
 /// like the result.
 ///
-/// On the CPU, where no derivative is recorded, it is a single pass over memory.
+/// On the CPU, where no derivative is recorded, the convolution adds bias and shortcut, and the ReLU, which
+/// keeps NaN, is one pass in place.
 ///
 /// # Panics
 /// As tch's operations do, when shapes or kinds do not fit.

@@ -217,3 +217,35 @@ fn a_failed_write_leaves_the_former_file_and_nothing_else() {
     assert!(write_atomic(Path::new("/"), |_| Ok(())).is_err());
     assert!(write_atomic(&folder.path().join("no/folder"), |_| Ok(())).is_err());
 }
+
+#[test]
+fn a_checkpoint_with_a_number_that_is_not_finite_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nan.safetensors");
+    let mut tensors = tensors();
+    for kind in [Kind::Float, Kind::Half, Kind::Double] {
+        let broken = Tensor::from_slice(&[1.0, f64::NAN, f64::INFINITY]).to_kind(kind);
+        tensors.insert("layer4.1.bn2.weight".to_owned(), broken);
+        write_checkpoint(&path, &tensors, &meta()).unwrap();
+        let message = read_checkpoint(&path).unwrap_err().to_string();
+        let expected =
+            "nan.safetensors: not finite: 2 of 3 values of \"layer4.1.bn2.weight\" are NaN";
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_names_a_class_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cranes.safetensors");
+    for names in [&["crane", "heron", "crane"][..], &["", ""]] {
+        let classes = names.iter().map(|name| (*name).to_owned()).collect();
+        let meta = CheckpointMeta { classes, ..meta() };
+        write_checkpoint(&path, &tensors(), &meta).unwrap();
+        for message in [read_checkpoint(&path).unwrap_err(), read_meta(&path).unwrap_err()] {
+            let expected =
+                format!("cranes.safetensors: header, it names class {:?} twice", names[0]);
+            assert!(message.to_string().contains(&expected), "{message}");
+        }
+    }
+}

@@ -102,18 +102,6 @@ impl Arch {
         }
     }
 
-    /// A tensor near the network's end, with its shape, by which its state dict can be recognised.
-    pub(crate) fn landmark(self) -> (&'static str, &'static [i64]) {
-        match self {
-            Self::ResNet18 => ("layer4.1.conv2.weight", &[512, 512, 3, 3]),
-            Self::ResNet50 => ("layer4.2.conv3.weight", &[2048, 512, 1, 1]),
-            Self::DenseNet121 => {
-                ("features.denseblock4.denselayer16.conv2.weight", &[32, 128, 3, 3])
-            }
-            Self::VitB32 => ("conv_proj.weight", &[768, 3, 32, 32]),
-        }
-    }
-
     /// The network, its variables freshly initialised under `path`.
     pub(crate) fn build(
         self,

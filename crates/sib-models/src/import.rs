@@ -1,69 +1,67 @@
 //! Weights of other software: PyTorch files in the zip and the older container, and safetensors,
 //! with torchvision's or timm's key names.
 
+mod choice;
+mod contents;
+mod foreign;
 mod globals;
 mod keys;
 mod legacy;
+mod names;
+mod objects;
 mod pickle;
 mod storage;
 mod zipped;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
-use sib_core::checkpoint::read_tensors;
 use sib_core::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 use crate::Arch;
-use crate::model::{LoadReport, Model, ModelOptions, Reshaped};
-use pickle::{Object, ObjectId, Objects};
-use storage::Storages;
+use crate::blueprint::Blueprint;
+use crate::model::{LoadReport, Model, ModelOptions};
+use choice::{Candidate, Choice, choose};
+use contents::{Contents, Dict, Entry, Source};
 
 /// What a part of the import says went wrong; the caller adds the file.
 type Problem = String;
 
-/// Entries of a training checkpoint that hold the state dict, in the order they are tried.
-const STATE_DICT_ENTRIES: [&str; 3] = ["state_dict", "model_state_dict", "model"];
-/// State dicts nested deeper than this are not looked for.
-const MAX_NESTING: usize = 3;
-/// What wrappers put before every key.
-const WRAPPER_PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
+/// What is said of files that are none of those that are read.
+const STRANGER: &str = "neither a PyTorch nor a safetensors file";
+
+/// What of a file is the network, where it does not say so itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Where the state dict is: the keys that lead to it and the prefix of its own, joined by full stops.
+    pub key: Option<String>,
+    /// Modules of the file that take no part in the logits.
+    pub ignore: Vec<String>,
+}
 
 /// The state dict in `path`, a PyTorch file or safetensors, under the keys of `arch` and on the
 /// CPU; f16, bf16 and f64 become f32.
 ///
-/// Pickles are read by a machine that knows tensors, storages and ordered dicts and refuses
-/// everything else, so no code of a file ever runs. Memory stays within a small multiple of the
-/// file's size.
+/// Of several dicts, and of the prefixes of wrappers, it is the one under which the network is whole.
+/// Pickles are read by a machine that knows tensors and dicts and calls nothing, so no code of a file
+/// ever runs. Memory stays within a small multiple of the file's size.
 ///
 /// # Errors
-/// The file cannot be read, is damaged, holds no state dict, or names anything that is refused.
+/// The file cannot be read, is damaged, holds no state dict or more than one that fits, or names anything
+/// that is refused.
 pub fn read_state_dict(path: &Path, arch: Arch) -> Result<BTreeMap<String, Tensor>> {
-    read(path, arch).map(|(state, _)| state)
-}
-
-/// [`read_state_dict`], with the tensors that were resized on the way.
-fn read(path: &Path, arch: Arch) -> Result<(BTreeMap<String, Tensor>, Vec<Reshaped>)> {
-    let state = match container(path)? {
-        Container::SafeTensors => {
-            let (tensors, _) = read_tensors(path)?;
-            tensors.into_iter().map(|(name, tensor)| (name, single_precision(tensor))).collect()
-        }
-        Container::Zip => {
-            let (objects, root, mut storages) = zipped::open(path)?;
-            state_dict(&objects, root, &mut storages)
-                .map_err(|problem| Error::malformed(path, problem))?
-        }
-        Container::Legacy => {
-            let (objects, root, mut storages) = legacy::open(path)?;
-            state_dict(&objects, root, &mut storages)
-                .map_err(|problem| Error::malformed(path, problem))?
-        }
+    let network = Blueprint::of_arch(arch)?;
+    let (dicts, mut source) = Contents::open(path)?.into_parts();
+    let mut read = || -> Result<_, Problem> {
+        let candidate = choose(&dicts, network, None)?.candidate;
+        let mut state = read_tensors(&candidate, &mut source, |_| true)?;
+        keys::resize(&mut state, arch);
+        Ok(state)
     };
-    keys::translate(strip_wrappers(state), arch).map_err(|problem| Error::malformed(path, problem))
+    read().map_err(|problem| Error::malformed(path, problem))
 }
 
 impl Model {
@@ -72,20 +70,17 @@ impl Model {
     /// The final layer keeps its values where the file has another number of classes.
     ///
     /// # Errors
-    /// The file cannot be read or belongs to another architecture.
+    /// The file cannot be read, belongs to another architecture, or holds a number that is not finite.
     pub fn load_weights(&self, path: &Path) -> Result<LoadReport> {
-        let (mut state, resized) = read(path, self.arch())?;
-        let counters_added = keys::add_batch_counters(&mut state, &self.state_dict());
-        let report = self.load_state_dict(&state, path);
-        let problem = match report {
-            Ok(report) => match keys::foreign_part(&report, &self.state_dict(), self.arch()) {
-                None => return Ok(LoadReport { resized, counters_added, ..report }),
-                Some(problem) => problem,
-            },
-            Err(Error::Malformed { problem, .. }) => problem,
-            Err(error) => return Err(error),
-        };
-        Err(Error::malformed(path, problem + &resemblance(path, self.arch())))
+        self.load_selected(path, &Selection::default())
+    }
+
+    /// [`Self::load_weights`] from the part of the file that `selection` says.
+    ///
+    /// # Errors
+    /// As [`Self::load_weights`], and where the file has no such part.
+    pub fn load_selected(&self, path: &Path, selection: &Selection) -> Result<LoadReport> {
+        self.fill(Contents::open(path)?, path, selection)
     }
 
     /// The network `arch` with the weights of `path`; `num_classes` defaults to the file's.
@@ -99,23 +94,117 @@ impl Model {
         device: Device,
         options: &ModelOptions,
     ) -> Result<(Self, LoadReport)> {
+        Self::import_selected(path, &Selection::default(), arch, num_classes, device, options)
+    }
+
+    /// [`Self::import`] from the part of the file that `selection` says.
+    ///
+    /// # Errors
+    /// As [`Self::load_selected`] and [`Self::new`].
+    pub fn import_selected(
+        path: &Path,
+        selection: &Selection,
+        arch: Arch,
+        num_classes: Option<i64>,
+        device: Device,
+        options: &ModelOptions,
+    ) -> Result<(Self, LoadReport)> {
+        let contents = Contents::open(path)?;
         let num_classes = match num_classes {
             Some(number) => number,
             None => {
-                let state = read_state_dict(path, arch)?;
-                let head = format!("{}.weight", arch.head());
-                let rows = state.get(&head).and_then(|weight| weight.size().first().copied());
-                rows.ok_or_else(|| {
-                    let problem =
-                        format!("has no {head:?}: not {arch}, or without its final layer");
-                    Error::malformed(path, problem + &resemblance(path, arch))
-                })?
+                let network = Blueprint::of_arch(arch)?;
+                classes_of(&contents.dicts, network, selection)
+                    .map_err(|problem| explained(path, problem, &contents.dicts, arch))?
             }
         };
         let model = Self::new(arch, num_classes, device, options)?;
-        let report = model.load_weights(path)?;
+        let report = model.fill(contents, path, selection)?;
         Ok((model, report))
     }
+
+    fn fill(&self, contents: Contents, path: &Path, selection: &Selection) -> Result<LoadReport> {
+        let network = Blueprint::of(self);
+        let (dicts, mut source) = contents.into_parts();
+        let explain = |problem| explained(path, problem, &dicts, self.arch());
+        let (Choice { candidate, also }, mut report) =
+            compared(&dicts, &network, selection).map_err(explain)?;
+        let is_wanted = |name: &str| !report.unexpected.iter().any(|other| other == name);
+        let mut state = read_tensors(&candidate, &mut source, is_wanted)
+            .map_err(|problem| Error::malformed(path, problem))?;
+        let resized = keys::resize(&mut state, self.arch());
+        let counters_added = keys::add_batch_counters(&mut state, &self.state_dict());
+        let loaded = self.load_state_dict(&state, path)?;
+        report.unexpected.extend(candidate.beside().cloned());
+        Ok(LoadReport {
+            resized,
+            counters_reset: counters_added + loaded.counters_reset,
+            unexpected: report.unexpected,
+            taken: candidate.path(),
+            also,
+            ..loaded
+        })
+    }
+}
+
+/// The network in `dicts`, and how it compares with `network`.
+fn compared<'c>(
+    dicts: &'c [Dict],
+    network: &Blueprint,
+    selection: &Selection,
+) -> Result<(Choice<'c>, LoadReport), Problem> {
+    let choice = choose(dicts, network, selection.key.as_deref())?;
+    let candidate = &choice.candidate;
+    let size_of = |name: &str| candidate.entry(name).map(Entry::size);
+    let report = network.compare(candidate.names.keys(), &size_of)?;
+    foreign::check(&report, network, &selection.ignore)?;
+    Ok((choice, report))
+}
+
+/// The number of classes of the network in `dicts`.
+fn classes_of(dicts: &[Dict], network: &Blueprint, selection: &Selection) -> Result<i64, Problem> {
+    let (choice, _) = compared(dicts, network, selection)?;
+    let arch = network.arch();
+    let head = format!("{}.weight", arch.head());
+    let rows = choice.candidate.entry(&head).and_then(Entry::size);
+    rows.and_then(|size| size.first().copied()).ok_or_else(|| {
+        format!("has no {head:?}: {arch} without its final layer; --num-classes gives it a new one")
+    })
+}
+
+/// The tensors of `candidate` whose names are wanted.
+fn read_tensors(
+    candidate: &Candidate<'_>,
+    source: &mut Source,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Tensor>, Problem> {
+    let mut state = BTreeMap::new();
+    for name in candidate.names.keys().filter(|name| is_wanted(name)) {
+        let Some(entry) = candidate.entry(name) else { continue };
+        let tensor = source.tensor(entry).map_err(|why| format!("{name:?}: {why}"))?;
+        state.insert(name.clone(), tensor);
+    }
+    Ok(state)
+}
+
+/// The error `problem` of a file that is not `arch`, with the architecture that it may be: one whose every
+/// tensor is there, and no part of another.
+fn explained(path: &Path, problem: Problem, dicts: &[Dict], arch: Arch) -> Error {
+    let fits = |other: &Arch| {
+        Blueprint::of_arch(*other).is_ok_and(|network| {
+            choose(dicts, network, None).is_ok_and(|choice| {
+                let candidate = choice.candidate;
+                let size_of = |name: &str| candidate.entry(name).map(Entry::size);
+                network.fit(&size_of).complete
+                    && network
+                        .compare(candidate.names.keys(), &size_of)
+                        .is_ok_and(|report| foreign::check(&report, network, &[]).is_ok())
+            })
+        })
+    };
+    let other = Arch::ALL.into_iter().filter(|other| *other != arch).find(fits);
+    let hint = other.map_or(String::new(), |other| format!(" (it may be {other})"));
+    Error::malformed(path, problem + &hint)
 }
 
 enum Container {
@@ -128,71 +217,39 @@ enum Container {
 fn container(path: &Path) -> Result<Container> {
     let mut start = Vec::new();
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
     file.take(512).read_to_end(&mut start).map_err(Error::io("read", path))?;
-    let announced = start.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
     if start.starts_with(b"PK\x03\x04") {
-        Ok(Container::Zip)
-    } else if start.get(8) == Some(&b'{') && announced.is_some_and(|header| header < length) {
-        Ok(Container::SafeTensors)
-    } else if start.get(257..262) == Some(b"ustar") {
-        let problem = "a PyTorch file of before 2017 in a tar container: load and save it again \
-                       with a newer PyTorch";
-        Err(Error::malformed(path, problem))
-    } else {
-        Ok(Container::Legacy)
+        return Ok(Container::Zip);
     }
+    // A header's length, then the header; whether the file is as long is for its reader to say.
+    if start.get(8) == Some(&b'{') && start.get(4..8) == Some(&[0; 4]) {
+        return Ok(Container::SafeTensors);
+    }
+    // A pickle begins with its version, or names a class at once.
+    if start.first() == Some(&0x80) || start.starts_with(b"c") {
+        return Ok(Container::Legacy);
+    }
+    Err(Error::malformed(path, stranger(&start)))
 }
 
-/// The tensors of the state dict in the object `root`.
-fn state_dict(
-    objects: &Objects,
-    root: ObjectId,
-    storages: &mut Storages<impl Read + Seek>,
-) -> Result<BTreeMap<String, Tensor>, Problem> {
-    let mut root = root;
-    for _ in 0..=MAX_NESTING {
-        let Object::Dict(entries) = objects.get(root) else {
-            return Err("holds no state dict but another kind of object".to_owned());
-        };
-        let named: Vec<(&str, ObjectId)> =
-            entries.iter().filter_map(|&(key, value)| Some((objects.text(key)?, value))).collect();
-        let nested = STATE_DICT_ENTRIES.iter().find_map(|entry| {
-            let (_, value) = named.iter().find(|(key, _)| key == entry)?;
-            matches!(objects.get(*value), Object::Dict(_)).then_some(*value)
-        });
-        if let Some(nested) = nested {
-            root = nested;
-            continue;
+/// What a file is that is no container of weights.
+fn stranger(start: &[u8]) -> Problem {
+    let kind = match start {
+        [] => "an empty file",
+        _ if start.get(257..262) == Some(b"ustar") => {
+            return "a PyTorch file of before 2017 in a tar container: load and save it again with a \
+                    newer PyTorch"
+                .to_owned();
         }
-        let mut tensors = BTreeMap::new();
-        for (key, value) in &named {
-            if let Object::Tensor(tensor) = objects.get(*value) {
-                let tensor = storages.tensor(tensor).map_err(|why| format!("{key:?}: {why}"))?;
-                tensors.insert((*key).to_owned(), tensor);
-            }
+        _ if start.starts_with(b"version https://git-lfs") => {
+            "a pointer of Git LFS: `git lfs pull` fetches the file itself"
         }
-        if tensors.is_empty() {
-            let keys: Vec<_> = named.iter().take(8).map(|(key, _)| *key).collect();
-            return Err(format!("holds no state dict; its first keys are {keys:?}"));
-        }
-        return Ok(tensors);
-    }
-    Err(format!("its state dict is nested deeper than {MAX_NESTING} levels"))
-}
-
-/// Takes off the prefixes that every key has from wrappers.
-fn strip_wrappers(mut state: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-    while let Some(prefix) = WRAPPER_PREFIXES
-        .into_iter()
-        .find(|prefix| !state.is_empty() && state.keys().all(|key| key.starts_with(prefix)))
-    {
-        state = state
-            .into_iter()
-            .map(|(key, tensor)| (key[prefix.len()..].to_owned(), tensor))
-            .collect();
-    }
-    state
+        _ if start.starts_with(b"\x89HDF") => "HDF5, as Keras writes",
+        _ if start.starts_with(&[0x1f, 0x8b]) => "a gzip archive: unpack it",
+        _ if start.trim_ascii_start().starts_with(b"<") => "a page of HTML or XML",
+        _ => return STRANGER.to_owned(),
+    };
+    format!("{STRANGER} but {kind}")
 }
 
 /// Floating-point elements as f32; others as they are.
@@ -201,20 +258,6 @@ fn single_precision(tensor: Tensor) -> Tensor {
         Kind::Half | Kind::BFloat16 | Kind::Double => tensor.to_kind(Kind::Float),
         _ => tensor,
     }
-}
-
-/// For an error about a file that is not `arch`: which architecture it may be.
-fn resemblance(path: &Path, arch: Arch) -> String {
-    let has_landmark = |other: &Arch| {
-        let (name, shape) = other.landmark();
-        read_state_dict(path, *other)
-            .is_ok_and(|state| state.get(name).is_some_and(|tensor| tensor.size() == shape))
-    };
-    Arch::ALL
-        .into_iter()
-        .filter(|other| *other != arch)
-        .find(has_landmark)
-        .map_or(String::new(), |other| format!(" (it may be {other})"))
 }
 
 /// A reader of the whole file, and its length in bytes.

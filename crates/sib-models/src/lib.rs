@@ -5,6 +5,7 @@
 
 mod arch;
 mod block;
+mod blueprint;
 mod conv_norm;
 mod densenet;
 mod import;
@@ -15,6 +16,6 @@ mod resnet;
 mod vit;
 
 pub use arch::Arch;
-pub use import::read_state_dict;
+pub use import::{Selection, read_state_dict};
 pub use inference::Precision;
 pub use model::{LoadReport, Model, ModelOptions, Reshaped};

@@ -5,12 +5,13 @@ use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sib_core::checkpoint::{CheckpointMeta, read_checkpoint, write_checkpoint};
+use sib_core::checkpoint::{CheckpointMeta, expect_finite, read_checkpoint, write_checkpoint};
 use sib_core::{Backbone, Error, Result};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::Arch;
 use crate::arch::Network;
+use crate::blueprint::{Blueprint, is_counter};
 
 /// Options of the networks that do not change their state dict; active in train mode only.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -150,68 +151,87 @@ impl Model {
 
     /// Copies the tensors of `state` into the variables of the same names.
     ///
-    /// The final linear layer keeps its fresh values where `state` has another number of classes.
-    /// `source` is named in errors.
+    /// The final linear layer keeps its fresh values where `state` has another number of classes. A
+    /// batch counter may be of any kind; one that f16 could not hold is set to 0. `source` is named in
+    /// errors.
     ///
     /// # Errors
-    /// No name fits, or another shape than that of the final layer's classes does not, or a counter
-    /// is no integer: nothing is changed then.
+    /// No name fits, or another shape than that of the final layer's classes does not, or a weight is no
+    /// float, not finite or a negative variance: nothing is changed then.
     pub fn load_state_dict(
         &self,
         state: &BTreeMap<String, Tensor>,
         source: &Path,
     ) -> Result<LoadReport> {
+        let malformed = |problem: String| Error::malformed(source, problem);
+        let size_of = |name: &str| state.get(name).map(|tensor| Some(tensor.size()));
+        let mut report = Blueprint::of(self).compare(state.keys(), &size_of).map_err(malformed)?;
+        let mut values = BTreeMap::new();
         let variables = self.state_dict();
-        let mut report = LoadReport::default();
-        let mut matched = Vec::new();
         for (name, variable) in &variables {
-            let Some(value) = state.get(name) else {
-                report.missing.push(name.clone());
-                continue;
-            };
-            let (have, want) = (value.size(), variable.size());
-            if have == want && variable.kind() == Kind::Int64 && value.kind() != Kind::Int64 {
-                let problem = format!("{name:?} holds {:?} instead of int64", value.kind());
-                return Err(Error::malformed(source, problem));
-            } else if have == want {
-                matched.push((variable, value));
-            } else if self.is_other_head(name, &have, &want) {
-                report.replaced.push(Reshaped { name: name.clone(), have, want });
+            let is_replaced = report.replaced.iter().any(|tensor| tensor.name == *name);
+            let Some(value) = state.get(name).filter(|_| !is_replaced) else { continue };
+            let value = if is_counter(name) {
+                counter(value, &mut report.counters_reset)
             } else {
-                let problem =
-                    format!("not {}: {name:?} has shape {have:?} instead of {want:?}", self.arch);
-                return Err(Error::malformed(source, problem));
-            }
+                weight(value, variable.kind())
+            };
+            let value = value.map_err(|problem| malformed(format!("{name:?} {problem}")))?;
+            values.insert(name.clone(), value);
         }
-        report.unexpected =
-            state.keys().filter(|name| !variables.contains_key(*name)).cloned().collect();
-        if matched.is_empty() {
-            let first =
-                state.keys().next().map_or("nothing".to_owned(), |name| format!("{name:?}"));
-            let problem = format!(
-                "not {}: none of its {} tensors is there (the file begins with {first})",
-                self.arch,
-                variables.len()
-            );
-            return Err(Error::malformed(source, problem));
-        }
+        expect_finite(source, &values)?;
+        expect_variances(&values).map_err(malformed)?;
         tch::no_grad(|| {
-            for (variable, value) in matched {
-                variable.shallow_clone().f_copy_(value)?;
+            for (name, value) in &values {
+                variables[name].shallow_clone().f_copy_(value)?;
                 report.loaded += 1;
             }
             Ok::<_, Error>(())
         })?;
         Ok(report)
     }
+}
 
-    /// Whether the tensor belongs to the final layer and differs in the number of classes alone.
-    fn is_other_head(&self, name: &str, have: &[i64], want: &[i64]) -> bool {
-        let in_head = name
-            .strip_prefix(self.arch.head())
-            .is_some_and(|rest| rest == ".weight" || rest == ".bias");
-        in_head && have.len() == want.len() && have[1..] == want[1..]
+/// The float tensor `value` in the kind of its variable.
+fn weight(value: &Tensor, kind: Kind) -> Result<Tensor, String> {
+    if !value.is_floating_point() {
+        // Whole numbers are a quantised network's, which mean something else with their scales.
+        return Err(format!("holds {:?} numbers, expected floats", value.kind()));
     }
+    Ok(value.to_kind(kind))
+}
+
+/// The counter `value` as int64, in whatever kind it was stored; 0 where it went beyond the largest number
+/// of f16, 65504, which is counted in `reset`. Nothing is computed from it.
+fn counter(value: &Tensor, reset: &mut usize) -> Result<Tensor, String> {
+    if value.numel() != 1 {
+        return Err(format!("has shape {:?}, expected one number", value.size()));
+    }
+    let value = value.reshape([0; 0]);
+    if !value.is_floating_point() {
+        return Ok(value.to_kind(Kind::Int64));
+    }
+    let number = value.double_value(&[]);
+    if number == f64::INFINITY {
+        *reset += 1;
+        return Ok(Tensor::from(0_i64));
+    }
+    if !(number >= 0.0 && number.fract() == 0.0) {
+        return Err(format!("holds {number}, expected a number of batches"));
+    }
+    Ok(value.to_kind(Kind::Int64))
+}
+
+/// Checks the running variances of batch normalisation among `values`: a negative one has no root. One of a
+/// channel that is constant may be a rounding error below zero, which ε = 10⁻⁵ outweighs.
+fn expect_variances(values: &BTreeMap<String, Tensor>) -> Result<(), String> {
+    for (name, variance) in values.iter().filter(|(name, _)| name.ends_with(".running_var")) {
+        let smallest = variance.min().double_value(&[]);
+        if smallest < -1e-6 {
+            return Err(format!("{name:?} holds {smallest}, expected variances of at least 0"));
+        }
+    }
+    Ok(())
 }
 
 /// A tensor whose shape in a file differs from the network's.
@@ -238,24 +258,43 @@ pub struct LoadReport {
     pub replaced: Vec<Reshaped>,
     /// Position embeddings of another image size, resized to the network's.
     pub resized: Vec<Reshaped>,
-    /// Number of batch counters set to 0 because an old file has none.
-    pub counters_added: usize,
+    /// Number of batch counters set to 0: an old file has none, or f16 could not hold them.
+    pub counters_reset: usize,
+    /// Where in the file the state dict is, keys and prefix joined by full stops; empty where it is the
+    /// file itself.
+    pub taken: String,
+    /// Other networks of the file that would have fitted.
+    pub also: Vec<String>,
 }
+
+/// Names that a report lists of each kind: a network beside the one that was taken has hundreds.
+const MAX_LISTED: usize = 20;
 
 impl LoadReport {
     /// Whether every variable was set from a tensor of its shape and none was left over.
     pub fn is_exact(&self) -> bool {
-        *self == Self { loaded: self.loaded, ..Self::default() }
+        let (taken, also) = (self.taken.clone(), self.also.clone());
+        *self == Self { loaded: self.loaded, taken, also, ..Self::default() }
     }
 }
 
 impl fmt::Display for LoadReport {
-    /// One line: the counts, then every name that was not simply loaded.
+    /// One line: the counts, then the names of what was not simply loaded.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} tensors loaded", self.loaded)?;
-        for (what, names) in [("missing", &self.missing), ("unexpected", &self.unexpected)] {
-            if !names.is_empty() {
-                write!(f, "; {what}: {}", names.join(", "))?;
+        if !self.taken.is_empty() {
+            write!(f, " from {:?}", self.taken)?;
+        }
+        let lists = [
+            ("also there, not taken", &self.also),
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+        ];
+        for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let listed = names.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>();
+            write!(f, "; {what}: {}", listed.join(", "))?;
+            if names.len() > MAX_LISTED {
+                write!(f, " and {} more", names.len() - MAX_LISTED)?;
             }
         }
         let reshaped = |f: &mut fmt::Formatter<'_>, what: &str, tensors: &[Reshaped]| {
@@ -265,8 +304,8 @@ impl fmt::Display for LoadReport {
         };
         reshaped(f, "newly initialised", &self.replaced)?;
         reshaped(f, "resized", &self.resized)?;
-        if self.counters_added > 0 {
-            write!(f, "; {} batch counters set to 0", self.counters_added)?;
+        if self.counters_reset > 0 {
+            write!(f, "; {} batch counters set to 0", self.counters_reset)?;
         }
         Ok(())
     }

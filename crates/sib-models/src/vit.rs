@@ -34,7 +34,10 @@ pub(crate) const TAPS: &[&str] = &[
 pub(crate) const PATCH_PX: i64 = 32;
 /// Side, in patches, of the grid that position embeddings are stored for (224 px).
 pub(crate) const GRID: i64 = 7;
-const WIDTH: i64 = 768;
+/// Channels of a token.
+pub(crate) const WIDTH: i64 = 768;
+/// Key of the position embeddings.
+pub(crate) const POS_EMBEDDING: &str = "encoder.pos_embedding";
 const HEADS: i64 = 12;
 const MLP_WIDTH: i64 = 3072;
 const LAYER_NORM_EPS: f64 = 1e-6;
@@ -239,6 +242,13 @@ pub(crate) fn resize_pos_embedding(embedding: &Tensor, grid: [i64; 2]) -> Tensor
     let map = to_map(&embedding.narrow(1, 1, side * side), [side, side]);
     let map = map.upsample_bicubic2d(grid, true, None, None);
     Tensor::cat(&[embedding.narrow(1, 0, 1), to_tokens(&map)], 1)
+}
+
+/// Whether `size` is that of position embeddings for square images, of any number of patches.
+pub(crate) fn is_pos_embedding(size: &[i64]) -> bool {
+    let &[1, tokens, WIDTH] = size else { return false };
+    let side = ((tokens - 1) as f64).sqrt().round() as i64;
+    side > 0 && side * side == tokens - 1
 }
 
 /// `[B,C,h,w] -> [B,h·w,C]`.

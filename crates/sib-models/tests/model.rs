@@ -166,7 +166,10 @@ fn checkpoints_give_back_the_network() {
     assert!(message.contains("resnet18, resnet50, densenet121, vit_b_32"), "{message}");
     assert!(refused(&before, &arch("densenet121")).contains("lacks \"classifier.weight\""));
     assert!(refused(&before, &arch("resnet50")).contains("not resnet50"));
-    let four = CheckpointMeta { classes: vec!["a".to_owned(); 4], ..arch("resnet18") };
+    let four = CheckpointMeta {
+        classes: ["a", "b", "c", "d"].map(str::to_owned).into(),
+        ..arch("resnet18")
+    };
     assert!(refused(&before, &four).contains("names 4 classes, but has 5 logits"));
     let mut short = model.state_dict();
     short.remove("bn1.running_mean");

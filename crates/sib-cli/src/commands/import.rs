@@ -2,19 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::Args;
-use sib_core::checkpoint::{CheckpointMeta, Preprocessing};
+use sib_core::checkpoint::{CheckpointMeta, Preprocessing, read_meta};
 use sib_core::data::Transform;
-use sib_models::{Arch, Model, ModelOptions};
+use sib_core::{Error, classes};
+use sib_models::{Arch, LoadReport, Model, ModelOptions, Selection};
 use tch::Device;
 
-use crate::error::usage;
+use crate::error::{usage, with_hint};
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// State dict: .pth or .pt of PyTorch (torchvision or timm names), or .safetensors
+    /// State dict: .pth or .pt of PyTorch (torchvision or timm names), .safetensors, or a checkpoint,
+    /// whose classes and preprocessing are kept where no flag says otherwise
     weights: PathBuf,
     /// Architecture: resnet18, resnet50, densenet121 or vit_b_32
     #[arg(long)]
@@ -22,70 +24,143 @@ pub struct Arguments {
     /// Checkpoint to write
     #[arg(long, value_name = "CKPT")]
     output: PathBuf,
+    /// Replace the output where it is there
+    #[arg(long)]
+    overwrite: bool,
+    /// Of a file with several state dicts, the one to take: its key, or the prefix of its tensors, such as
+    /// state_dict_ema or student
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// A module of the file that takes no part in the logits and is left out (may be repeated)
+    #[arg(long, value_name = "MODULE")]
+    ignore: Vec<String>,
     /// Class names, a line each, in the order of the logits
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Give the network a fresh head with this many classes
     #[arg(long, conflicts_with = "classes", value_parser = clap::value_parser!(i64).range(1..))]
     num_classes: Option<i64>,
-    /// Short side of images after resizing
-    #[arg(long, default_value_t = 256)]
-    resize_px: i64,
-    /// Side of the central crop
-    #[arg(long, default_value_t = 224)]
-    crop_px: i64,
-    /// Mean of R, G, B in [0,1] [default: ImageNet's]
-    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "0.485,0.456,0.406")]
-    mean: Vec<f64>,
-    /// Standard deviation of R, G, B [default: ImageNet's]
-    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "0.229,0.224,0.225")]
-    std: Vec<f64>,
+    /// Short side of images after resizing [default: 256]
+    #[arg(long)]
+    resize_px: Option<i64>,
+    /// Side of the central crop [default: 224]
+    #[arg(long)]
+    crop_px: Option<i64>,
+    /// Mean of R, G, B in [0,1] [default: ImageNet's, 0.485,0.456,0.406]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
+    mean: Option<Vec<f64>>,
+    /// Standard deviation of R, G, B [default: ImageNet's, 0.229,0.224,0.225]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
+    std: Option<Vec<f64>>,
 }
+
+/// What most public weights expect.
+const IMAGENET: Preprocessing = Preprocessing {
+    resize_px: 256,
+    crop_px: 224,
+    mean: [0.485, 0.456, 0.406],
+    std: [0.229, 0.224, 0.225],
+};
 
 /// Reads, reports every key that did not simply fit, writes.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let preprocessing = Preprocessing {
-        resize_px: arguments.resize_px,
-        crop_px: arguments.crop_px,
-        mean: three("--mean", &arguments.mean)?,
-        std: three("--std", &arguments.std)?,
-    };
-    Transform::matching(&preprocessing)?;
-    arguments.arch.check_image_size(arguments.crop_px, arguments.crop_px)?;
-    let classes = arguments.classes.as_deref().map(class_names).transpose()?.unwrap_or_default();
-    let (model, report) = Model::import(
-        &arguments.weights,
-        arguments.arch,
+    let Arguments { weights, arch, output, .. } = arguments;
+    expect_free(output, arguments.overwrite)?;
+    let kept = own_meta(weights)?;
+    let preprocessing = preprocessing(arguments, kept.as_ref())?;
+    arch.check_image_size(preprocessing.crop_px, preprocessing.crop_px)?;
+    let named = arguments.classes.as_deref().map(classes::read).transpose()?;
+    let selection = Selection { key: arguments.key.clone(), ignore: arguments.ignore.clone() };
+    let (model, report) = Model::import_selected(
+        weights,
+        &selection,
+        *arch,
         arguments.num_classes,
         Device::Cpu,
         &ModelOptions::default(),
     )?;
-    if !classes.is_empty() && classes.len() as i64 != model.num_classes() {
+    if let Some(named) = &named
+        && named.len() as i64 != model.num_classes()
+    {
         return Err(usage(format!(
             "--classes: {} names, expected one for each of the {} logits",
-            classes.len(),
+            named.len(),
             model.num_classes()
         )));
     }
-    eprintln!("{}: {report}", arguments.weights.display());
+    eprintln!("{}: {report}", weights.display());
+    let kept = kept.unwrap_or_default();
+    let classes = named.unwrap_or_else(|| classes_kept(&kept, &model, &report));
+    if !kept.arch.is_empty() {
+        eprintln!(
+            "{}: a checkpoint: kept {} class names and the preprocessing, where no flag changes it",
+            weights.display(),
+            classes.len()
+        );
+    }
     let meta = CheckpointMeta {
-        arch: arguments.arch.name().to_owned(),
+        arch: arch.name().to_owned(),
         classes,
         preprocessing,
+        config: kept.config,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..CheckpointMeta::default()
     };
-    Ok(model.save(&arguments.output, &meta)?)
+    Ok(model.save(output, &meta)?)
 }
 
-fn three(flag: &str, values: &[f64]) -> Result<[f64; 3]> {
-    values
-        .try_into()
-        .map_err(|_| usage(format!("{flag}: got {} values, expected three: R,G,B", values.len())))
+/// Checks that `output` can be written without loss of what is there.
+fn expect_free(output: &Path, overwrite: bool) -> Result<()> {
+    if output.is_dir() {
+        return Err(usage(format!("--output: {} is a folder, expected a file", output.display())));
+    }
+    if output.exists() && !overwrite {
+        let error = anyhow!("{}: is there already", output.display());
+        return Err(with_hint(error, "--overwrite replaces it"));
+    }
+    match output.parent() {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            Err(anyhow!("{}: no such folder, expected one for --output", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
-fn class_names(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{}: cannot read", path.display()))?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+/// What `weights` says of itself, where it is a checkpoint of this project.
+fn own_meta(weights: &Path) -> Result<Option<CheckpointMeta>> {
+    match read_meta(weights) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(Error::NotACheckpoint { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn preprocessing(arguments: &Arguments, kept: Option<&CheckpointMeta>) -> Result<Preprocessing> {
+    let default = kept.map_or(IMAGENET, |meta| meta.preprocessing.clone());
+    let preprocessing = Preprocessing {
+        resize_px: arguments.resize_px.unwrap_or(default.resize_px),
+        crop_px: arguments.crop_px.unwrap_or(default.crop_px),
+        mean: three("--mean", arguments.mean.as_deref(), default.mean)?,
+        std: three("--std", arguments.std.as_deref(), default.std)?,
+    };
+    Transform::matching(&preprocessing)?;
+    Ok(preprocessing)
+}
+
+fn three(flag: &str, values: Option<&[f64]>, default: [f64; 3]) -> Result<[f64; 3]> {
+    let Some(values) = values else { return Ok(default) };
+    let three = values.try_into().map_err(|_| {
+        usage(format!("{flag}: got {} values, expected three: R,G,B", values.len()))
+    })?;
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(usage(format!("{flag}: got {value}, expected finite numbers"))),
+        None => Ok(three),
+    }
+}
+
+/// The class names of the checkpoint `kept`, where the network still has its head.
+fn classes_kept(kept: &CheckpointMeta, model: &Model, report: &LoadReport) -> Vec<String> {
+    let is_whole = report.replaced.is_empty() && report.missing.is_empty();
+    let fits = is_whole && kept.classes.len() as i64 == model.num_classes();
+    if fits { kept.classes.clone() } else { Vec::new() }
 }

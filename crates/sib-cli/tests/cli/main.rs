@@ -6,6 +6,7 @@ mod evaluate;
 mod evaluate_again;
 mod explain;
 mod figure;
+mod import;
 mod pipes;
 mod report;
 mod resume;

@@ -59,13 +59,13 @@ impl Balance {
     /// The inverse of [`Self::state`].
     pub(super) fn from_state(text: &BTreeMap<String, String>) -> Result<Self> {
         let ratio = |key: &str| {
-            text.get(key)
-                .map(|value| {
-                    value.parse().map_err(|_| {
-                        Error::invalid(format!("training state, {key}"), value, "a number")
-                    })
-                })
-                .transpose()
+            let Some(value) = text.get(key) else { return Ok(None) };
+            match value.parse() {
+                Ok(ratio) if f64::is_finite(ratio) => Ok(Some(ratio)),
+                _ => {
+                    Err(Error::invalid(format!("training state, {key}"), value, "a finite number"))
+                }
+            }
         };
         Ok(Self { background: ratio("ratio_bg")?, foreground: ratio("ratio_fg")? })
     }
@@ -101,5 +101,14 @@ mod tests {
         balance.update(0.9, 1.0 / 3.0, 0.7, 0.0);
         balance.update(0.9, 0.1, 0.3, 0.0);
         assert_eq!(Balance::from_state(&balance.state()).unwrap(), balance);
+    }
+
+    #[test]
+    fn a_ratio_that_is_not_finite_is_refused() {
+        for value in ["NaN", "inf", "two"] {
+            let text = BTreeMap::from([("ratio_fg".to_owned(), value.to_owned())]);
+            let message = Balance::from_state(&text).unwrap_err().to_string();
+            assert!(message.contains("ratio_fg: got") && message.contains(value), "{message}");
+        }
     }
 }

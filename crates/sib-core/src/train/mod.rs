@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use tch::{Kind, Tensor};
 
+use crate::checkpoint::non_finite;
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::for_convolutions;
@@ -245,12 +246,16 @@ impl<'a> Trainer<'a> {
     /// Restores what [`Self::state`] gave: training goes on as if never stopped.
     ///
     /// # Errors
-    /// When something is missing or of another shape.
+    /// When a number is not finite, before anything is restored; when something is missing or of another
+    /// shape.
     pub fn restore(
         &mut self,
         tensors: &BTreeMap<String, Tensor>,
         text: &BTreeMap<String, String>,
     ) -> Result<()> {
+        if let Some(what) = non_finite(tensors) {
+            return Err(Error::malformed("training state", format!("not finite: {what}")));
+        }
         let steps = text.get("steps").map_or("none", String::as_str);
         let steps = steps.parse().map_err(|_| {
             Error::invalid("training state, steps", steps, "the number of updates made")

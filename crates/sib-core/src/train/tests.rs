@@ -149,3 +149,27 @@ fn a_restored_trainer_goes_on_bit_for_bit() {
     assert_ne!(through.0, through.1, "the average lags behind");
     assert_eq!(run(Some(2)), through);
 }
+
+#[test]
+fn a_state_that_is_not_finite_is_not_restored() {
+    let config = TrainConfig { ema_decay: Some(0.9), ..config() };
+    let net = Linear::new();
+    let mut trainer = Trainer::new(&net, net.variables(), config, None, 3);
+    trainer.backward(&images(8), &labels(8)).unwrap();
+    trainer.update().unwrap();
+    for name in ["first.weight", "second.weight", "average.weight"] {
+        for value in [f64::NAN, f64::INFINITY] {
+            let (mut tensors, text) = trainer.state();
+            let broken = tensors[name].copy();
+            let _ = broken.get(4).get(1).fill_(value);
+            tensors.insert(name.to_owned(), broken);
+            let before = trainer.average().unwrap()["weight"].copy();
+            let message = trainer.restore(&tensors, &text).unwrap_err().to_string();
+            assert!(
+                message.contains(&format!("1 of 15 values of {name:?} are NaN or infinite")),
+                "{message}"
+            );
+            assert_eq!(trainer.average().unwrap()["weight"], before);
+        }
+    }
+}

@@ -1,11 +1,13 @@
 //! The keys of other releases and libraries, as torchvision spells them today.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
 
 use tch::{Kind, Tensor};
 
 use super::Problem;
-use crate::model::{LoadReport, Reshaped};
+use crate::blueprint::is_counter;
+use crate::model::Reshaped;
 use crate::{Arch, vit};
 
 /// Parts of keys and what they are called today, replaced in this order; a key must begin with a
@@ -39,39 +41,45 @@ const VIT: Renames = &[
     (".mlp.linear_2.", ".mlp.3."),
 ];
 
-/// The state dict under today's keys of `arch`, and the position embeddings of another image size
-/// that were resized to those of 224 px.
-pub(super) fn translate(
-    state: BTreeMap<String, Tensor>,
+/// Today's keys of `arch` for `keys`, pairs of a key and what it is kept with. Of two spellings of one
+/// tensor the first is taken, and a problem is given.
+pub(super) fn today<'k, T>(
+    keys: impl Iterator<Item = (&'k str, T)>,
     arch: Arch,
-) -> Result<(BTreeMap<String, Tensor>, Vec<Reshaped>), Problem> {
+) -> (BTreeMap<String, T>, Option<Problem>) {
     let renames = match arch {
         Arch::ResNet18 | Arch::ResNet50 => &[],
         Arch::DenseNet121 => DENSENET,
         Arch::VitB32 => VIT,
     };
     let mut renamed = BTreeMap::new();
-    for (key, tensor) in state {
-        let key = rename(key, renames);
-        if renamed.contains_key(&key) {
-            return Err(format!("has two tensors that are {key:?} of {arch}"));
+    let mut problem = None;
+    for (key, kept) in keys {
+        match renamed.entry(rename(key.to_owned(), renames)) {
+            Vacant(place) => {
+                place.insert(kept);
+            }
+            Occupied(place) => {
+                problem = Some(format!("has two tensors that are {:?} of {arch}", place.key()));
+            }
         }
-        renamed.insert(key, tensor);
     }
-    let mut resized = Vec::new();
-    let name = "encoder.pos_embedding";
+    (renamed, problem)
+}
+
+/// Resizes position embeddings of another image size to those of 224 px, and says so.
+pub(super) fn resize(state: &mut BTreeMap<String, Tensor>, arch: Arch) -> Vec<Reshaped> {
+    let name = vit::POS_EMBEDDING;
     if arch == Arch::VitB32
-        && let Some(embedding) = renamed.get_mut(name)
-        && let &[1, tokens, _] = &embedding.size()[..]
-        && let want = 1 + vit::GRID * vit::GRID
-        && tokens != want
-        && is_square(tokens - 1)
+        && let Some(embedding) = state.get_mut(name)
+        && vit::is_pos_embedding(&embedding.size())
+        && embedding.size()[1] != 1 + vit::GRID * vit::GRID
     {
         let have = embedding.size();
         *embedding = vit::resize_pos_embedding(embedding, [vit::GRID, vit::GRID]);
-        resized.push(Reshaped { name: name.to_owned(), have, want: embedding.size() });
+        return vec![Reshaped { name: name.to_owned(), have, want: embedding.size() }];
     }
-    Ok((renamed, resized))
+    Vec::new()
 }
 
 fn rename(mut key: String, renames: Renames) -> String {
@@ -91,11 +99,6 @@ fn rename(mut key: String, renames: Renames) -> String {
     key
 }
 
-fn is_square(number: i64) -> bool {
-    let root = (number as f64).sqrt().round() as i64;
-    root > 0 && root * root == number
-}
-
 /// Adds batch counters of zero where `state` has none, as PyTorch does with files of before 0.4.1,
 /// and counts them.
 pub(super) fn add_batch_counters(
@@ -103,43 +106,13 @@ pub(super) fn add_batch_counters(
     variables: &BTreeMap<String, Tensor>,
 ) -> usize {
     let before = state.len();
-    for key in variables.keys().filter(|key| key.ends_with(".num_batches_tracked")) {
+    for key in variables.keys().filter(|key| is_counter(key)) {
         let has_norm = state.contains_key(&key.replace("num_batches_tracked", "running_mean"));
         if has_norm && !state.contains_key(key) {
             state.insert(key.clone(), Tensor::from(0_i64).to_kind(Kind::Int64));
         }
     }
     state.len() - before
-}
-
-/// Why a file whose tensors fit as far as `report` says is still not `arch`: a tensor of the
-/// network is missing, or there are more blocks of the network's own kinds than it has.
-pub(super) fn foreign_part(
-    report: &LoadReport,
-    variables: &BTreeMap<String, Tensor>,
-    arch: Arch,
-) -> Option<Problem> {
-    let in_head = |key: &&String| key.strip_prefix(arch.head()).is_some_and(|s| s.starts_with('.'));
-    if let Some(key) = report.missing.iter().find(|key| !in_head(key)) {
-        let number = report.missing.len();
-        return Some(format!("not {arch}: lacks {number} of its tensors, the first is {key:?}"));
-    }
-    let patterns: HashSet<_> = variables.keys().map(|key| pattern(key)).collect();
-    let surplus = report.unexpected.iter().find(|key| patterns.contains(&pattern(key)))?;
-    Some(format!("not {arch}: has {surplus:?}, a part that {arch} lacks"))
-}
-
-/// The key with every number replaced: the same for all blocks of a kind.
-fn pattern(key: &str) -> String {
-    let mut pattern = String::with_capacity(key.len());
-    for character in key.chars() {
-        if !character.is_ascii_digit() {
-            pattern.push(character);
-        } else if !pattern.ends_with('#') {
-            pattern.push('#');
-        }
-    }
-    pattern
 }
 
 #[cfg(test)]
@@ -157,10 +130,11 @@ mod tests {
     /// The keys after translation of those that `respell` makes of torchvision's.
     fn translated(arch: Arch, respell: impl Fn(&str) -> String) -> (usize, Vec<String>) {
         let keys = torchvision_keys(arch);
-        let state: BTreeMap<_, _> =
-            keys.iter().map(|key| (respell(key), Tensor::from(0.0))).collect();
-        let changed = keys.iter().filter(|key| !state.contains_key(*key)).count();
-        (changed, translate(state, arch).unwrap().0.into_keys().collect())
+        let respelled: Vec<String> = keys.iter().map(|key| respell(key)).collect();
+        let changed = keys.iter().zip(&respelled).filter(|(key, other)| key != other).count();
+        let (names, problem) = today(respelled.iter().map(|key| (key.as_str(), ())), arch);
+        assert_eq!(problem, None);
+        (changed, names.into_keys().collect())
     }
 
     #[test]
@@ -216,11 +190,11 @@ mod tests {
 
     #[test]
     fn position_embeddings_of_another_size_are_resized_and_reported() {
-        let embedding = Tensor::ones([1, 1 + 12 * 12, 4], (Kind::Float, Device::Cpu));
-        let state = BTreeMap::from([("pos_embed".to_owned(), embedding)]);
-        let (state, resized) = translate(state, Arch::VitB32).unwrap();
-        assert_eq!(state["encoder.pos_embedding"].size(), [1, 50, 4]);
-        assert_eq!(resized[0].have, [1, 145, 4]);
+        let embedding = Tensor::ones([1, 1 + 12 * 12, vit::WIDTH], (Kind::Float, Device::Cpu));
+        let mut state = BTreeMap::from([("encoder.pos_embedding".to_owned(), embedding)]);
+        let resized = resize(&mut state, Arch::VitB32);
+        assert_eq!(state["encoder.pos_embedding"].size(), [1, 50, vit::WIDTH]);
+        assert_eq!(resized[0].have, [1, 145, vit::WIDTH]);
         // Bicubic weights sum to one.
         let error = (&state["encoder.pos_embedding"] - 1.0).abs().max();
         assert!(error.double_value(&[]) < 1e-6);
@@ -228,7 +202,7 @@ mod tests {
 
     #[test]
     fn two_spellings_of_one_tensor_are_refused() {
-        let state = ["cls_token", "class_token"].map(|key| (key.to_owned(), Tensor::from(0.0)));
-        assert!(translate(state.into(), Arch::VitB32).is_err());
+        let keys = ["cls_token", "class_token"].map(|key| (key, ()));
+        assert!(today(keys.into_iter(), Arch::VitB32).1.is_some());
     }
 }

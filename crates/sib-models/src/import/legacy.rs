@@ -8,14 +8,13 @@ use std::path::Path;
 
 use sib_core::{Error, Result};
 
-use super::pickle::{self, Object, ObjectId, Objects};
+use super::objects::{Object, ObjectId, Objects};
+use super::pickle;
 use super::storage::{Extent, Storages};
-use super::{Problem, open_file};
+use super::{Problem, STRANGER, open_file};
 
 /// The number that the first pickle holds.
 const MARK: i128 = 0x1950_a86a_20f9_469c_fc6c;
-/// What is said of files that do not begin with it.
-const STRANGER: &str = "neither a PyTorch nor a safetensors file";
 /// The only version of the format.
 const VERSION: i128 = 1001;
 
@@ -28,10 +27,11 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
 }
 
 fn read(mut file: BufReader<File>, length: u64) -> Result<Opened, Problem> {
-    let (objects, root) =
-        pickle::read(&mut file).map_err(|problem| format!("{STRANGER}: {problem}"))?;
+    let (objects, root) = pickle::read(&mut file)?;
     if !matches!(objects.get(root), Object::Int(MARK)) {
-        return Err(STRANGER.to_owned());
+        return Err(format!(
+            "{STRANGER}, but a pickle of something else: write it with torch.save"
+        ));
     }
     let (objects, root) = pickle::read(&mut file)?;
     if !matches!(objects.get(root), Object::Int(VERSION)) {
@@ -48,7 +48,7 @@ fn read(mut file: BufReader<File>, length: u64) -> Result<Opened, Problem> {
 
     let element_bytes: HashMap<&str, u64> = objects
         .storages()
-        .map(|storage| (storage.key.as_str(), storage.kind.elt_size_in_bytes() as u64))
+        .map(|storage| (&*storage.key, storage.kind.elt_size_in_bytes() as u64))
         .collect();
     let mut extents = HashMap::new();
     let io = |error: std::io::Error| format!("truncated within its storages: {error}");

@@ -1,84 +1,21 @@
-//! A stack machine for the part of the pickle protocol that PyTorch's files use
+//! A stack machine for the pickle protocol, versions 2 to 5
 //! (<https://docs.python.org/3/library/pickle.html>, `pickletools`).
 //!
-//! It builds plain data and calls nothing: the few callables that PyTorch's files name are
-//! interpreted in [`globals`](super::globals), and every other name is refused where it is met.
-//! Objects live in one list and refer to each other by index, so that neither deep nor cyclic
-//! structures can exhaust the stack, and shared parts are never copied.
+//! It builds plain data and calls nothing: the few callables that make tensors and dicts are
+//! interpreted in [`globals`](super::globals); what others would make stays an opaque object of their
+//! name.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 
-use super::globals::Global;
-use super::storage::{StorageRef, TensorRef};
+use super::globals::{Called, Global};
+use super::objects::{MAX_NAME_BYTES, Object, ObjectId, Objects};
 use super::{Problem, globals};
 
-/// A state dict with its optimizer has some ten thousand objects.
-const MAX_OBJECTS: usize = 1 << 20;
 /// Pickles hold the structure only, never the weights: 12 KB for a ResNet-18.
 const MAX_BYTES: u64 = 16 << 20;
-
-/// Index of an object in [`Objects`].
-pub(super) type ObjectId = usize;
-
-/// What a pickle can build here.
-#[derive(Debug)]
-pub(super) enum Object {
-    None,
-    /// A value that no weight depends on: a truth value, a float or bytes.
-    Other,
-    /// Wide enough for the number that marks the older container.
-    Int(i128),
-    Text(String),
-    Tuple(Vec<ObjectId>),
-    List(Vec<ObjectId>),
-    Dict(Vec<(ObjectId, ObjectId)>),
-    Global(Global),
-    Storage(StorageRef),
-    Tensor(TensorRef),
-}
-
-/// All objects of one pickle.
-#[derive(Debug, Default)]
-pub(super) struct Objects {
-    list: Vec<Object>,
-}
-
-impl Objects {
-    pub(super) fn get(&self, id: ObjectId) -> &Object {
-        &self.list[id]
-    }
-
-    pub(super) fn text(&self, id: ObjectId) -> Option<&str> {
-        match self.get(id) {
-            Object::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// A whole number that fits in 64 bits.
-    pub(super) fn integer(&self, id: ObjectId) -> Option<i64> {
-        match self.get(id) {
-            Object::Int(value) => i64::try_from(*value).ok(),
-            _ => None,
-        }
-    }
-
-    /// A tuple's or list's members.
-    pub(super) fn sequence(&self, id: ObjectId) -> Option<&[ObjectId]> {
-        match self.get(id) {
-            Object::Tuple(members) | Object::List(members) => Some(members),
-            _ => None,
-        }
-    }
-
-    pub(super) fn storages(&self) -> impl Iterator<Item = &StorageRef> {
-        self.list.iter().filter_map(|object| match object {
-            Object::Storage(storage) => Some(storage),
-            _ => None,
-        })
-    }
-}
+/// Objects on the stack, and objects kept for later use: a byte of the pickle can make either grow.
+const MAX_KEPT: usize = 1 << 20;
 
 /// Reads one pickle from `input`, which is left behind its last byte.
 pub(super) fn read(input: impl Read) -> Result<(Objects, ObjectId), Problem> {
@@ -136,16 +73,31 @@ impl<R: Read> Machine<R> {
                 let value = i32::from_le_bytes(self.array()?);
                 self.push(Object::Int(value.into()))
             }
-            0x8a => self.long(),
+            0x8a => {
+                let length = self.byte()?;
+                self.long(length.into())
+            }
+            0x8b => {
+                let length = u32::from_le_bytes(self.array()?);
+                self.long(length.into())
+            }
             b'G' => self.skip_bytes(size_of::<f64>() as u64),
 
-            0x8c | b'U' => {
+            0x8c => {
                 let length = self.byte()?;
                 self.push_text(length.into())
             }
-            b'X' | b'T' => {
+            b'X' => {
                 let length = u32::from_le_bytes(self.array()?);
                 self.push_text(length.into())
+            }
+            b'U' => {
+                let length = self.byte()?;
+                self.push_python2_text(length.into())
+            }
+            b'T' => {
+                let length = u32::from_le_bytes(self.array()?);
+                self.push_python2_text(length.into())
             }
             0x8d => {
                 let length = u64::from_le_bytes(self.array()?);
@@ -165,6 +117,9 @@ impl<R: Read> Machine<R> {
             }
 
             b'(' => {
+                if self.marks.len() == MAX_KEPT {
+                    return Err(format!("refused: it has more than {MAX_KEPT} open marks"));
+                }
                 self.marks.push(self.stack.len());
                 Ok(())
             }
@@ -172,8 +127,7 @@ impl<R: Read> Machine<R> {
             b'1' => self.pop_to_mark().map(drop),
             b'2' => {
                 let top = self.top()?;
-                self.stack.push(top);
-                Ok(())
+                self.push_again(top)
             }
 
             b')' => self.push(Object::Tuple(Vec::new())),
@@ -193,25 +147,32 @@ impl<R: Read> Machine<R> {
             }
             b'a' => {
                 let member = self.pop()?;
-                self.extend_list(vec![member])
+                self.objects.extend_list(self.top()?, vec![member])
             }
             b'e' => {
                 let members = self.pop_to_mark()?;
-                self.extend_list(members)
+                self.objects.extend_list(self.top()?, members)
             }
             b'}' => self.push(Object::Dict(Vec::new())),
             b'd' => {
                 let members = self.pop_to_mark()?;
                 self.push(Object::Dict(Vec::new()))?;
-                self.extend_dict(&members)
+                self.objects.extend_dict(self.top()?, &members)
             }
             b's' => {
                 let entry = self.pop_many(2)?;
-                self.extend_dict(&entry)
+                self.objects.extend_dict(self.top()?, &entry)
             }
             b'u' => {
                 let members = self.pop_to_mark()?;
-                self.extend_dict(&members)
+                self.objects.extend_dict(self.top()?, &members)
+            }
+            // Sets: no weights.
+            0x8f => self.push(Object::Opaque("set".into())),
+            0x90 => self.pop_to_mark().map(drop),
+            0x91 => {
+                self.pop_to_mark()?;
+                self.push(Object::Opaque("frozenset".into()))
             }
 
             b'q' => {
@@ -242,43 +203,55 @@ impl<R: Read> Machine<R> {
             }
             0x93 => {
                 let parts = self.pop_many(2)?;
-                let [Some(module), Some(name)] =
-                    [parts[0], parts[1]].map(|id| self.objects.text(id))
-                else {
-                    return Err("names a global by something other than text".to_owned());
-                };
+                let (module, name) = (self.objects.name(parts[0])?, self.objects.name(parts[1])?);
                 let global = Global::named(module, name)?;
                 self.push(Object::Global(global))
             }
             b'R' => {
                 let call = self.pop_many(2)?;
-                let result = globals::call(&mut self.objects, call[0], call[1])?;
-                match result {
-                    globals::Called::Existing(id) => {
-                        self.stack.push(id);
-                        Ok(())
-                    }
-                    globals::Called::New(object) => self.push(object),
-                }
+                let made = globals::call(&self.objects, call[0], call[1])?;
+                self.push_made(made)
+            }
+            // `cls.__new__(cls, *arguments)`, without and with keywords.
+            0x81 => {
+                let call = self.pop_many(2)?;
+                let made = globals::instance(&self.objects, call[0])?;
+                self.push_made(made)
+            }
+            0x92 => {
+                let call = self.pop_many(3)?;
+                let made = globals::instance(&self.objects, call[0])?;
+                self.push_made(made)
             }
             // Attributes of an object, such as a state dict's `_metadata`: no weights.
             b'b' => self.pop().map(drop),
             b'Q' => {
                 let id = self.pop()?;
-                let storage = globals::storage(&self.objects, id)?;
-                self.push(Object::Storage(storage))
+                let made = globals::persistent(&self.objects, id)?;
+                self.push_made(made)
             }
             other => Err(format!("has the pickle opcode 0x{other:02x}, which no state dict needs")),
         }
     }
 
     fn push(&mut self, object: Object) -> Result<(), Problem> {
-        if self.objects.list.len() == MAX_OBJECTS {
-            return Err(format!("holds more than {MAX_OBJECTS} objects"));
+        let id = self.objects.add(object)?;
+        self.push_again(id)
+    }
+
+    fn push_again(&mut self, id: ObjectId) -> Result<(), Problem> {
+        if self.stack.len() == MAX_KEPT {
+            return Err(format!("refused: its stack holds more than {MAX_KEPT} objects"));
         }
-        self.stack.push(self.objects.list.len());
-        self.objects.list.push(object);
+        self.stack.push(id);
         Ok(())
+    }
+
+    fn push_made(&mut self, made: Called) -> Result<(), Problem> {
+        match made {
+            Called::Existing(id) => self.push_again(id),
+            Called::New(object) => self.push(object),
+        }
     }
 
     fn push_text(&mut self, length: u64) -> Result<(), Problem> {
@@ -287,17 +260,23 @@ impl<R: Read> Machine<R> {
         self.push(Object::Text(text))
     }
 
+    /// Python 2 has one type for text and bytes.
+    fn push_python2_text(&mut self, length: u64) -> Result<(), Problem> {
+        let text = String::from_utf8(self.bytes(length)?);
+        self.push(text.map_or(Object::Other, Object::Text))
+    }
+
     fn skip_bytes(&mut self, length: u64) -> Result<(), Problem> {
         self.bytes(length)?;
         self.push(Object::Other)
     }
 
-    /// A little-endian two's-complement number of a given length.
-    fn long(&mut self) -> Result<(), Problem> {
-        let length = self.byte()?;
-        let bytes = self.bytes(length.into())?;
+    /// A little-endian two's-complement number of `length` bytes. A wider one than the mark of the older
+    /// container is no size or key of a tensor.
+    fn long(&mut self, length: u64) -> Result<(), Problem> {
+        let bytes = self.bytes(length)?;
         if bytes.len() > size_of::<i128>() {
-            return Err("has a whole number of more than 128 bits".to_owned());
+            return self.push(Object::Other);
         }
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let mut wide = [if negative { 0xff } else { 0 }; size_of::<i128>()];
@@ -329,38 +308,18 @@ impl<R: Read> Machine<R> {
         Ok(self.stack.split_off(start))
     }
 
-    fn extend_list(&mut self, members: Vec<ObjectId>) -> Result<(), Problem> {
-        let list = self.top()?;
-        match &mut self.objects.list[list] {
-            Object::List(list) => {
-                list.extend(members);
-                Ok(())
-            }
-            _ => Err("appends to something other than a list".to_owned()),
-        }
-    }
-
-    fn extend_dict(&mut self, members: &[ObjectId]) -> Result<(), Problem> {
-        let dict = self.top()?;
-        match &mut self.objects.list[dict] {
-            Object::Dict(entries) if members.len().is_multiple_of(2) => {
-                entries.extend(members.chunks_exact(2).map(|entry| (entry[0], entry[1])));
-                Ok(())
-            }
-            _ => Err("sets items of something other than a dict".to_owned()),
-        }
-    }
-
     fn memoize(&mut self, key: u32) -> Result<(), Problem> {
         let top = self.top()?;
         self.memo.insert(key, top);
+        if self.memo.len() > MAX_KEPT {
+            return Err(format!("refused: it keeps more than {MAX_KEPT} objects"));
+        }
         Ok(())
     }
 
     fn recall(&mut self, key: u32) -> Result<(), Problem> {
-        let id = self.memo.get(&key).ok_or("recalls an object that it never kept")?;
-        self.stack.push(*id);
-        Ok(())
+        let id = *self.memo.get(&key).ok_or("recalls an object that it never kept")?;
+        self.push_again(id)
     }
 
     fn byte(&mut self) -> Result<u8, Problem> {
@@ -394,7 +353,8 @@ impl<R: Read> Machine<R> {
         loop {
             match self.byte()? {
                 b'\n' => break,
-                byte => bytes.push(byte),
+                byte if bytes.len() < MAX_NAME_BYTES => bytes.push(byte),
+                _ => return Err(format!("has a name of more than {MAX_NAME_BYTES} bytes")),
             }
         }
         String::from_utf8(bytes).map_err(|_| "has a name that is not UTF-8".to_owned())

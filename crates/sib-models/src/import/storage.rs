@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
+use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 
@@ -10,7 +11,7 @@ use super::{Problem, single_precision};
 /// A storage as the pickle refers to it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StorageRef {
-    pub(super) key: String,
+    pub(super) key: Rc<str>,
     pub(super) kind: Kind,
     /// Number of elements.
     pub(super) elements: i64,
@@ -19,7 +20,7 @@ pub(super) struct StorageRef {
 }
 
 /// A tensor as the pickle describes it; offset and strides in elements.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct TensorRef {
     pub(super) storage: StorageRef,
     pub(super) offset: i64,
@@ -42,7 +43,7 @@ pub(super) struct Storages<R> {
     big_endian: bool,
     /// Most elements that a tensor may have; see [`Self::new`].
     max_elements: u64,
-    read: HashMap<String, Tensor>,
+    read: HashMap<Rc<str>, Tensor>,
 }
 
 impl<R: Read + Seek> Storages<R> {
@@ -86,10 +87,14 @@ impl<R: Read + Seek> Storages<R> {
 
     fn storage(&mut self, wanted: &StorageRef) -> Result<Tensor, Problem> {
         let key = &wanted.key;
-        if let Some(storage) = self.read.get(key) {
+        if let Some(storage) = self.read.get(&**key) {
             return Ok(storage.shallow_clone());
         }
-        let extent = *self.extents.get(key).ok_or(format!("its storage {key:?} is not there"))?;
+        if !is_real(wanted.kind) {
+            return Err(format!("holds {:?} numbers, expected real ones", wanted.kind));
+        }
+        let extent =
+            *self.extents.get(&**key).ok_or(format!("its storage {key:?} is not there"))?;
         let element_bytes = wanted.kind.elt_size_in_bytes();
         let elements = extent.bytes / element_bytes as u64;
         if extent.bytes % element_bytes as u64 != 0
@@ -118,6 +123,18 @@ impl<R: Read + Seek> Storages<R> {
         self.read.insert(key.clone(), storage.shallow_clone());
         Ok(storage)
     }
+}
+
+fn is_real(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::ComplexHalf
+            | Kind::ComplexFloat
+            | Kind::ComplexDouble
+            | Kind::QInt8
+            | Kind::QUInt8
+            | Kind::QInt32
+    )
 }
 
 /// Number of elements from a view's first to its last, both included; `None` for negative sizes or

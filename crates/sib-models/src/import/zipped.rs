@@ -8,9 +8,15 @@ use std::path::Path;
 use sib_core::{Error, Result};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{self, ObjectId, Objects};
+use super::objects::{ObjectId, Objects};
+use super::pickle;
 use super::storage::{Extent, Storages};
 use super::{Problem, open_file};
+
+/// What is said of a file of `torch.jit.save`, whose tensors only libtorch's own reader brings together.
+const TORCH_SCRIPT: &str = "a TorchScript program, expected a state dict; Python makes one of it: \
+                            torch.save(torch.jit.load(\"IN.pt\", map_location=\"cpu\").state_dict(), \
+                            \"OUT.pth\")";
 
 type Opened = (Objects, ObjectId, Storages<BufReader<File>>);
 
@@ -55,11 +61,14 @@ fn read(
         }
     }
     let Some(pickle_name) = pickle_name else {
-        return Err("a zip file, but not one of PyTorch: it has no data.pkl".to_owned());
+        return Err(match names_of_a_program(&extents) {
+            Some(kind) => format!("{kind}, expected a state dict: save the module's state_dict()"),
+            None => "a zip file, but not one of PyTorch: it has no data.pkl".to_owned(),
+        });
     };
     let folder = pickle_name.trim_end_matches("data.pkl");
     if extents.contains_key(&format!("{folder}constants.pkl")) {
-        return Err("a TorchScript program; save the module's state_dict() instead".to_owned());
+        return Err(TORCH_SCRIPT.to_owned());
     }
 
     let mut byte_order = String::new();
@@ -76,4 +85,14 @@ fn read(
     let entry = archive.by_name(&pickle_name).map_err(damaged)?;
     let (objects, root) = pickle::read(BufReader::new(entry))?;
     Ok((objects, root, Storages::new(for_storages, length, extents, byte_order == "big")))
+}
+
+/// What wrote a zip file without a pickle, where it is known to hold a program.
+fn names_of_a_program(members: &HashMap<String, Extent>) -> Option<&'static str> {
+    let has = |end: &str| members.keys().any(|name| name.ends_with(end));
+    if has("/model.json") {
+        return Some("a TorchScript program of before PyTorch 1.0");
+    }
+    (has("serialized_exported_program.json") || has("/archive_format"))
+        .then_some("a program of torch.export")
 }
