@@ -4,5 +4,6 @@ mod closed_form;
 mod direction;
 mod methods;
 mod parity;
+mod photographs;
 mod properties;
 mod toys;
