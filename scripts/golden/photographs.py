@@ -1,4 +1,4 @@
-"""Logits and heatmaps of the four backbones for a JPEG file, decoded and resized by Pillow as
+"""Logits and heatmaps of the four backbones for a JPEG file, decoded and cropped by Pillow as
 torchvision's loaders do it.
 
 The networks are those of explain.py, weights by formula, in f64. What stands between the file and the
@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
 
-RESIZE_PX, CROP_PX = 70, 64
+# The files have this short side: nothing is resized, so that what is read decides alone.
+RESIZE_PX, CROP_PX = 71, 64
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 # Name of each file and how it is saved; the first is the one that is explained.
 FILES = {
@@ -30,7 +31,7 @@ FILES = {
 
 def scene() -> Image.Image:
     """A disc on a texture, both in strong colours, whose chroma subsampling shows."""
-    y, x = np.mgrid[0:83, 0:95].astype(np.float64)
+    y, x = np.mgrid[0:RESIZE_PX, 0:85].astype(np.float64)
     texture = [128 + 90 * np.sin(x / a + y / b) for a, b in ((3.0, 7.0), (5.0, -4.0), (-9.0, 2.5))]
     disc = (x - 52) ** 2 + (y - 37) ** 2 < 23**2
     colours = [230 - y, 40 + x, 60 + 2.0 * (x - y).clip(0, 90)]

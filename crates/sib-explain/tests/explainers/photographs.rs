@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
+use image::RgbImage;
 use sib_core::Mode;
+use sib_core::data::Transform;
+use sib_core::data::transform::load_image;
 use sib_core::testing::{fill_by_formula, golden_path, test_device};
 use sib_explain::{
     Cam, ChannelWeights, GradCam, GradCamPlusPlus, LayerCam, Method, MethodOptions, ScoreCam,
@@ -18,9 +21,29 @@ fn golden(name: &str) -> HashMap<String, Tensor> {
     tensors.unwrap_or_else(|error| panic!("{}: {error}", path.display())).into_iter().collect()
 }
 
-/// The file as model input `[1,3,64,64]`.
-fn photograph() -> Tensor {
-    golden("inputs").remove("420.input").unwrap()
+fn transform() -> Transform {
+    Transform::evaluation(71, 64, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).unwrap()
+}
+
+/// A JPEG file of the golden file as model input `[1,3,64,64]`.
+fn photograph(name: &str) -> Tensor {
+    let bytes: Vec<u8> = (&golden("inputs")[&format!("{name}.jpeg")]).try_into().unwrap();
+    let file = tempfile::Builder::new().suffix(".jpg").tempfile().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    load_image(file.path(), &transform()).unwrap().input.unsqueeze(0)
+}
+
+#[test]
+fn the_input_that_a_jpeg_file_becomes_is_torchvision_s() {
+    let golden = golden("inputs");
+    assert!(photograph("420").equal(&golden["420.input"]));
+    for name in ["420", "422-progressive", "444", "grey"] {
+        let pixels: Vec<u8> = golden[&format!("{name}.pixels")].flatten(0, -1).try_into().unwrap();
+        let expected = transform().normalise(&RgbImage::from_raw(64, 64, pixels).unwrap());
+        let difference = (photograph(name) - expected).abs().max().double_value(&[]);
+        // To the bit: a level would be 0.017.
+        assert_eq!(difference, 0.0, "{name}: {:.1} levels", difference * 0.225 * 255.0);
+    }
 }
 
 /// Largest difference as a fraction of the expected map's range.
@@ -44,7 +67,7 @@ impl Photograph {
         let mut model = Model::new(arch, 10, test_device(), &ModelOptions::default()).unwrap();
         model.variables_mut().double();
         fill_by_formula(model.variables_mut());
-        let input = photograph().to(test_device()).to_kind(Kind::Double);
+        let input = photograph("420").to(test_device()).to_kind(Kind::Double);
         Self { model, golden: golden(arch.name()), input }
     }
 
