@@ -24,7 +24,8 @@ pub fn read(path: &Path) -> Result<Vec<String>> {
     if classes.is_empty() {
         return Err(malformed("names no class, expected a name a line".to_owned()));
     }
-    expect_distinct(&classes).map_err(malformed)?;
+    expect_distinct(&classes)
+        .map_err(|problem| malformed(problem + ", expected distinct names"))?;
     Ok(classes)
 }
 
@@ -37,9 +38,7 @@ pub fn expect_distinct(classes: &[String]) -> Result<(), String> {
     let mut places = HashMap::new();
     for (place, name) in classes.iter().enumerate() {
         if let Some(first) = places.insert(name.as_str(), place) {
-            return Err(format!(
-                "names class {name:?} twice, as number {first} and {place}, expected distinct names"
-            ));
+            return Err(format!("names class {name:?} twice, as number {first} and {place}"));
         }
     }
     Ok(())

@@ -5,10 +5,9 @@ use std::path::Path;
 use rand::seq::SliceRandom;
 
 use super::ground_truth::Fault;
-use super::layout::expect_distinct;
 use super::{BBox, DatasetName, GroundTruth, MaskSource, Source, Split};
 use crate::random::{Use, stream};
-use crate::{Error, Result};
+use crate::{Error, Result, classes};
 
 /// One labelled image and what is known of where its object is.
 #[derive(Debug, Clone)]
@@ -122,8 +121,9 @@ impl Dataset {
     /// Where it has images of a class that `classes` does not name, and where `classes` names one
     /// twice.
     pub fn relabelled(mut self, classes: &[String]) -> Result<Self> {
-        distinct_classes(classes)
-            .map_err(|problem| Error::invalid("classes", problem, "each class once"))?;
+        classes::expect_distinct(classes).map_err(|problem| {
+            Error::invalid("classes", format!("a list that {problem}"), "each class once")
+        })?;
         let new: Vec<Option<usize>> = self
             .classes
             .iter()
@@ -194,7 +194,8 @@ impl Dataset {
     /// Checks what every reader must guarantee: labels within the classes, no class named twice, no
     /// empty split, and in training no class without an image.
     pub(super) fn checked(self, root: &Path) -> Result<Self> {
-        distinct_classes(&self.classes).map_err(|problem| Error::malformed(root, problem))?;
+        classes::expect_distinct(&self.classes)
+            .map_err(|problem| Error::malformed(root, problem + ", expected distinct names"))?;
         if self.records.is_empty() {
             let others = match &self.ignored[..] {
                 [] => String::new(),
@@ -217,9 +218,4 @@ impl Dataset {
         }
         Ok(self)
     }
-}
-
-/// Two classes of one name are one class to whoever looks for it by name.
-fn distinct_classes(classes: &[String]) -> Result<(), String> {
-    expect_distinct("class", classes.iter().map(String::as_str))
 }

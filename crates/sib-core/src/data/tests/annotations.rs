@@ -262,25 +262,25 @@ fn a_class_named_twice_is_refused_by_name() {
     let root = tempfile::tempdir().unwrap();
     cub(root.path(), "1 001.crane\n2 002.crane\n", "");
     let error = refused(DatasetName::Cub200, root.path(), Split::Train);
-    assert!(error.contains("class \"crane\" is there twice"), "{error}");
+    assert!(error.contains("names class \"crane\" twice"), "{error}");
     // Only a running number is cut off, and nothing after a space.
     cub(root.path(), "1 St.Bernard dog\n2 002.Bernard dog\n", "");
     let train = opened(DatasetName::Cub200, root.path(), Split::Train);
     assert_eq!(train.classes, ["St.Bernard dog", "Bernard dog"]);
     let error = train.relabelled(&["crane", "owl", "crane"].map(str::to_owned)).unwrap_err();
-    assert!(error.to_string().contains("class \"crane\" is there twice"), "{error}");
+    assert!(error.to_string().contains("names class \"crane\" twice"), "{error}");
 
     let root = tempfile::tempdir().unwrap();
     cifar(root.path(), "bee\nbee\n");
     let error = refused(DatasetName::Cifar100, root.path(), Split::Test);
-    assert!(error.contains("class \"bee\" is there twice"), "{error}");
+    assert!(error.contains("names class \"bee\" twice"), "{error}");
 
     let root = tempfile::tempdir().unwrap();
     pets(root.path());
     write_image(&root.path().join("images/Bengal_9.jpg"), 9, 9, [1; 3]);
     for (line, problem) in [
         ("Bengal_9 3 1 1", "class 3 is both \"shiba_inu\" and \"Bengal\""),
-        ("Bengal_9 4 1 1", "class \"Bengal\" is there twice"),
+        ("Bengal_9 4 1 1", "names class \"Bengal\" twice"),
     ] {
         write_text(&root.path().join("annotations/test.txt"), &format!("{line}\n"));
         let error = refused(DatasetName::Pets, root.path(), Split::Train);
