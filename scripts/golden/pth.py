@@ -183,9 +183,11 @@ def make(out, seed) -> None:
     for name, value in strange.items():
         files[f"{name}_zip"] = saved(OrderedDict(bias=state["float"], weight=value))
     files["module_zip"] = saved(torch.nn.Linear(2, 2))
-    script = io.BytesIO()
+    # Its members with code are compressed.
+    script, exported = io.BytesIO(), io.BytesIO()
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), script)
-    files["script_zip"] = rewritten(script.getvalue(), lambda _, data: data)
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.ones(1, 2),)), exported)
+    files.update(script_zip=script.getvalue(), exported_zip=exported.getvalue())
 
     evil = OrderedDict(state, hook=Evil())
     files["evil_zip"] = saved(evil)

@@ -75,6 +75,7 @@ fn code_bombs_and_strangers_are_refused_with_the_reason() {
         ),
         ("pth_script_zip.pth", "a TorchScript program, expected a state dict"),
         ("pth_script_zip.pth", "torch.save(torch.jit.load(\"IN.pt\""),
+        ("pth_exported_zip.pth", "a program of torch.export, expected a state dict"),
     ] {
         let message = state(file).unwrap_err().to_string();
         assert!(message.contains(reason), "{file}: {message}");

@@ -13,11 +13,6 @@ use super::pickle;
 use super::storage::{Extent, Storages};
 use super::{Problem, open_file};
 
-/// What is said of a file of `torch.jit.save`, whose tensors only libtorch's own reader brings together.
-const TORCH_SCRIPT: &str = "a TorchScript program, expected a state dict; Python makes one of it: \
-                            torch.save(torch.jit.load(\"IN.pt\", map_location=\"cpu\").state_dict(), \
-                            \"OUT.pth\")";
-
 type Opened = (Objects, ObjectId, Storages<BufReader<File>>);
 
 /// Reads the structure of the file; its storages are read when asked for.
@@ -35,6 +30,10 @@ fn read(
     let damaged = |error: zip::result::ZipError| format!("truncated or damaged zip file: {error}");
     let mut archive = ZipArchive::new(file).map_err(damaged)?;
 
+    // Before anything else: programs come with compressed members.
+    if let Some(program) = program(|end| archive.file_names().any(|name| name.ends_with(end))) {
+        return Err(program.to_owned());
+    }
     let mut pickle_name = None;
     let mut extents = HashMap::new();
     let mut total_bytes = 0_u64;
@@ -61,15 +60,9 @@ fn read(
         }
     }
     let Some(pickle_name) = pickle_name else {
-        return Err(match names_of_a_program(&extents) {
-            Some(kind) => format!("{kind}, expected a state dict: save the module's state_dict()"),
-            None => "a zip file, but not one of PyTorch: it has no data.pkl".to_owned(),
-        });
+        return Err("a zip file, but not one of PyTorch: it has no data.pkl".to_owned());
     };
     let folder = pickle_name.trim_end_matches("data.pkl");
-    if extents.contains_key(&format!("{folder}constants.pkl")) {
-        return Err(TORCH_SCRIPT.to_owned());
-    }
 
     let mut byte_order = String::new();
     let byte_order_name = format!("{folder}byteorder");
@@ -87,12 +80,17 @@ fn read(
     Ok((objects, root, Storages::new(for_storages, length, extents, byte_order == "big")))
 }
 
-/// What wrote a zip file without a pickle, where it is known to hold a program.
-fn names_of_a_program(members: &HashMap<String, Extent>) -> Option<&'static str> {
-    let has = |end: &str| members.keys().any(|name| name.ends_with(end));
-    if has("/model.json") {
-        return Some("a TorchScript program of before PyTorch 1.0");
+/// The program that a zip file is, by the ends of its members' names, with what makes a state dict of it in
+/// Python.
+fn program(has: impl Fn(&str) -> bool) -> Option<&'static str> {
+    if has("serialized_exported_program.json") || has("/archive_format") {
+        return Some(
+            "a program of torch.export, expected a state dict; in Python: \
+             torch.save(torch.export.load(\"IN.pt2\").state_dict, \"OUT.pth\")",
+        );
     }
-    (has("serialized_exported_program.json") || has("/archive_format"))
-        .then_some("a program of torch.export")
+    (has("constants.pkl") || has("/model.json")).then_some(
+        "a TorchScript program, expected a state dict; in Python: \
+         torch.save(torch.jit.load(\"IN.pt\", map_location=\"cpu\").state_dict(), \"OUT.pth\")",
+    )
 }
