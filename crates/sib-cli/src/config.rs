@@ -157,7 +157,7 @@ impl DataConfig {
     pub fn root(&self) -> Result<&Path> {
         match &self.root {
             Some(root) => Ok(root),
-            None if self.name == DatasetName::Synthetic => Ok(Path::new("")),
+            None if !self.name.spec().needs_root() => Ok(Path::new("")),
             None => Err(usage(format!(
                 "data.root: not set, expected the folder of the unpacked {} archive",
                 self.name

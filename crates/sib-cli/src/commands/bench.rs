@@ -68,8 +68,7 @@ enum What {
     },
     /// An epoch of a dataset's training images: decoded, resized, cropped, batched
     Loader {
-        /// Dataset
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", help = format!("Dataset: {}", DatasetName::listed()))]
         data: DatasetName,
         /// Folder of the unpacked archive
         #[arg(long, value_name = "DIR", default_value = "")]

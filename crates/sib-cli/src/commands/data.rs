@@ -34,8 +34,7 @@ enum Command {
 /// Which dataset.
 #[derive(Debug, Args)]
 struct Source {
-    /// cifar100, imagenet, cub200, pets, dogs, folder or synthetic
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = DatasetName::listed())]
     data: DatasetName,
     /// Folder of the unpacked archive; synthetic needs none
     #[arg(long, value_name = "DIR")]
@@ -82,8 +81,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn list(name: DatasetName, out: &mut impl Write) -> io::Result<()> {
-    let it = name.description();
-    writeln!(out, "{name}: {}", it.title)?;
+    let it = name.spec();
+    writeln!(out, "{name}: {}", it.full_name)?;
     let count = |n: Option<usize>| n.map_or("any number of".to_owned(), |n| n.to_string());
     writeln!(
         out,
@@ -127,7 +126,7 @@ fn check_all(source: &Source) -> Result<()> {
     bail!(
         "{}: the dataset is not whole, see above; expected {}",
         root.display(),
-        config.name.description().layout
+        config.name.spec().layout
     )
 }
 

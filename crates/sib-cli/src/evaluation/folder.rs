@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
-use sib_core::data::{Dataset, DatasetName, Record, Split};
+use sib_core::data::{Dataset, Record, Split};
 
 use super::network::Network;
 use super::settings::Settings;
@@ -45,7 +45,7 @@ pub struct Description {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
     /// Dataset.
-    pub name: DatasetName,
+    pub name: String,
     /// Part of it.
     pub split: Split,
     /// Its classes.
@@ -83,7 +83,7 @@ impl DatasetFacts {
             digest.update(format!("{id}\t{label}\t{boxes:?}\t{}\n", mask.is_some()));
         }
         Self {
-            name: dataset.name,
+            name: dataset.name.clone(),
             split: dataset.split,
             classes: dataset.classes.len(),
             images_in_split,

@@ -247,7 +247,7 @@ impl Collector<'_> {
             n,
             excluded: excluded.0.values().sum(),
             excluded_for: excluded.to_string(),
-            dataset: dataset.name.as_str().to_owned(),
+            dataset: dataset.name.clone(),
             split: dataset.split.as_str().to_owned(),
             arch: network.arch.clone(),
             training: network.training.name().to_owned(),

@@ -73,7 +73,7 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pa
     let settings = settings.map(|row| comparable_settings(evaluation, row)).transpose()?;
     Ok(Measured {
         path: evaluation.path.clone(),
-        dataset: dataset.name.to_string(),
+        dataset: dataset.name.clone(),
         arch: network.arch.clone(),
         training: network.training,
         seed: network.train_seed,

@@ -207,15 +207,8 @@ pub fn arch_label(name: &str) -> Label {
 
 /// The same of a dataset.
 pub fn dataset_label(name: &str) -> Label {
-    let title = match name {
-        "cifar100" => "CIFAR-100",
-        "imagenet" => "ImageNet",
-        "cub200" => "CUB-200",
-        "pets" => "Oxford-IIIT Pet",
-        "dogs" => "Stanford Dogs",
-        other => other,
-    };
     let place = DatasetName::ALL.into_iter().position(|dataset| dataset.as_str() == name);
+    let title = place.map_or(name, |place| DatasetName::ALL[place].title());
     (place.unwrap_or(LAST), title.to_owned())
 }
 

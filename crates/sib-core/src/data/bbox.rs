@@ -1,7 +1,5 @@
 //! Axis-aligned boxes in pixel coordinates.
 
-use super::ground_truth::Fault;
-
 /// A box `[x0, x1) × [y0, y1)` in pixels; the image covers `[0, width) × [0, height)`, so the
 /// centre of its first pixel is (0.5, 0.5).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,13 +97,5 @@ impl BBox {
         for row in pixel(self.y0, height)..pixel(self.y1, height) {
             mask[row * width + left..row * width + right.max(left)].fill(true);
         }
-    }
-}
-
-/// The two fields of a record: boxes, or what is wrong with them.
-pub(super) fn fields(read: Result<Vec<BBox>, Fault>) -> (Vec<BBox>, Option<Fault>) {
-    match read {
-        Ok(boxes) => (boxes, None),
-        Err(fault) => (Vec::new(), Some(fault)),
     }
 }

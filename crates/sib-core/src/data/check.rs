@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{DataOptions, Dataset, DatasetName, Record, Split, open, splits};
+use super::dataset::{Dataset, Record};
+use super::name::DatasetName;
+use super::open::{open, splits};
+use super::options::DataOptions;
+use super::split::Split;
 use crate::Result;
 
 /// What is found in one image.
@@ -110,7 +114,7 @@ pub fn check(
     }
     let total = datasets.iter().map(|dataset| dataset.records.len()).sum();
     let done = AtomicUsize::new(0);
-    let description = name.description();
+    let spec = name.spec();
     let splits = datasets
         .into_iter()
         .map(|dataset| {
@@ -129,8 +133,8 @@ pub fn check(
                 split: dataset.split,
                 images: dataset.records.len(),
                 published_images: match dataset.split {
-                    Split::Train => description.train_images,
-                    Split::Test => description.test_images,
+                    Split::Train => spec.train_images,
+                    Split::Test => spec.test_images,
                     Split::Validation => None,
                 },
                 class_counts: dataset.classes.iter().cloned().zip(dataset.class_counts()).collect(),

@@ -6,20 +6,42 @@ use std::sync::Arc;
 
 use image::{Rgb, RgbImage};
 
+use super::dataset::{Dataset, Record};
 use super::layout::{read_text, require_layout};
-use super::{Dataset, DatasetName, Record, Source, Split};
+use super::options::DataOptions;
+use super::source::Source;
+use super::spec::{Root, Spec, Validation};
+use super::split::Split;
 use crate::{Error, Result};
 
-pub(super) const LAYOUT: &str = "train.bin, test.bin, fine_label_names.txt";
+pub(super) const SPEC: Spec = Spec {
+    name: "cifar100",
+    title: "CIFAR-100",
+    full_name: "CIFAR-100, binary version",
+    reference: "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
+    classes: Some(100),
+    train_images: Some(50_000),
+    test_images: Some(10_000),
+    annotations: "none",
+    ground_truth: None,
+    size: "161 MB",
+    licence: "none stated; its authors ask to be cited",
+    published: "https://www.cs.toronto.edu/~kriz/cifar.html",
+    unpack: "cifar-100-binary.tar.gz; root is the folder cifar-100-binary",
+    layout: "train.bin, test.bin, fine_label_names.txt",
+    root: Root::Archive("cifar-100-binary"),
+    validation: Validation::Nothing,
+    open,
+};
 
 const SIDE_PX: usize = 32;
 const PLANE: usize = SIDE_PX * SIDE_PX;
 /// Coarse label, fine label, then the red, green and blue planes.
 const RECORD: usize = 2 + 3 * PLANE;
 
-pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
+fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
     let file = format!("{split}.bin");
-    require_layout(root, LAYOUT, &[&file, "fine_label_names.txt"])?;
+    require_layout(root, SPEC.layout, &[&file, "fine_label_names.txt"])?;
     let classes: Vec<String> = read_text(&root.join("fine_label_names.txt"))?
         .lines()
         .map(|line| line.trim().to_owned())
@@ -41,14 +63,7 @@ pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
             mask: None,
         })
         .collect();
-    Ok(Dataset {
-        name: DatasetName::Cifar100,
-        split,
-        classes,
-        records,
-        missing: Vec::new(),
-        ignored: Vec::new(),
-    })
+    Ok(Dataset::of(SPEC.name, split, classes, records))
 }
 
 /// The fine labels of all records.

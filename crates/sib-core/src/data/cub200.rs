@@ -6,21 +6,47 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path};
 use std::str::FromStr;
 
-use super::ground_truth::Fault;
+use super::bbox::BBox;
+use super::dataset::{Dataset, Record};
+use super::decode::labels::MaskRule;
+use super::fault::Fault;
+use super::ground_truth::GroundTruth;
 use super::layout::{expect_distinct, read_text, require_layout};
-use super::{BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, bbox};
+use super::options::DataOptions;
+use super::source::{MaskSource, Source};
+use super::spec::{Root, Spec, Validation};
+use super::split::Split;
 use crate::{Error, Result};
 
-pub(super) const LAYOUT: &str = "images.txt, image_class_labels.txt, train_test_split.txt, \
-                                 bounding_boxes.txt, classes.txt, images/<class>/*.jpg, \
-                                 optionally segmentations/<class>/*.png";
+pub(super) const SPEC: Spec = Spec {
+    name: "cub200",
+    title: "CUB-200",
+    full_name: "Caltech-UCSD Birds-200-2011",
+    reference: "Wah et al. 2011, Caltech technical report CNS-TR-2011-001",
+    classes: Some(200),
+    train_images: Some(5_994),
+    test_images: Some(5_794),
+    annotations: "a box an image; segmentations in an archive of their own",
+    ground_truth: Some(GroundTruth::Mask),
+    size: "1.1 GB, segmentations 38 MB",
+    licence: "non-commercial research and education; images belong to their photographers",
+    published: "https://www.vision.caltech.edu/datasets/cub_200_2011/",
+    unpack: "CUB_200_2011.tgz; root is the folder CUB_200_2011; segmentations.tgz beside \
+         or inside it",
+    layout: "images.txt, image_class_labels.txt, train_test_split.txt, \
+             bounding_boxes.txt, classes.txt, images/<class>/*.jpg, \
+             optionally segmentations/<class>/*.png",
+    root: Root::Archive("CUB_200_2011"),
+    validation: Validation::Nothing,
+    open,
+};
 
-pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
+fn open(root: &Path, split: Split, options: &DataOptions) -> Result<Dataset> {
     let lists = ["images", "image_class_labels", "train_test_split", "bounding_boxes", "classes"]
         .map(|list| format!("{list}.txt"));
     let mut parts: Vec<&str> = lists.iter().map(String::as_str).collect();
     parts.push("images");
-    require_layout(root, LAYOUT, &parts)?;
+    require_layout(root, SPEC.layout, &parts)?;
     // The archive of the segmentations unpacks beside the folder of the first one.
     let segmentations = [root.join("segmentations"), root.join("../segmentations")]
         .into_iter()
@@ -75,31 +101,19 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
             let mask = segmentations.as_ref().map(|all| all.join(&image).with_extension("png"));
             let file = || root.join("bounding_boxes.txt");
             let boxes = boxes.of(id).map_err(|problem| Fault { file: file(), problem });
-            let (boxes, box_fault) = bbox::fields(boxes);
-            records.push(Record {
-                source: Source::stored(path),
-                label,
-                boxes,
-                box_fault,
-                mask: mask
-                    .filter(|path| path.is_file())
-                    .map(|path| MaskSource::File { path, rule: MaskRule::Majority }),
-                id: image,
-            });
+            let mut record = Record::new(image, label, Source::stored(path)).with_read_boxes(boxes);
+            record.mask = mask
+                .filter(|path| path.is_file())
+                .map(|path| MaskSource::File { path, rule: MaskRule::Majority });
+            records.push(record);
         }
     }
-    if !missing.is_empty() && !allow_missing {
+    if !missing.is_empty() && !options.allow_missing {
         return Err(Error::missing_images(root.join("images.txt"), &missing, total));
     }
-    let mut dataset = Dataset {
-        name: DatasetName::Cub200,
-        split,
-        classes: names.iter().map(|(_, name)| without_number(name).to_owned()).collect(),
-        records,
-        missing,
-        ignored: Vec::new(),
-    };
-    if allow_missing {
+    let classes = names.iter().map(|(_, name)| without_number(name).to_owned()).collect();
+    let mut dataset = Dataset { missing, ..Dataset::of(SPEC.name, split, classes, records) };
+    if options.allow_missing {
         dataset.keep_classes(&used);
     }
     Ok(dataset)

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use rand::seq::SliceRandom;
 
-use super::ground_truth::Fault;
-use super::{BBox, DatasetName, GroundTruth, MaskSource, Source, Split};
+use super::bbox::BBox;
+use super::fault::Fault;
+use super::source::{MaskSource, Source};
+use super::split::Split;
 use crate::random::{Use, stream};
 use crate::{Error, Result, classes};
 
@@ -26,11 +28,27 @@ pub struct Record {
     pub mask: Option<MaskSource>,
 }
 
+impl Record {
+    /// An image without boxes or mask.
+    pub fn new(id: impl Into<String>, label: usize, source: Source) -> Self {
+        Self { id: id.into(), source, label, boxes: Vec::new(), box_fault: None, mask: None }
+    }
+
+    /// The record with the boxes of its annotation, or with what is wrong with that.
+    pub(super) fn with_read_boxes(mut self, read: Result<Vec<BBox>, Fault>) -> Self {
+        match read {
+            Ok(boxes) => self.boxes = boxes,
+            Err(fault) => self.box_fault = Some(fault),
+        }
+        self
+    }
+}
+
 /// A split of a dataset: data, with nothing decoded yet.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// Which dataset.
-    pub name: DatasetName,
+    /// The dataset's name.
+    pub name: String,
     /// Which split of it.
     pub split: Split,
     /// Class names; the same for both splits.
@@ -46,6 +64,12 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// A split of which everything is there, not checked.
+    pub(super) fn of(name: &str, split: Split, classes: Vec<String>, records: Vec<Record>) -> Self {
+        let name = name.to_owned();
+        Self { name, split, classes, records, missing: Vec::new(), ignored: Vec::new() }
+    }
+
     /// Number of images of each class, in the order of [`Dataset::classes`].
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
@@ -93,14 +117,7 @@ impl Dataset {
                 held[index] = true;
             }
         }
-        let mut other = Self {
-            name: self.name,
-            split: self.split,
-            classes: self.classes.clone(),
-            records: Vec::new(),
-            missing: Vec::new(),
-            ignored: Vec::new(),
-        };
+        let mut other = Self::of(&self.name, self.split, self.classes.clone(), Vec::new());
         for (record, held) in std::mem::take(&mut self.records).into_iter().zip(held) {
             if held { &mut other } else { &mut self }.records.push(record);
         }
@@ -164,14 +181,6 @@ impl Dataset {
         }
         listed("images have boxes that cannot be used", &ids(|record| record.box_fault.is_some()));
         remarks
-    }
-
-    /// Keeps the records that have the ground truth asked for, faulty or not; returns how many were
-    /// left out.
-    pub fn retain_annotated(&mut self, kind: GroundTruth) -> usize {
-        let before = self.records.len();
-        self.records.retain(|record| kind.of(record).is_some());
-        before - self.records.len()
     }
 
     /// Drops the classes that are not `used`; none of their images is among the records.

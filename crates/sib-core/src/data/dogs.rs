@@ -5,13 +5,37 @@ use std::path::{Component, Path};
 
 use rayon::prelude::*;
 
+use super::dataset::{Dataset, Record};
+use super::ground_truth::GroundTruth;
 use super::layout::{expect_distinct, names_by_id, require_layout};
 use super::mat5::{self, Value};
-use super::{Dataset, DatasetName, Record, Source, Split, bbox, voc};
+use super::options::DataOptions;
+use super::source::Source;
+use super::spec::{Root, Spec, Validation};
+use super::split::Split;
+use super::voc;
 use crate::{Error, Result};
 
-pub(super) const LAYOUT: &str = "Images/<wnid-name>/*.jpg, Annotation/<wnid-name>/<image>, \
-                                 train_list.mat, test_list.mat";
+pub(super) const SPEC: Spec = Spec {
+    name: "dogs",
+    title: "Stanford Dogs",
+    full_name: "Stanford Dogs",
+    reference: "Khosla et al. 2011, Novel Dataset for Fine-Grained Image Categorization",
+    classes: Some(120),
+    train_images: Some(12_000),
+    test_images: Some(8_580),
+    annotations: "boxes of every dog",
+    ground_truth: Some(GroundTruth::Box),
+    size: "757 MB images, 21 MB annotations, 0.5 MB lists",
+    licence: "that of ImageNet: non-commercial research and education",
+    published: "http://vision.stanford.edu/aditya86/ImageNetDogs/",
+    unpack: "images.tar, annotation.tar and lists.tar, all into the root",
+    layout: "Images/<wnid-name>/*.jpg, Annotation/<wnid-name>/<image>, \
+             train_list.mat, test_list.mat",
+    root: Root::Named,
+    validation: Validation::Nothing,
+    open,
+};
 
 /// One image of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +54,8 @@ impl Line {
     }
 }
 
-pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
-    require_layout(root, LAYOUT, &["Images", "train_list.mat", "test_list.mat"])?;
+fn open(root: &Path, split: Split, options: &DataOptions) -> Result<Dataset> {
+    require_layout(root, SPEC.layout, &["Images", "train_list.mat", "test_list.mat"])?;
     let path = |split: Split| root.join(format!("{split}_list.mat"));
     let mut lines = Vec::new();
     for part in [Split::Train, Split::Test] {
@@ -51,9 +75,9 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         if !there && *part == split {
             missing.push(format!("Images/{}", line.image));
         }
-        there || !allow_missing
+        there || !options.allow_missing
     });
-    if !missing.is_empty() && !allow_missing {
+    if !missing.is_empty() && !options.allow_missing {
         return Err(Error::missing_images(path(split), &missing, total));
     }
     let names = names_by_id(lines.iter().map(|(_, line)| (line.class_id, line.breed())))
@@ -65,26 +89,14 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         .filter(|(part, _)| *part == split)
         .map(|(_, line)| {
             let annotation = root.join("Annotation").join(&line.image).with_extension("");
-            let read = if annotation.is_file() { voc::read(&annotation) } else { Ok(Vec::new()) };
-            let (boxes, box_fault) = bbox::fields(read);
-            Record {
-                source: Source::stored(root.join("Images").join(&line.image)),
-                label: ids.binary_search(&line.class_id).unwrap_or_default(),
-                boxes,
-                box_fault,
-                mask: None,
-                id: line.image,
-            }
+            let boxes = if annotation.is_file() { voc::read(&annotation) } else { Ok(Vec::new()) };
+            let label = ids.binary_search(&line.class_id).unwrap_or_default();
+            let source = Source::stored(root.join("Images").join(&line.image));
+            Record::new(line.image, label, source).with_read_boxes(boxes)
         })
         .collect();
-    Ok(Dataset {
-        name: DatasetName::Dogs,
-        split,
-        classes: names.into_values().collect(),
-        records,
-        missing,
-        ignored: Vec::new(),
-    })
+    let classes = names.into_values().collect();
+    Ok(Dataset { missing, ..Dataset::of(SPEC.name, split, classes, records) })
 }
 
 /// `file_list` (a cell of paths) and `labels` (numbers from 1) of a list file.

@@ -4,17 +4,43 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
+use super::bbox::BBox;
 use super::class_folders::{self, Image, Images};
+use super::dataset::{Dataset, Record};
 use super::decode::Orientation;
+use super::decode::labels::MaskRule;
+use super::fault::Fault;
 use super::files::{self, has_image_ending, is_hidden};
-use super::ground_truth::Fault;
+use super::ground_truth::GroundTruth;
 use super::layout::{read_text, require_layout};
-use super::{BBox, Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, bbox};
+use super::options::DataOptions;
+use super::source::{MaskSource, Source};
+use super::spec::{Root, Spec, Validation};
+use super::split::Split;
 use crate::{Error, Result};
 
-pub(super) const LAYOUT: &str = "train/<class>/* and test/<class>/* (images, at any depth), \
-                                 optionally val/<class>/* (the test split where there is no \
-                                 test/), masks/<split>/<class>/<image>.png and boxes.csv";
+pub(super) const SPEC: Spec = Spec {
+    name: "folder",
+    title: "folder",
+    full_name: "your own images",
+    reference: "none",
+    classes: None,
+    train_images: None,
+    test_images: None,
+    annotations: "optional masks (any value but 0 is foreground) and boxes (boxes.csv with \
+              the header image,x0,y0,x1,y1; paths from the root, edges in pixels)",
+    ground_truth: Some(GroundTruth::Auto),
+    size: "as you like",
+    licence: "yours",
+    published: "nowhere",
+    unpack: "nothing; one folder a split, in it one folder a class",
+    layout: "train/<class>/* and test/<class>/* (images, at any depth), \
+             optionally val/<class>/* (the test split where there is no \
+             test/), masks/<split>/<class>/<image>.png and boxes.csv",
+    root: Root::Named,
+    validation: Validation::Found(validation),
+    open,
+};
 
 /// Names that the folder of the validation split may have.
 const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
@@ -47,31 +73,21 @@ impl Folders {
     }
 }
 
-/// Whether there is a validation split besides `test`.
-pub(super) fn has_validation(root: &Path) -> Result<bool> {
-    Ok(Folders::of(root)?.validation.is_some())
-}
-
 /// The split that whoever asks for validation means: `test` where `val/` or the like is that.
-pub(super) fn validation(root: &Path) -> Result<Split> {
-    match Folders::of(root)? {
-        Folders { validation: Some(_), .. } => Ok(Split::Validation),
-        Folders { test, validation: None } if VALIDATION.contains(&test) => Ok(Split::Test),
-        _ => {
-            let problem = "no validation split, expected val/ beside train/ and test/";
-            Err(Error::malformed(root, problem))
-        }
-    }
+fn validation(root: &Path) -> Result<Option<Split>> {
+    let Folders { test, validation } = Folders::of(root)?;
+    let test = VALIDATION.contains(&test).then_some(Split::Test);
+    Ok(validation.map(|_| Split::Validation).or(test))
 }
 
-pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
+fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
     let folders = Folders::of(root)?;
     let folder = match split {
         Split::Train => "train",
         Split::Test => folders.test,
         Split::Validation => folders.validation.unwrap_or("val"),
     };
-    require_layout(root, LAYOUT, &[folder])?;
+    require_layout(root, SPEC.layout, &[folder])?;
     let all: Vec<_> = folders.all().map(|folder| root.join(folder)).collect();
     let classes = class_folders::classes(&all)?;
     let Images { images, mut ignored } = class_folders::images(root, folder, &classes)?;
@@ -84,20 +100,15 @@ pub(super) fn open(root: &Path, split: Split) -> Result<Dataset> {
         masks.extend(mask.clone());
         let file = || root.join("boxes.csv");
         let read = boxes.remove(&id).unwrap_or(Ok(Vec::new()));
-        let (boxes, box_fault) =
-            bbox::fields(read.map_err(|problem| Fault { file: file(), problem }));
-        records.push(Record {
-            boxes,
-            box_fault,
-            mask: mask.map(|path| MaskSource::File { path, rule: MaskRule::NonZero }),
-            source: Source::File { path, orientation: Orientation::Upright },
-            label,
-            id,
-        });
+        let boxes = read.map_err(|problem| Fault { file: file(), problem });
+        let source = Source::File { path, orientation: Orientation::Upright };
+        let mut record = Record::new(id, label, source).with_read_boxes(boxes);
+        record.mask = mask.map(|path| MaskSource::File { path, rule: MaskRule::NonZero });
+        records.push(record);
     }
     expect_images(root, &folders, folder, boxes.into_keys().collect())?;
     ignored.extend(unused_masks(root, folder, &masks)?);
-    Ok(Dataset { name: DatasetName::Folder, split, classes, records, missing: Vec::new(), ignored })
+    Ok(Dataset { ignored, ..Dataset::of(SPEC.name, split, classes, records) })
 }
 
 /// Masks of no image: of another name, or of another ending than `.png`.

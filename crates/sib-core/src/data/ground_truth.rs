@@ -1,12 +1,13 @@
 //! Where the object is: boxes or mask of a record as a foreground map at model input size.
 
-use std::fmt;
-use std::path::PathBuf;
-
 use image::GrayImage;
 use serde::{Deserialize, Serialize};
 
-use super::{BBox, MaskSource, Plan, Record};
+use super::bbox::BBox;
+use super::dataset::{Dataset, Record};
+use super::fault::Fault;
+use super::plan::Plan;
+use super::source::MaskSource;
 use crate::{Error, Result};
 
 /// Which annotation is the ground truth of localization.
@@ -20,22 +21,6 @@ pub enum GroundTruth {
     Box,
     /// The mask.
     Mask,
-}
-
-/// What is wrong with an annotation that its file has, but that cannot be used. It is an error of the
-/// record alone, and only where the annotation is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The file of the annotation.
-    pub file: PathBuf,
-    /// What is wrong, and what was expected.
-    pub problem: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.problem)
-    }
 }
 
 /// The annotation that a [`GroundTruth`] selects from a record.
@@ -63,6 +48,16 @@ impl GroundTruth {
             Self::Box => boxes,
             Self::Mask => mask,
         }
+    }
+}
+
+impl Dataset {
+    /// Keeps the records that have the ground truth asked for, faulty or not; returns how many were
+    /// left out.
+    pub fn retain_annotated(&mut self, kind: GroundTruth) -> usize {
+        let before = self.records.len();
+        self.records.retain(|record| kind.of(record).is_some());
+        before - self.records.len()
     }
 }
 

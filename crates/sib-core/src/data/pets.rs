@@ -4,12 +4,37 @@
 
 use std::path::Path;
 
+use super::dataset::{Dataset, Record};
+use super::decode::labels::MaskRule;
+use super::ground_truth::GroundTruth;
 use super::layout::{expect_distinct, names_by_id, read_text, require_layout};
-use super::{Dataset, DatasetName, MaskRule, MaskSource, Record, Source, Split, bbox, voc};
+use super::options::DataOptions;
+use super::source::{MaskSource, Source};
+use super::spec::{Root, Spec, Validation};
+use super::split::Split;
+use super::voc;
 use crate::{Error, Result};
 
-pub(super) const LAYOUT: &str = "images/*.jpg, annotations/{trainval.txt,test.txt}, \
-                                 annotations/trimaps/*.png, annotations/xmls/*.xml";
+pub(super) const SPEC: Spec = Spec {
+    name: "pets",
+    title: "Oxford-IIIT Pet",
+    full_name: "Oxford-IIIT Pet",
+    reference: "Parkhi et al. 2012, doi:10.1109/CVPR.2012.6248092",
+    classes: Some(37),
+    train_images: Some(3_680),
+    test_images: Some(3_669),
+    annotations: "a trimap an image, head boxes of most training images",
+    ground_truth: Some(GroundTruth::Mask),
+    size: "755 MB images, 19 MB annotations",
+    licence: "CC BY-SA 4.0",
+    published: "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+    unpack: "images.tar.gz and annotations.tar.gz, both into the root",
+    layout: "images/*.jpg, annotations/{trainval.txt,test.txt}, \
+             annotations/trimaps/*.png, annotations/xmls/*.xml",
+    root: Root::Named,
+    validation: Validation::Nothing,
+    open,
+};
 
 /// One line of a split file.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +43,12 @@ pub(super) struct Line {
     class_id: usize,
 }
 
-pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dataset> {
-    require_layout(root, LAYOUT, &["images", "annotations/trainval.txt", "annotations/test.txt"])?;
+fn open(root: &Path, split: Split, options: &DataOptions) -> Result<Dataset> {
+    require_layout(
+        root,
+        SPEC.layout,
+        &["images", "annotations/trainval.txt", "annotations/test.txt"],
+    )?;
     let annotations = root.join("annotations");
     let file = |split: Split| match split {
         Split::Train => annotations.join("trainval.txt"),
@@ -43,9 +72,9 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         if !there && *part == split {
             missing.push(format!("images/{}.jpg", line.image));
         }
-        there || !allow_missing
+        there || !options.allow_missing
     });
-    if !missing.is_empty() && !allow_missing {
+    if !missing.is_empty() && !options.allow_missing {
         return Err(Error::missing_images(file(split), &missing, total));
     }
     let names = names_by_id(lines.iter().map(|(_, line)| (line.class_id, breed(&line.image))))
@@ -58,28 +87,17 @@ pub(super) fn open(root: &Path, split: Split, allow_missing: bool) -> Result<Dat
         .map(|(_, line)| {
             let trimap = annotations.join("trimaps").join(format!("{}.png", line.image));
             let xml = annotations.join("xmls").join(format!("{}.xml", line.image));
-            let read = if xml.is_file() { voc::read(&xml) } else { Ok(Vec::new()) };
-            let (boxes, box_fault) = bbox::fields(read);
-            Record {
-                source: Source::stored(image(&line.image)),
-                label: ids.binary_search(&line.class_id).unwrap_or_default(),
-                boxes,
-                box_fault,
-                mask: trimap
-                    .is_file()
-                    .then_some(MaskSource::File { path: trimap, rule: MaskRule::Trimap }),
-                id: line.image,
-            }
+            let boxes = if xml.is_file() { voc::read(&xml) } else { Ok(Vec::new()) };
+            let label = ids.binary_search(&line.class_id).unwrap_or_default();
+            let source = Source::stored(image(&line.image));
+            let mask = MaskSource::File { path: trimap.clone(), rule: MaskRule::Trimap };
+            let mut record = Record::new(line.image, label, source).with_read_boxes(boxes);
+            record.mask = trimap.is_file().then_some(mask);
+            record
         })
         .collect();
-    Ok(Dataset {
-        name: DatasetName::Pets,
-        split,
-        classes: names.into_values().collect(),
-        records,
-        missing,
-        ignored: Vec::new(),
-    })
+    let classes = names.into_values().collect();
+    Ok(Dataset { missing, ..Dataset::of(SPEC.name, split, classes, records) })
 }
 
 /// The breed in an image's name: all but the running number.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use image::{GrayImage, RgbImage};
 
 use super::cifar100::Thumbnail;
-use super::decode::{self, Orientation, labels};
+use super::decode::labels::{self, MaskRule};
+use super::decode::{self, Orientation};
 use super::synthetic::{self, Scene};
 use crate::Result;
 
@@ -52,19 +53,6 @@ impl Source {
             Self::Synthetic(scene) => synthetic::name(scene),
         }
     }
-}
-
-/// Which labels of a mask file are foreground. A label is the value as stored, of any depth, the
-/// index where there is a palette, and the value of a colour whose channels agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MaskRule {
-    /// 1 is the object, 2 the background, 3 the border between them; nothing else may occur.
-    Trimap,
-    /// The value is a share of the full range: foreground is more than half of it. No label, so
-    /// that a palette's colours count.
-    Majority,
-    /// Any label but 0, and any colour but black.
-    NonZero,
 }
 
 /// The pixels of a segmentation.

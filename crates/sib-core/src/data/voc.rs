@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::BBox;
-use super::ground_truth::Fault;
+use super::bbox::BBox;
+use super::fault::Fault;
 use super::layout::text;
 
 /// The part of an annotation file that is read.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use sib_core::data::{self, DataOptions, Dataset, DatasetName, SyntheticOptions};
+use sib_core::data::{self, DataOptions, Dataset, SyntheticOptions};
 
 use super::Arguments;
 use crate::checkpoint::Checkpoint;
@@ -20,7 +20,7 @@ pub(super) fn open(
 ) -> Result<Dataset> {
     let root = match &arguments.root {
         Some(root) => root.as_path(),
-        None if arguments.data == DatasetName::Synthetic => Path::new(""),
+        None if !arguments.data.spec().needs_root() => Path::new(""),
         None => {
             return Err(usage(format!(
                 "--root: not given, expected the folder of the unpacked {} archive",

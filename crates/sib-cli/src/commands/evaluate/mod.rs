@@ -30,8 +30,7 @@ pub struct Arguments {
     /// Trained network: a file, or the folder of a run
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// Dataset: cifar100, imagenet, cub200, pets, dogs, folder or synthetic
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = format!("Dataset: {}", DatasetName::listed()))]
     data: DatasetName,
     /// Folder of the unpacked archive; synthetic needs none
     #[arg(long, value_name = "DIR")]

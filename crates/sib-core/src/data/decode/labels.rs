@@ -7,8 +7,20 @@ use image::{GrayImage, Luma};
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 
 use super::{MOST_BYTES, unreadable};
-use crate::data::MaskRule;
 use crate::{Error, Result};
+
+/// Which labels of a mask file are foreground. A label is the value as stored, of any depth, the
+/// index where there is a palette, and the value of a colour whose channels agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskRule {
+    /// 1 is the object, 2 the background, 3 the border between them; nothing else may occur.
+    Trimap,
+    /// The value is a share of the full range: foreground is more than half of it. No label, so
+    /// that a palette's colours count.
+    Majority,
+    /// Any label but 0, and any colour but black.
+    NonZero,
+}
 
 /// The foreground of a mask of `width × height` pixels: 255 where `rule` says so, 0 elsewhere.
 ///

@@ -8,8 +8,11 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::options::{CLASSES, SyntheticOptions};
+use super::shape;
 use super::texture::{self, Frame};
-use super::{BBox, CLASSES, Split, SyntheticOptions, shape};
+use crate::data::bbox::BBox;
+use crate::data::split::Split;
 use crate::random::{Use, stream};
 
 /// An image of the synthetic dataset, made on demand.

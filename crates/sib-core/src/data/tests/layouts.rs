@@ -126,7 +126,7 @@ fn a_wrong_root_is_told_what_was_expected_and_found() {
             continue;
         }
         let error = refused(name, root.path(), Split::Train);
-        assert!(error.contains(name.description().layout), "{name}: {error}");
+        assert!(error.contains(name.spec().layout), "{name}: {error}");
         assert!(error.contains("found holiday.txt"), "{name}: {error}");
         let error = refused(name, &root.path().join("nowhere"), Split::Train);
         assert!(error.contains("found no such folder"), "{name}: {error}");
