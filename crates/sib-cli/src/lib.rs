@@ -6,7 +6,6 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod csv_rows;
-pub mod dotted;
 pub mod environment;
 pub mod error;
 pub mod evaluation;
@@ -28,6 +27,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
+pub(crate) use sib_core::dotted;
 
 /// Parses the process's arguments and runs the command they name.
 ///

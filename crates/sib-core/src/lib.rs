@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod classes;
 pub mod data;
 pub mod device;
+pub mod dotted;
 mod error;
 pub mod information;
 mod native;

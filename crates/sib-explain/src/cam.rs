@@ -3,11 +3,30 @@
 use std::cell::OnceCell;
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
 use sib_core::{Backbone, Error, Mode, Probe, Result};
 use tch::{Kind, Tensor};
 
 use crate::explainer::{Explainer, in_chunks};
 use crate::target::{gradient, target_logits};
+
+/// Settings of all class-activation maps: see [`Cam`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CamOptions {
+    /// Name of the tap; the network's own choice where none is given.
+    pub layer: Option<String>,
+    /// Pass the activation through a ReLU first.
+    pub rectify_activation: bool,
+}
+
+impl CamOptions {
+    /// The map whose channels weigh `weights`, of at most `batch_size` images in one forward pass.
+    pub fn cam<W>(&self, weights: W, batch_size: i64) -> Cam<W> {
+        let (layer, rectify_activation) = (self.layer.clone(), self.rectify_activation);
+        Cam { weights, layer, rectify_activation, batch_size }
+    }
+}
 
 /// All that tells one class-activation map from another.
 pub trait ChannelWeights: Debug + Send {

@@ -4,6 +4,9 @@ use sib_core::Result;
 use tch::{Kind, Tensor};
 
 use crate::cam::{CamContext, ChannelWeights};
+use crate::spec::Spec;
+
+pub(crate) const SPEC: Spec = Spec { name: "grad-cam", title: "GradCAM", batch_size: 32 };
 
 /// `w_k` = spatial mean of `∂z_c/∂A_k` (Selvaraju et al. 2017, arXiv:1610.02391, eq. 1).
 #[derive(Debug, Clone)]

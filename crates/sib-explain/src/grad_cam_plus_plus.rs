@@ -1,9 +1,22 @@
 //! GradCAM++.
 
+use serde::{Deserialize, Serialize};
 use sib_core::Result;
 use tch::{Kind, Tensor};
 
 use crate::cam::{CamContext, ChannelWeights};
+use crate::spec::Spec;
+
+pub(crate) const SPEC: Spec =
+    Spec { name: "grad-cam-plus-plus", title: "GradCAM++", batch_size: 32 };
+
+/// Settings of `grad-cam-plus-plus`: see [`GradCamPlusPlus`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradCamPlusPlusOptions {
+    /// Added to the denominator.
+    pub epsilon: f64,
+}
 
 /// `w_k = Σ_ij α_ij ReLU(g_ij)` with `α = g²/(2g² + g³ΣA)` (Chattopadhay et al. 2018,
 /// arXiv:1710.11063, eq. 11 and 19).
@@ -15,6 +28,13 @@ pub struct GradCamPlusPlus {
     /// Added to the denominator `2g² + g³ΣA`. 0 is the definition; 1e-6 reproduces pytorch-grad-cam,
     /// which thereby damps every gradient that is small against 1e-3.
     pub epsilon: f64,
+}
+
+impl GradCamPlusPlus {
+    /// With these options.
+    pub fn new(options: &GradCamPlusPlusOptions) -> Self {
+        Self { epsilon: options.epsilon }
+    }
 }
 
 impl ChannelWeights for GradCamPlusPlus {

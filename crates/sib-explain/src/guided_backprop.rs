@@ -7,11 +7,30 @@
 //! one backward run whose engine visits only the nodes between that leaf and the next cuts: every
 //! layer is passed once.
 
+use serde::{Deserialize, Serialize};
 use sib_core::{Backbone, Mode, Probe, Result};
 use tch::{Kind, Tensor};
 
 use crate::explainer::{ChannelReduction, InputAttribution};
+use crate::spec::Spec;
 use crate::target::{gradient, target_logits};
+
+pub(crate) const SPEC: Spec =
+    Spec { name: "guided-backprop", title: "Guided Backprop", batch_size: 8 };
+
+/// Settings of `guided-backprop`: see [`GuidedBackprop`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuidedBackpropOptions {
+    /// Guide the network's last ReLU too.
+    pub guide_last_relu: bool,
+}
+
+impl Default for GuidedBackpropOptions {
+    fn default() -> Self {
+        Self { guide_last_relu: true }
+    }
+}
 
 /// Gradient of the target logit in which every ReLU passes `g·1[x>0]·1[g>0]` (Springenberg et al.
 /// 2014, arXiv:1412.6806). Heatmap: largest magnitude over the channels.
@@ -25,6 +44,13 @@ pub struct GuidedBackprop {
     /// that is called as a function, as torchvision's DenseNet does with its last: `false`
     /// reproduces them.
     pub guide_last_relu: bool,
+}
+
+impl GuidedBackprop {
+    /// With these options, of at most `batch_size` images in one forward pass.
+    pub fn new(options: &GuidedBackpropOptions, batch_size: i64) -> Self {
+        Self { batch_size, guide_last_relu: options.guide_last_relu }
+    }
 }
 
 impl InputAttribution for GuidedBackprop {

@@ -7,6 +7,10 @@ use crate::cam::Cam;
 use crate::explainer::{ChannelReduction, Explainer, InputAttribution};
 use crate::grad_cam::GradCam;
 use crate::guided_backprop::GuidedBackprop;
+use crate::spec::Spec;
+
+pub(crate) const SPEC: Spec =
+    Spec { name: "guided-grad-cam", title: "Guided GradCAM", batch_size: 8 };
 
 /// The signed map of guided backpropagation times the upsampled GradCAM: fine detail of what is
 /// class-discriminative (Selvaraju et al. 2017, arXiv:1610.02391, section 3.2).

@@ -4,7 +4,11 @@ use sib_core::{Backbone, Result};
 use tch::Tensor;
 
 use crate::explainer::{ChannelReduction, InputAttribution};
+use crate::spec::Spec;
 use crate::target::logit_gradient;
+
+pub(crate) const SPEC: Spec =
+    Spec { name: "input-x-gradient", title: "Input×Gradient", batch_size: 16 };
 
 /// `Σ_c |x_c · ∂z/∂x_c|`: the first-order share of each input in the logit (Shrikumar et al. 2016,
 /// arXiv:1605.01713), exact for a network that is linear and has no bias.

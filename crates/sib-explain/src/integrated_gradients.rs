@@ -1,11 +1,53 @@
 //! Integrated gradients.
 
+use serde::{Deserialize, Serialize};
 use sib_core::{Backbone, Error, Mode, Result};
 use tch::{Kind, Tensor};
 
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::quadrature::QuadratureRule;
+use crate::spec::Spec;
 use crate::target::{logit_gradient, target_logits};
+
+pub(crate) const SPEC: Spec =
+    Spec { name: "integrated-gradients", title: "Integrated Gradients", batch_size: 16 };
+
+/// Settings of `integrated-gradients`: see [`IntegratedGradients`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IntegratedGradientsOptions {
+    /// Nodes of the quadrature.
+    pub steps: usize,
+    /// The quadrature.
+    pub rule: QuadratureRule,
+    /// The baseline in normalised space.
+    pub baseline: BaselineValues,
+}
+
+impl Default for IntegratedGradientsOptions {
+    fn default() -> Self {
+        Self { steps: 50, rule: QuadratureRule::default(), baseline: BaselineValues::One(0.0) }
+    }
+}
+
+/// A baseline that a configuration can spell: one value, or one for each channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BaselineValues {
+    /// `0.0`
+    One(f64),
+    /// `[-1.0, -1.0, -1.0]`
+    PerChannel(Vec<f64>),
+}
+
+impl From<&BaselineValues> for Baseline {
+    fn from(values: &BaselineValues) -> Self {
+        match values {
+            BaselineValues::One(value) => Self::Constant(*value),
+            BaselineValues::PerChannel(values) => Self::PerChannel(values.clone()),
+        }
+    }
+}
 
 /// The image that stands for the absence of information, in normalised space.
 #[derive(Debug)]
@@ -44,6 +86,16 @@ pub struct CompleteAttribution {
 }
 
 impl IntegratedGradients {
+    /// With these options, of at most `batch_size` points in one forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fewer steps than the rule needs.
+    pub fn new(options: &IntegratedGradientsOptions, batch_size: i64) -> Result<Self> {
+        let IntegratedGradientsOptions { steps, rule, ref baseline } = *options;
+        rule.nodes(steps)?;
+        Ok(Self { steps, rule, baseline: baseline.into(), batch_size })
+    }
+
     /// The signed attribution and what it lacks of completeness.
     ///
     /// # Errors

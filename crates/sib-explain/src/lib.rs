@@ -23,25 +23,24 @@ mod s_ib_map;
 mod saliency;
 mod score_cam;
 mod smooth_grad;
+mod spec;
 mod target;
 
-pub use cam::{Cam, CamContext, ChannelWeights};
+pub use cam::{Cam, CamContext, CamOptions, ChannelWeights};
 pub use explainer::{ChannelReduction, Explainer, Explanation, InputAttribution};
 pub use grad_cam::GradCam;
-pub use grad_cam_plus_plus::GradCamPlusPlus;
-pub use guided_backprop::GuidedBackprop;
+pub use grad_cam_plus_plus::{GradCamPlusPlus, GradCamPlusPlusOptions};
+pub use guided_backprop::{GuidedBackprop, GuidedBackpropOptions};
 pub use guided_grad_cam::GuidedGradCam;
 pub use input_x_gradient::InputXGradient;
-pub use integrated_gradients::{Baseline, CompleteAttribution, IntegratedGradients};
-pub use layer_cam::LayerCam;
-pub use method::Method;
-pub use options::{
-    BaselineValues, CamOptions, GradCamPlusPlusOptions, GuidedBackpropOptions,
-    IntegratedGradientsOptions, MethodOptions, SIbMapOptions, ScoreCamOptions, SmoothGradOptions,
+pub use integrated_gradients::{
+    Baseline, BaselineValues, CompleteAttribution, IntegratedGradients, IntegratedGradientsOptions,
 };
+pub use layer_cam::LayerCam;
+pub use method::{Method, MethodOptions, SmoothGradOptions};
 pub use quadrature::QuadratureRule;
-pub use s_ib_map::{SIbMap, SIbMaps};
+pub use s_ib_map::{SIbMap, SIbMapOptions, SIbMaps};
 pub use saliency::Saliency;
-pub use score_cam::{ScoreCam, ScoreWeights};
+pub use score_cam::{ScoreCam, ScoreCamOptions, ScoreWeights};
 pub use smooth_grad::SmoothGrad;
 pub use target::{TargetScores, target_scores};

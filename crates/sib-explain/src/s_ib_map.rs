@@ -1,13 +1,26 @@
 //! The map that S-IB itself makes of an image: where the vector-Jacobian product is dense.
 
+use serde::{Deserialize, Serialize};
 use sib_core::objective::{Mask, MaskConfig, VjpConfig, unit_scale};
 use sib_core::{Backbone, Mode, Result};
 use tch::Tensor;
 
 use crate::explainer::{Explainer, checked_count, in_chunks};
-use crate::method::Method;
-use crate::options::{MethodOptions, SIbMapOptions};
+use crate::spec::Spec;
 use crate::target::target_logits;
+
+pub(crate) const SPEC: Spec = Spec { name: "s-ib-map", title: "S-IB map", batch_size: 16 };
+
+/// Settings of `s-ib-map`: see [`SIbMap`]. Those that a network was trained with
+/// give the map that its training looked at.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SIbMapOptions {
+    /// How R is computed.
+    pub vjp: VjpConfig,
+    /// How the mask is made from R.
+    pub mask: MaskConfig,
+}
 
 /// The density map d that the mask head makes of R = Jᵀp (section 3.3 of the paper), with the
 /// network in evaluation mode.
@@ -39,15 +52,14 @@ pub struct SIbMaps {
 }
 
 impl SIbMap {
-    /// The map with these options.
+    /// The map with these options, of at most `batch_size` images in one forward pass.
     ///
     /// # Errors
     /// [`Error::Invalid`](sib_core::Error::Invalid) for options out of range.
-    pub fn new(options: &MethodOptions) -> Result<Self> {
-        let SIbMapOptions { vjp, mask } = options.s_ib_map.clone();
+    pub fn new(options: &SIbMapOptions, batch_size: i64) -> Result<Self> {
+        let SIbMapOptions { vjp, mask } = options.clone();
         vjp.validate("s-ib-map.vjp")?;
         mask.validate("s-ib-map.mask")?;
-        let batch_size = options.batch_size.unwrap_or_else(|| Method::SIbMap.batch_size());
         Ok(Self { vjp, mask, batch_size })
     }
 

@@ -4,7 +4,10 @@ use sib_core::{Backbone, Result};
 use tch::Tensor;
 
 use crate::explainer::{ChannelReduction, InputAttribution};
+use crate::spec::Spec;
 use crate::target::logit_gradient;
+
+pub(crate) const SPEC: Spec = Spec { name: "saliency", title: "Saliency", batch_size: 16 };
 
 /// `max_c |∂z/∂x_c|`: the gradient of the target logit (Simonyan et al. 2013, arXiv:1312.6034).
 #[derive(Debug, Clone)]

@@ -5,7 +5,20 @@ use sib_core::{Error, Mode, Result};
 use tch::{Kind, Tensor};
 
 use crate::cam::{CamContext, ChannelWeights};
+use crate::spec::Spec;
 use crate::target::target_logits;
+
+pub(crate) const SPEC: Spec = Spec { name: "score-cam", title: "ScoreCAM", batch_size: 32 };
+
+/// Settings of `score-cam`: see [`ScoreCam`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScoreCamOptions {
+    /// `probability` or `softmax-logit`.
+    pub weights: ScoreWeights,
+    /// Upsample the masks with corners aligned.
+    pub align_corners: bool,
+}
 
 /// What a channel weighs, given the network's answer to the image that the channel masks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +80,12 @@ impl ChannelWeights for ScoreCam {
 }
 
 impl ScoreCam {
+    /// With these options, of at most `batch_size` masked images in one forward pass.
+    pub fn new(options: &ScoreCamOptions, batch_size: i64) -> Self {
+        let ScoreCamOptions { weights, align_corners } = *options;
+        Self { weights, align_corners, batch_size }
+    }
+
     /// Scores `[n]` of the images that `rows` `[n]` of `channels` `[B·C,h,w]` mask.
     fn scores(
         &self,

@@ -8,6 +8,9 @@ use sib_core::{Backbone, Error, Result};
 use tch::Tensor;
 
 use crate::explainer::{ChannelReduction, InputAttribution};
+use crate::spec::Spec;
+
+pub(crate) const SPEC: Spec = Spec { name: "smooth-grad", title: "SmoothGrad", batch_size: 16 };
 
 /// The mean of another method's signed attributions over noisy copies of the image (Smilkov et al.
 /// 2017, arXiv:1706.03825, eq. in section 3), reduced as that method reduces.

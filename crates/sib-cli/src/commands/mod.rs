@@ -27,7 +27,7 @@ fn methods(names: &[String]) -> Result<Vec<Method>> {
     let mut methods = Vec::new();
     for name in names {
         match name.trim() {
-            "all" => methods.extend(Method::ALL),
+            "all" => methods.extend(Method::PAPER),
             name => methods.push(name.parse()?),
         }
     }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use sib_core::data::ground_truth::Annotation;
 use sib_core::data::{BBox, Batch, Dataset};
 use sib_core::{Backbone, Mode};
-use sib_explain::SIbMap;
+use sib_explain::{Method, SIbMap};
 use sib_metrics::Exclusion;
 use sib_metrics::accuracy::label_ranks;
 use sib_metrics::faithfulness::Perturber;
@@ -76,7 +76,7 @@ impl<'e> Pass<'e> {
             checkpoint,
             settings,
             sources: methods.chain(folders).collect::<Result<_>>()?,
-            s_ib_map: SIbMap::new(options)?,
+            s_ib_map: SIbMap::new(&options.s_ib_map, options.batch_size_of(Method::SIbMap))?,
             perturber: Perturber::new(checkpoint.backbone.as_ref(), settings.faithfulness.clone())?,
             randomised,
             full: settings.batch_size.min(dataset.records.len()),

@@ -215,6 +215,6 @@ pub fn dataset_label(name: &str) -> Label {
 /// The same of a method.
 pub fn method_label(name: &str) -> Label {
     let title = name.parse::<Method>().map_or(name, |method| method.title());
-    let place = Method::ALL.into_iter().position(|method| method.name() == name);
+    let place = Method::PAPER.into_iter().position(|method| method.name() == name);
     (place.unwrap_or(LAST), title.to_owned())
 }

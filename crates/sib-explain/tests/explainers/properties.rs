@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use crate::toys::{CONVOLUTIONAL, Toy, images};
 
 fn methods() -> impl Iterator<Item = Method> {
-    Method::ALL.into_iter().chain(Method::EXTRA)
+    Method::ALL.into_iter()
 }
 
 fn options(batch_size: i64) -> MethodOptions {

@@ -119,7 +119,7 @@ pub(super) fn methods(
         return Ok(Vec::new());
     }
     if names.is_empty() && folders.is_empty() {
-        return Ok(Method::ALL.to_vec());
+        return Ok(Method::PAPER.to_vec());
     }
     commands::methods(names)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -23,9 +22,9 @@ pub fn flatten(table: &Table) -> Settings {
 ///
 /// # Errors
 /// When it cannot be written as TOML.
-pub fn of(value: &impl Serialize, prefix: &str) -> Result<Settings> {
+pub fn of(value: &impl Serialize, prefix: &str) -> Result<Settings, toml::ser::Error> {
     let mut settings = Settings::new();
-    visit(prefix, &Table::try_from(value).context("settings as TOML")?, &mut settings);
+    visit(prefix, &Table::try_from(value)?, &mut settings);
     Ok(settings)
 }
 
