@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::{fmt, io};
 
+use sib_core::Error;
+
 use crate::note;
 
 /// A mistake in arguments or configuration: exit code 2.
@@ -67,15 +69,38 @@ pub fn report(error: &anyhow::Error) -> u8 {
     if is_closed_pipe(error) {
         return 0;
     }
-    let core = error.chain().find_map(|cause| cause.downcast_ref::<sib_core::Error>());
+    let core = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hinted = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
     note!("error: {}", message(error));
-    if let Some(hint) = hinted.map(|hinted| hinted.hint.clone()).or_else(|| core?.hint()) {
+    if let Some(hint) = hinted.map(|hinted| hinted.hint.clone()).or_else(|| remedy(core?)) {
         note!("hint: {hint}");
     }
-    let invalid =
-        matches!(core, Some(sib_core::Error::Invalid { .. } | sib_core::Error::Device { .. }));
+    let invalid = matches!(core, Some(Error::Invalid { .. } | Error::Device { .. }));
     if invalid || error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
+}
+
+/// What a user can do about an error of the libraries, where that is known.
+fn remedy(error: &Error) -> Option<String> {
+    match error {
+        Error::Device { .. } => Some(
+            "scripts/setup.sh --cuda brings the CUDA libraries; `sib-cli doctor` says what was found"
+                .to_owned(),
+        ),
+        Error::NotACheckpoint { path, .. } => Some(format!(
+            "weights of other software are imported with `sib-cli import {} --arch ARCH --output CKPT`",
+            path.display()
+        )),
+        Error::Undecided { path, setting, value, .. } => Some(format!(
+            "`sib-cli import {} --{} {value}` settles it",
+            path.display(),
+            setting.replace('_', "-")
+        )),
+        Error::MissingImages { .. } => Some(
+            "--allow-missing, in training data.allow_missing = true, goes on without them"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 /// Whether stdout was closed while the command still wrote to it.
@@ -119,6 +144,30 @@ mod tests {
         }
         let usage = with_hint(usage("--x: what?"), "--y");
         assert_eq!(report(&usage.context("file")), 2);
+    }
+
+    #[test]
+    fn what_can_be_done_is_said_in_the_words_of_the_command_line() {
+        let path = std::path::PathBuf::from("net.pth");
+        let (problem, value) = (String::new(), "NAME".to_owned());
+        for (error, expected) in [
+            (
+                Error::NotACheckpoint { path: path.clone(), problem: problem.clone() },
+                "`sib-cli import net.pth --arch ARCH --output CKPT`",
+            ),
+            (
+                Error::Undecided { path: path.clone(), problem, setting: "num_classes", value },
+                "`sib-cli import net.pth --num-classes NAME`",
+            ),
+            (
+                Error::MissingImages { list: path, missing: 1, total: 2, first: String::new() },
+                "data.allow_missing = true",
+            ),
+        ] {
+            let hint = remedy(&error).unwrap();
+            assert!(hint.contains(expected), "{hint}");
+        }
+        assert_eq!(remedy(&Error::invalid("key", 1, "2")), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Devices by the names of the command line, and what libtorch there is.
+//! Devices by name, and what libtorch there is.
 
 use std::path::PathBuf;
 

@@ -7,8 +7,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with the file, key or value it went wrong at.
 ///
-/// Messages are lower case, fit on one line and say what was expected. [`Error::hint`] adds what to
-/// do about it, where that is known.
+/// Messages are lower case, fit on one line and say what was expected, in the words of the library: keys
+/// are the names of its own settings. What a program calls them and what its user can do about it is for
+/// the program to add; variants carry what it needs for that.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -46,6 +47,18 @@ pub enum Error {
         /// What it is instead.
         problem: String,
     },
+    /// A file may well be what was asked for, but leaves a choice that is the caller's.
+    #[error("{}: {problem}", path.display())]
+    Undecided {
+        /// The file.
+        path: PathBuf,
+        /// What it leaves open.
+        problem: String,
+        /// The argument that would settle it.
+        setting: &'static str,
+        /// What to give for it; a word in capitals where there is more than one way.
+        value: String,
+    },
     /// The lists of a dataset name images that are not there.
     #[error("{}: {missing} of {total} images are not there, such as {first}", list.display())]
     MissingImages {
@@ -58,10 +71,10 @@ pub enum Error {
         /// One of them, by its path from the dataset's root.
         first: String,
     },
-    /// A setting or argument is out of its range. The command line exits with 2 on it.
+    /// A setting or argument is out of its range.
     #[error("{key}: got {value}, expected {expected}")]
     Invalid {
-        /// The configuration key, flag or argument.
+        /// The setting or argument.
         key: String,
         /// The value given.
         value: String,
@@ -130,30 +143,21 @@ impl Error {
         Self::Invalid { key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 
+    /// The error with `table` before the key of an [`Error::Invalid`]: where the settings that it is about
+    /// stand among others.
+    #[must_use]
+    pub fn within(self, table: &str) -> Self {
+        match self {
+            Self::Invalid { key, value, expected } => {
+                Self::Invalid { key: format!("{table}.{key}"), value, expected }
+            }
+            other => other,
+        }
+    }
+
     /// An [`Error::Shape`].
     pub fn shape(what: &'static str, tensor: &tch::Tensor, expected: impl Into<String>) -> Self {
         Self::Shape { what, got: tensor.size(), expected: expected.into() }
-    }
-
-    /// What to do about the error, where that is known: one line for the command line's `hint:`.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Device { .. } => Some(
-                "scripts/setup.sh --cuda brings the CUDA libraries; `sib-cli doctor` says what \
-                 was found"
-                    .to_owned(),
-            ),
-            Self::NotACheckpoint { path, .. } => Some(format!(
-                "weights of other software are imported with `sib-cli import {} --arch ARCH \
-                 --output CKPT`",
-                path.display()
-            )),
-            Self::MissingImages { .. } => Some(
-                "--allow-missing, in training data.allow_missing = true, goes on without them"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
     }
 }
 

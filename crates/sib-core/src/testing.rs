@@ -92,3 +92,22 @@ pub fn shared_path(relative: &str) -> Option<std::path::PathBuf> {
     eprintln!("skipped: ../shared/{relative} is not here");
     None
 }
+
+/// Checks that the part of `example` between the lines `// quote: NAME` and `// end` stands in `document`, a
+/// Markdown text or the `//!` comment of a Rust file, and has fewer than 40 lines.
+///
+/// # Panics
+/// Where it does not, with the text that is expected.
+pub fn assert_quoted(name: &str, example: &str, document: &str) {
+    let begin = format!("// quote: {name}\n");
+    let part = example.split_once(&begin).and_then(|(_, rest)| rest.split_once("// end\n"));
+    let (part, _) = part.unwrap_or_else(|| panic!("the example has no part {name}"));
+    let lines = part.lines().count();
+    assert!(lines < 40, "{name}: {lines} lines");
+    let comment = |line: &str| {
+        let text = line.strip_prefix("//!").unwrap_or(line);
+        text.strip_prefix(' ').filter(|_| text != line).unwrap_or(text).to_owned() + "\n"
+    };
+    let document: String = document.lines().map(comment).collect();
+    assert!(document.contains(part), "{name} is not quoted as it is; expected\n{part}");
+}

@@ -84,8 +84,6 @@ fn other_files_are_told_apart_from_checkpoints() {
     let not_a_checkpoint = || {
         let error = read_checkpoint(&path).unwrap_err();
         assert!(matches!(error, Error::NotACheckpoint { .. }), "{error}");
-        let hint = error.hint().unwrap();
-        assert!(hint.contains(&format!("sib-cli import {}", path.display())), "{hint}");
         error.to_string()
     };
     write_tensors(&path, &tensors(), &BTreeMap::new()).unwrap();

@@ -97,8 +97,8 @@ impl<'e> Contents<'e> {
         let mut digest = FileDigest::default();
         match &record.source {
             Source::File { path, .. } => digest.add(path)?,
-            Source::Cifar(thumbnail) => digest.0.update(thumbnail.image().as_raw()),
-            Source::Synthetic(_) => return None,
+            Source::Reader(reader) if reader.is_generated() => return None,
+            Source::Reader(reader) => digest.0.update(reader.read().ok()?.as_raw()),
         }
         if self.settings.has(Suite::Localization)
             && let Some(MaskSource::File { path, .. }) = &record.mask

@@ -2,7 +2,7 @@
 
 use image::{ImageBuffer, Pixel};
 
-use super::BBox;
+use super::bbox::BBox;
 
 /// A linear map of the offsets from a fixed point, then a shift; it says where a pixel of the
 /// *result* is taken from.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 
-use super::Plan;
+use super::plan::Plan;
 use crate::Result;
 
 /// An image after all that is the same in every epoch.

@@ -1,6 +1,7 @@
 //! CIFAR-100, binary version (Krizhevsky 2009): `{train,test}.bin` of 3 074-byte records, and the
 //! class names.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use image::{Rgb, RgbImage};
 use super::dataset::{Dataset, Record};
 use super::layout::{read_text, require_layout};
 use super::options::DataOptions;
-use super::source::Source;
+use super::source::{ReadImage, Source};
 use super::spec::{Root, Spec, Validation};
 use super::split::Split;
 use crate::{Error, Result};
@@ -54,13 +55,10 @@ fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
     let records = labels
         .into_iter()
         .enumerate()
-        .map(|(index, label)| Record {
-            id: format!("{split}/{index:05}"),
-            source: Source::Cifar(Thumbnail { bytes: Arc::clone(&bytes), index }),
-            label,
-            boxes: Vec::new(),
-            box_fault: None,
-            mask: None,
+        .map(|(index, label)| {
+            let thumbnail = Thumbnail { bytes: Arc::clone(&bytes), index };
+            let source = Source::Reader(Arc::new(thumbnail));
+            Record::new(format!("{split}/{index:05}"), label, source)
         })
         .collect();
     Ok(Dataset::of(SPEC.name, split, classes, records))
@@ -89,26 +87,28 @@ pub(super) fn parse(bytes: &[u8], classes: usize) -> Result<Vec<usize>, String> 
 }
 
 /// One image of a batch file in memory.
-#[derive(Clone)]
-pub struct Thumbnail {
+struct Thumbnail {
     bytes: Arc<[u8]>,
     index: usize,
 }
 
-impl std::fmt::Debug for Thumbnail {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Thumbnail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Thumbnail").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
-impl Thumbnail {
-    /// The pixels, 32 × 32.
-    pub fn image(&self) -> RgbImage {
+impl ReadImage for Thumbnail {
+    fn name(&self) -> String {
+        format!("CIFAR image {}", self.index)
+    }
+
+    fn read(&self) -> Result<RgbImage> {
         let start = self.index * RECORD + 2;
         let planes = &self.bytes[start..start + 3 * PLANE];
-        RgbImage::from_fn(SIDE_PX as u32, SIDE_PX as u32, |x, y| {
+        Ok(RgbImage::from_fn(SIDE_PX as u32, SIDE_PX as u32, |x, y| {
             let at = y as usize * SIDE_PX + x as usize;
             Rgb([planes[at], planes[at + PLANE], planes[at + 2 * PLANE]])
-        })
+        }))
     }
 }

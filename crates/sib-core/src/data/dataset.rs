@@ -1,11 +1,13 @@
 //! A split of a dataset as plain data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use image::RgbImage;
 use rand::seq::SliceRandom;
 
 use super::bbox::BBox;
 use super::fault::Fault;
+use super::layout;
 use super::source::{MaskSource, Source};
 use super::split::Split;
 use crate::random::{Use, stream};
@@ -32,6 +34,26 @@ impl Record {
     /// An image without boxes or mask.
     pub fn new(id: impl Into<String>, label: usize, source: Source) -> Self {
         Self { id: id.into(), source, label, boxes: Vec::new(), box_fault: None, mask: None }
+    }
+
+    /// An image in memory, which errors call by its id.
+    pub fn in_memory(id: impl Into<String>, label: usize, image: RgbImage) -> Self {
+        let id = id.into();
+        Self::new(id.clone(), label, Source::in_memory(id, image))
+    }
+
+    /// The record with these boxes. An empty box is a fault of the record, as in an annotation file.
+    #[must_use]
+    pub fn with_boxes(self, boxes: Vec<BBox>) -> Self {
+        let checked = boxes.into_iter().map(BBox::checked).collect::<Result<_, _>>();
+        let file = PathBuf::from(&self.id);
+        self.with_read_boxes(checked.map_err(|problem| Fault { file, problem }))
+    }
+
+    /// The record with this segmentation.
+    #[must_use]
+    pub fn with_mask(self, mask: MaskSource) -> Self {
+        Self { mask: Some(mask), ..self }
     }
 
     /// The record with the boxes of its annotation, or with what is wrong with that.
@@ -64,6 +86,23 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// A split of one's own records. `name` is what errors and logs call the dataset.
+    ///
+    /// # Errors
+    /// Where an id or a class name stands twice, a label is no index into `classes`, there is no
+    /// record, and where a class of [`Split::Train`] has none.
+    pub fn new(
+        name: impl Into<String>,
+        split: Split,
+        classes: Vec<String>,
+        records: Vec<Record>,
+    ) -> Result<Self> {
+        let name = name.into();
+        layout::expect_distinct("image", records.iter().map(|record| record.id.as_str()))
+            .map_err(|problem| Error::malformed(&name, problem))?;
+        Self::of(&name, split, classes, records).checked(Path::new(&name))
+    }
+
     /// A split of which everything is there, not checked.
     pub(super) fn of(name: &str, split: Split, classes: Vec<String>, records: Vec<Record>) -> Self {
         let name = name.to_owned();
@@ -216,7 +255,11 @@ impl Dataset {
             let problem = format!("no image in the {} split{others}", self.split);
             return Err(Error::malformed(root, problem));
         }
-        debug_assert!(self.records.iter().all(|record| record.label < self.classes.len()));
+        let known = self.classes.len();
+        if let Some(Record { id, label, .. }) = self.records.iter().find(|r| r.label >= known) {
+            let problem = format!("{id} has label {label}, but there are {known} classes");
+            return Err(Error::malformed(root, problem));
+        }
         if self.split == Split::Train
             && let Some(empty) = self.class_counts().iter().position(|&count| count == 0)
         {

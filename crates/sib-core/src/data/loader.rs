@@ -15,8 +15,11 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, Tensor};
 
+use super::bbox::BBox;
 use super::cache::{Cache, Fixed};
-use super::{BBox, Dataset, GroundTruth, Transform};
+use super::dataset::Dataset;
+use super::ground_truth::GroundTruth;
+use super::transform::Transform;
 use crate::random::{Use, stream};
 use crate::{Error, Result};
 

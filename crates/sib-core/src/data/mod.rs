@@ -45,7 +45,6 @@ mod tests;
 
 pub use bbox::BBox;
 pub use check::{CheckReport, check};
-pub use cifar100::Thumbnail;
 pub use dataset::{Dataset, Record};
 pub use decode::labels::MaskRule;
 pub use fault::Fault;
@@ -56,7 +55,7 @@ pub use name::DatasetName;
 pub use open::{open, splits};
 pub use options::DataOptions;
 pub use plan::Plan;
-pub use source::{MaskSource, Source};
+pub use source::{MaskSource, ReadImage, ReadMask, Source};
 pub use spec::{Root, Spec};
 pub use split::Split;
 pub use synthetic::SyntheticOptions;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use image::{GrayImage, RgbImage, imageops};
 
-use super::BBox;
 use super::affine::Affine;
+use super::bbox::BBox;
 use super::colour::Colour;
 use super::resample::{resize, resize_nearest};
 use crate::Result;

@@ -4,6 +4,8 @@
 //! one level in some hundred pixels is enough to change the order of a gradient's. Libraries that do the
 //! same sums with shorter weights differ by that much (decision K3).
 
+use std::borrow::Cow;
+
 use image::{GrayImage, RgbImage};
 
 use crate::{Error, Result};
@@ -30,16 +32,17 @@ pub(super) fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbIma
         return Err(refused(format!("{from_width}x{from_height} resized to {width}x{height}")));
     }
     let side = |length: u32| length as usize;
-    let mut values = image.as_raw().clone();
+    let mut values = Cow::Borrowed(image.as_raw().as_slice());
     if width != from_width {
-        values = resize_rows(&values, side(from_width), &taps(side(from_width), side(width)));
+        let taps = taps(side(from_width), side(width));
+        values = Cow::Owned(resize_rows(&values, side(from_width), &taps));
     }
     if height != from_height {
-        let row = side(width) * CHANNELS;
-        values = resize_columns(&values, row, &taps(side(from_height), side(height)));
+        let taps = taps(side(from_height), side(height));
+        values = Cow::Owned(resize_columns(&values, side(width) * CHANNELS, &taps));
     }
     let (values_there, expected) = (values.len(), format!("{width}x{height}"));
-    RgbImage::from_raw(width, height, values)
+    RgbImage::from_raw(width, height, values.into_owned())
         .ok_or_else(|| refused(format!("{values_there} values for {expected}")))
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use image::{Rgb, RgbImage};
 
-use super::{MOST_BYTES, expect_size};
+use super::limits::{MOST_BYTES, expect_size};
 
 /// The first frame as Pillow shows it: what the frame leaves open of the canvas has the colour of
 /// its transparent index, or of index 0.

@@ -3,7 +3,7 @@
 use image::RgbImage;
 use image::metadata::Orientation;
 
-use super::expect_size;
+use super::limits::expect_size;
 use crate::native::Jpeg;
 
 /// The pixels and the orientation that EXIF gives them.

@@ -6,7 +6,7 @@ use std::path::Path;
 use image::{GrayImage, Luma};
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 
-use super::{MOST_BYTES, unreadable};
+use super::limits::{MOST_BYTES, unreadable};
 use crate::{Error, Result};
 
 /// Which labels of a mask file are foreground. A label is the value as stored, of any depth, the
@@ -50,11 +50,8 @@ pub(in crate::data) fn foreground_of(
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(failed)?;
-    let (w, h) = reader.info().size();
-    if (w, h) != (width, height) {
-        let problem = format!("mask of {w}x{h} pixels, expected its image's {width}x{height}");
-        return Err(Error::malformed(path, problem));
-    }
+    expect_size_of_image(reader.info().size(), (width, height))
+        .map_err(|problem| Error::malformed(path, problem))?;
     let palette = reader.info().palette.as_deref().unwrap_or_default().to_vec();
     let length = reader.output_buffer_size().unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
@@ -76,6 +73,18 @@ pub(in crate::data) fn foreground_of(
         *pixel = Luma([if foreground { 255 } else { 0 }]);
     }
     Ok(mask)
+}
+
+/// Checks that a mask has the size of its image, (width, height) each.
+pub(in crate::data) fn expect_size_of_image(
+    mask: (u32, u32),
+    image: (u32, u32),
+) -> Result<(), String> {
+    if mask == image {
+        return Ok(());
+    }
+    let ((w, h), (width, height)) = (mask, image);
+    Err(format!("mask of {w}x{h} pixels, expected its image's {width}x{height}"))
 }
 
 /// A label image as it is stored.

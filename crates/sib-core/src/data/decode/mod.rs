@@ -3,6 +3,7 @@
 mod gif;
 mod jpeg;
 pub(super) mod labels;
+mod limits;
 mod raster;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use image::metadata::Orientation as Stored;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
 use crate::{Error, Result};
+use limits::unreadable;
 
 /// What is done with the orientation that cameras store in EXIF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +23,6 @@ pub enum Orientation {
     /// them.
     AsStored,
 }
-
-/// What a decoded image may take: a file of a few bytes may claim to be larger than memory.
-const MOST_BYTES: u64 = 512 << 20;
 
 /// Decodes a JPEG, PNG, BMP, GIF, WebP, TIFF or PNM file to 8-bit RGB; of several images in one
 /// file the first.
@@ -65,19 +64,6 @@ fn kind(bytes: &[u8]) -> Option<ImageFormat> {
         return Some(ImageFormat::Jpeg);
     }
     image::guess_format(bytes).ok()
-}
-
-/// The error of an image for a reason that is not the `image` crate's.
-fn unreadable(path: &Path) -> impl FnOnce(String) -> Error {
-    move |problem| Error::malformed(path, format!("unreadable image: {problem}"))
-}
-
-/// Refuses a size whose RGB pixels would take too much.
-fn expect_size(width: u32, height: u32) -> Result<(), String> {
-    if 3 * u64::from(width) * u64::from(height) <= MOST_BYTES {
-        return Ok(());
-    }
-    Err(format!("{width}x{height} pixels, expected at most {} MiB", MOST_BYTES >> 20))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tiff::ColorType;
 use tiff::decoder::Decoder;
 use tiff::tags::{CompressionMethod, ExtraSamples, Tag};
 
-use super::{MOST_BYTES, unreadable};
+use super::limits::{MOST_BYTES, unreadable};
 use crate::{Error, Result};
 
 /// The pixels and the orientation that the file gives them.

@@ -12,18 +12,19 @@ mod scene;
 mod shape;
 mod texture;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 
 pub use options::{CLASSES, SyntheticOptions};
-pub use scene::Scene;
+pub(super) use scene::Scene;
 
 use super::dataset::{Dataset, Record};
 use super::ground_truth::GroundTruth;
 use super::options::DataOptions;
-use super::source::{MaskSource, Source};
+use super::source::{MaskSource, ReadImage, ReadMask, Source};
 use super::spec::{Root, Spec, Validation};
 use super::split::Split;
 use crate::Result;
@@ -63,7 +64,7 @@ const NAMES: [&str; CLASSES] = [
 ];
 
 fn open(_: &Path, split: Split, DataOptions { synthetic, .. }: &DataOptions) -> Result<Dataset> {
-    synthetic.check()?;
+    synthetic.validate().map_err(|error| error.within(SPEC.name))?;
     let options = Arc::new(synthetic.clone());
     let images = match split {
         Split::Train => options.train_images,
@@ -73,21 +74,40 @@ fn open(_: &Path, split: Split, DataOptions { synthetic, .. }: &DataOptions) -> 
         .into_par_iter()
         .map(|index| {
             let scene = Arc::new(Scene::new(Arc::clone(&options), split, index));
-            Record {
-                boxes: scene.bbox().into_iter().collect(),
-                mask: Some(MaskSource::Synthetic(Arc::clone(&scene))),
-                ..Record::new(
-                    format!("{split}/{index:06}"),
-                    scene.class(),
-                    Source::Synthetic(scene),
-                )
-            }
+            let (class, bbox) = (scene.class(), scene.bbox());
+            let source = Source::Reader(Arc::clone(&scene) as Arc<dyn ReadImage>);
+            Record::new(format!("{split}/{index:06}"), class, source)
+                .with_boxes(bbox.into_iter().collect())
+                .with_mask(MaskSource::Reader(scene))
         })
         .collect();
     Ok(Dataset::of(SPEC.name, split, NAMES.map(str::to_owned).to_vec(), records))
 }
 
-/// What errors call a generated image.
-pub(crate) fn name(scene: &Scene) -> PathBuf {
-    PathBuf::from(format!("synthetic {scene}"))
+impl ReadImage for Scene {
+    fn name(&self) -> String {
+        format!("synthetic {self}")
+    }
+
+    fn read(&self) -> Result<RgbImage> {
+        Ok(self.image())
+    }
+
+    fn is_generated(&self) -> bool {
+        true
+    }
+}
+
+impl ReadMask for Scene {
+    fn name(&self) -> String {
+        format!("mask of synthetic {self}")
+    }
+
+    fn read(&self) -> Result<GrayImage> {
+        Ok(self.mask())
+    }
+
+    fn is_generated(&self) -> bool {
+        true
+    }
 }

@@ -56,9 +56,13 @@ impl Default for SyntheticOptions {
 }
 
 impl SyntheticOptions {
-    pub(super) fn check(&self) -> Result<()> {
+    /// Checks the settings' ranges.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting.
+    pub fn validate(&self) -> Result<()> {
         let invalid = |key: &str, value: &dyn std::fmt::Display, expected: &str| {
-            Err(Error::invalid(format!("data.synthetic.{key}"), value, expected))
+            Err(Error::invalid(key, value, expected))
         };
         if !(16..=1024).contains(&self.side_px) {
             return invalid("side_px", &self.side_px, "16 to 1024");

@@ -17,7 +17,7 @@ use crate::random::{Use, stream};
 
 /// An image of the synthetic dataset, made on demand.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub(crate) struct Scene {
     options: Arc<SyntheticOptions>,
     split: Split,
     index: usize,
@@ -47,17 +47,18 @@ struct Choices {
 }
 
 impl Scene {
-    pub(super) fn new(options: Arc<SyntheticOptions>, split: Split, index: usize) -> Self {
+    pub(crate) fn new(options: Arc<SyntheticOptions>, split: Split, index: usize) -> Self {
         Self { options, split, index }
     }
 
     /// Index of the object's class.
-    pub fn class(&self) -> usize {
+    pub(super) fn class(&self) -> usize {
         self.index % CLASSES
     }
 
     /// Index of the class whose background it has.
-    pub fn background(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn background(&self) -> usize {
         self.choices().0.background
     }
 
@@ -99,7 +100,7 @@ impl Scene {
     }
 
     /// The pixels.
-    pub fn image(&self) -> RgbImage {
+    pub(super) fn image(&self) -> RgbImage {
         let (choices, mut rng) = self.choices();
         let side = self.options.side_px;
         let noise = self.options.noise;
@@ -126,7 +127,7 @@ impl Scene {
     }
 
     /// 255 where the object covers at least half of the pixel, 0 elsewhere.
-    pub fn mask(&self) -> GrayImage {
+    pub(crate) fn mask(&self) -> GrayImage {
         let (choices, _) = self.choices();
         let side = self.options.side_px;
         GrayImage::from_fn(side, side, |x, y| {
@@ -136,7 +137,7 @@ impl Scene {
     }
 
     /// The smallest box around the mask.
-    pub fn bbox(&self) -> Option<BBox> {
+    pub(super) fn bbox(&self) -> Option<BBox> {
         let mask = self.mask();
         mask.enumerate_pixels()
             .filter(|(.., value)| value.0[0] > 0)

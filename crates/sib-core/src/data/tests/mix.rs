@@ -2,8 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::super::mix::{Mix, soft_targets, symmetric_beta};
-use crate::random::{Use, stream};
+use super::super::mix::{Mix, soft_targets};
 
 /// Image `i` is filled with `i`, and its target is class `i`: what was mixed can be read off.
 fn batch(count: i64) -> (Tensor, Tensor) {
@@ -56,25 +55,6 @@ fn choices_follow_from_seed_epoch_and_batch() {
     assert_eq!(mixed(1, 2, 3), mixed(1, 2, 3));
     for other in [mixed(0, 2, 3), mixed(1, 0, 3), mixed(1, 2, 0)] {
         assert_ne!(mixed(1, 2, 3), other);
-    }
-}
-
-/// Beta(a, a) has mean 1/2 and variance 1 / (4 (2a + 1)).
-#[test]
-fn beta_has_its_moments() {
-    const DRAWS: usize = 20_000;
-    for alpha in [0.1, 0.4, 1.0, 3.5] {
-        let mut rng = stream(Use::Mix, 9, 0, 0);
-        let draws: Vec<f64> = (0..DRAWS).map(|_| symmetric_beta(alpha, &mut rng)).collect();
-        assert!(draws.iter().all(|draw| (0.0..=1.0).contains(draw)));
-        let mean = draws.iter().sum::<f64>() / DRAWS as f64;
-        let variance = draws.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / DRAWS as f64;
-        let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
-        // Standard errors: of the mean sqrt(variance / n); of the variance at most
-        // sqrt(variance / (4 n)), since (x - 1/2)^2 lies in [0, 1/4]. Four of them each.
-        let tolerance = 4.0 * (expected / DRAWS as f64).sqrt();
-        assert!((mean - 0.5).abs() < tolerance, "alpha {alpha}: mean {mean}");
-        assert!((variance - expected).abs() < tolerance / 2.0, "alpha {alpha}: {variance}");
     }
 }
 

@@ -3,6 +3,7 @@ mod folders;
 mod fuzz;
 mod geometry;
 mod golden;
+mod in_memory;
 mod layouts;
 mod loader;
 mod masks;
