@@ -10,6 +10,7 @@ mod legacy;
 mod names;
 mod objects;
 mod pickle;
+mod refusal;
 mod storage;
 mod zipped;
 
@@ -26,6 +27,7 @@ use crate::blueprint::Blueprint;
 use crate::model::{LoadReport, Model, ModelOptions};
 use choice::{Candidate, Choice, choose};
 use contents::{Contents, Dict, Entry, Source};
+use refusal::Refusal;
 
 /// What a part of the import says went wrong; the caller adds the file.
 type Problem = String;
@@ -55,13 +57,13 @@ pub struct Selection {
 pub fn read_state_dict(path: &Path, arch: Arch) -> Result<BTreeMap<String, Tensor>> {
     let network = Blueprint::of_arch(arch)?;
     let (dicts, mut source) = Contents::open(path)?.into_parts();
-    let mut read = || -> Result<_, Problem> {
+    let mut read = || -> Result<_, Refusal> {
         let candidate = choose(&dicts, network, None)?.candidate;
         let mut state = read_tensors(&candidate, &mut source, |_| true)?;
         keys::resize(&mut state, arch);
         Ok(state)
     };
-    read().map_err(|problem| Error::malformed(path, problem))
+    read().map_err(|refusal| refusal.at(path, ""))
 }
 
 impl Model {
@@ -115,7 +117,7 @@ impl Model {
             None => {
                 let network = Blueprint::of_arch(arch)?;
                 classes_of(&contents.dicts, network, selection)
-                    .map_err(|problem| explained(path, problem, &contents.dicts, arch))?
+                    .map_err(|refusal| explained(path, refusal, &contents.dicts, arch))?
             }
         };
         let model = Self::new(arch, num_classes, device, options)?;
@@ -126,7 +128,7 @@ impl Model {
     fn fill(&self, contents: Contents, path: &Path, selection: &Selection) -> Result<LoadReport> {
         let network = Blueprint::of(self);
         let (dicts, mut source) = contents.into_parts();
-        let explain = |problem| explained(path, problem, &dicts, self.arch());
+        let explain = |refusal| explained(path, refusal, &dicts, self.arch());
         let (Choice { candidate, also }, mut report) =
             compared(&dicts, &network, selection).map_err(explain)?;
         let is_wanted = |name: &str| !report.unexpected.iter().any(|other| other == name);
@@ -152,7 +154,7 @@ fn compared<'c>(
     dicts: &'c [Dict],
     network: &Blueprint,
     selection: &Selection,
-) -> Result<(Choice<'c>, LoadReport), Problem> {
+) -> Result<(Choice<'c>, LoadReport), Refusal> {
     let choice = choose(dicts, network, selection.key.as_deref())?;
     let candidate = &choice.candidate;
     let size_of = |name: &str| candidate.entry(name).map(Entry::size);
@@ -162,13 +164,14 @@ fn compared<'c>(
 }
 
 /// The number of classes of the network in `dicts`.
-fn classes_of(dicts: &[Dict], network: &Blueprint, selection: &Selection) -> Result<i64, Problem> {
+fn classes_of(dicts: &[Dict], network: &Blueprint, selection: &Selection) -> Result<i64, Refusal> {
     let (choice, _) = compared(dicts, network, selection)?;
     let arch = network.arch();
     let head = format!("{}.weight", arch.head());
     let rows = choice.candidate.entry(&head).and_then(Entry::size);
     rows.and_then(|size| size.first().copied()).ok_or_else(|| {
-        format!("has no {head:?}: {arch} without its final layer; --num-classes gives it a new one")
+        let problem = format!("has no {head:?}: {arch} without its final layer");
+        Refusal::undecided(problem, "num_classes", "N")
     })
 }
 
@@ -187,9 +190,9 @@ fn read_tensors(
     Ok(state)
 }
 
-/// The error `problem` of a file that is not `arch`, with the architecture that it may be: one whose every
+/// The `refusal` of a file that is not `arch`, with the architecture that it may be: one whose every
 /// tensor is there, and no part of another.
-fn explained(path: &Path, problem: Problem, dicts: &[Dict], arch: Arch) -> Error {
+fn explained(path: &Path, refusal: Refusal, dicts: &[Dict], arch: Arch) -> Error {
     let fits = |other: &Arch| {
         Blueprint::of_arch(*other).is_ok_and(|network| {
             choose(dicts, network, None).is_ok_and(|choice| {
@@ -203,8 +206,7 @@ fn explained(path: &Path, problem: Problem, dicts: &[Dict], arch: Arch) -> Error
         })
     };
     let other = Arch::ALL.into_iter().filter(|other| *other != arch).find(fits);
-    let hint = other.map_or(String::new(), |other| format!(" (it may be {other})"));
-    Error::malformed(path, problem + &hint)
+    refusal.at(path, &other.map_or(String::new(), |other| format!(" (it may be {other})")))
 }
 
 enum Container {

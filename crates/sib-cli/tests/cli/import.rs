@@ -179,6 +179,11 @@ fn the_state_dict_that_was_taken_is_named() {
         1,
         "more than one network that fits resnet18: [\"student\", \"teacher\"]",
     );
+    assert!(
+        stderr(&output).contains("two.safetensors --key NAME` settles it"),
+        "{}",
+        stderr(&output)
+    );
     let output = place.run(&import("two.safetensors", "a", &["--key", "teacher"]));
     assert_success(&output);
     assert!(stderr(&output).contains("122 tensors loaded from \"teacher\""), "{}", stderr(&output));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Problem;
 use super::contents::{Dict, Entry};
 use super::keys;
+use super::refusal::Refusal;
 use crate::blueprint::Blueprint;
 
 /// Names of nested dicts that hold the network as it is trained, most usual first.
@@ -58,7 +59,8 @@ impl<'c> Candidate<'c> {
         self.dict.entries.get(*self.names.get(name)?)
     }
 
-    /// The path to its tensors, as `--key` takes it; empty where they are the file's own.
+    /// The path to its tensors, as [`Selection::key`](super::Selection::key) takes it; empty where they are
+    /// the file's own.
     pub(super) fn path(&self) -> String {
         let prefix = self.prefix.trim_end_matches('.');
         match (self.dict.name.is_empty(), prefix.is_empty()) {
@@ -104,7 +106,7 @@ impl<'c> Candidate<'c> {
         })
     }
 
-    /// Whether `--key` means it by `key`: its path, the end or the beginning of that.
+    /// Whether [`Selection::key`](super::Selection::key) means it by `key`: its path, the end or the beginning of that.
     fn is_meant_by(&self, key: &str) -> bool {
         let path = self.path();
         path == key
@@ -129,12 +131,13 @@ pub(super) fn choose<'c>(
     dicts: &'c [Dict],
     network: &Blueprint,
     key: Option<&str>,
-) -> Result<Choice<'c>, Problem> {
+) -> Result<Choice<'c>, Refusal> {
     let mut candidates = candidates(dicts, network, key);
     if candidates.is_empty() {
         let key = key.unwrap_or_default();
         let there: Vec<_> = dicts.iter().map(|dict| dict.name.as_str()).collect();
-        return Err(format!("has no tensors under {key:?}; it has dicts of tensors {there:?}"));
+        let problem = format!("has no tensors under {key:?}; it has dicts of tensors {there:?}");
+        return Err(problem.into());
     }
     let (complete, incomplete): (Vec<_>, Vec<_>) =
         candidates.drain(..).partition(|candidate| candidate.complete);
@@ -144,7 +147,7 @@ pub(super) fn choose<'c>(
         meant(complete, network, key)?
     };
     match candidate.problem {
-        Some(problem) => Err(problem),
+        Some(problem) => Err(problem.into()),
         None => Ok(Choice { candidate, also }),
     }
 }
@@ -204,7 +207,7 @@ fn meant<'c>(
     mut complete: Vec<Candidate<'c>>,
     network: &Blueprint,
     key: Option<&str>,
-) -> Result<(Candidate<'c>, Vec<String>), Problem> {
+) -> Result<(Candidate<'c>, Vec<String>), Refusal> {
     // Exactly what `key` says goes before what lies below it.
     let exact = |candidate: &Candidate| key.is_none_or(|key| candidate.path() == key);
     complete.sort_by_key(|candidate| (!exact(candidate), candidate.rank(), candidate.path().len()));
@@ -214,10 +217,9 @@ fn meant<'c>(
     let is_first = |other: &Candidate| first.is_above(other) || first.equals(other, network);
     if !rivals().all(is_first) {
         let paths: Vec<_> = [first].into_iter().chain(rivals()).map(Candidate::path).collect();
-        return Err(format!(
-            "holds more than one network that fits {}: {paths:?}; `sib-cli import --key NAME` chooses",
-            network.arch()
-        ));
+        let arch = network.arch();
+        let problem = format!("holds more than one network that fits {arch}: {paths:?}");
+        return Err(Refusal::undecided(problem, "key", "NAME"));
     }
     let mut rest = complete.into_iter();
     let first = rest.next().expect("one at least is complete");
@@ -236,6 +238,7 @@ fn nearest(incomplete: Vec<Candidate<'_>>) -> Candidate<'_> {
 
 #[cfg(test)]
 mod tests {
+    use sib_core::Error;
     use tch::Tensor;
 
     use super::*;
@@ -262,7 +265,7 @@ mod tests {
     }
 
     /// The path that was taken, and the others.
-    fn chosen(dicts: &[Dict], key: Option<&str>) -> Result<(String, Vec<String>), Problem> {
+    fn chosen(dicts: &[Dict], key: Option<&str>) -> Result<(String, Vec<String>), Refusal> {
         let Choice { candidate, also } = choose(dicts, resnet18(), key)?;
         assert!(candidate.complete && candidate.names.contains_key("layer4.1.bn2.weight"));
         Ok((candidate.path(), also))
@@ -323,7 +326,9 @@ mod tests {
             (&apart, ["online_net", "target_net"]),
             (&[averaged], ["state_dict.model", "state_dict.model_ema"]),
         ] {
-            let problem = chosen(dicts, None).unwrap_err();
+            let error = chosen(dicts, None).unwrap_err().at("x.pth".as_ref(), "");
+            assert!(matches!(error, Error::Undecided { setting: "key", .. }), "{error}");
+            let problem = error.to_string();
             for name in names {
                 assert!(problem.contains(&format!("{name:?}")), "{problem}");
                 assert_eq!(chosen(dicts, Some(name)).unwrap().0, name);
@@ -331,7 +336,6 @@ mod tests {
                 let last = name.rsplit('.').next().unwrap();
                 assert_eq!(chosen(dicts, Some(last)).unwrap().0, name);
             }
-            assert!(problem.contains("--key NAME"), "{problem}");
         }
     }
 
@@ -349,7 +353,7 @@ mod tests {
     fn a_key_that_names_nothing_is_an_error_that_says_what_there_is() {
         let dicts = [dict("model", &[("", 0.0)], &[]), dict("ema", &[("", 1.0)], &[])];
         for key in ["modle", "mod", "model.layer1.0.x", ""] {
-            let problem = chosen(&dicts, Some(key)).unwrap_err();
+            let problem = chosen(&dicts, Some(key)).unwrap_err().problem;
             assert!(problem.contains(r#"["model", "ema"]"#), "{key:?}: {problem}");
         }
     }

@@ -1,7 +1,7 @@
 //! Tensors of a file that the network has no place for: those that make it another network are an error,
 //! those of what training needs beside it are not.
 
-use super::Problem;
+use super::refusal::Refusal;
 use crate::blueprint::{Blueprint, is_counter};
 use crate::model::LoadReport;
 
@@ -62,22 +62,24 @@ pub(super) fn check(
     report: &LoadReport,
     network: &Blueprint,
     ignore: &[String],
-) -> Result<(), Problem> {
+) -> Result<(), Refusal> {
     let arch = network.arch();
     let cure = report.unexpected.iter().find_map(|key| {
         let (_, cure) = REPARAMETRISED.iter().find(|(part, _)| key.contains(part))?;
         Some((key, cure))
     });
     if let Some((key, cure)) = cure {
-        return Err(format!(
+        let problem = format!(
             "{key:?} is a part of a weight, expected the weight itself: call {cure} in Python before \
              saving"
-        ));
+        );
+        return Err(problem.into());
     }
     let missing = || report.missing.iter().filter(|key| !network.in_head(key));
     if let Some(key) = missing().find(|key| !is_counter(key)) {
         let number = missing().count();
-        return Err(format!("not {arch}: lacks {number} of its tensors, the first is {key:?}"));
+        let problem = format!("not {arch}: lacks {number} of its tensors, the first is {key:?}");
+        return Err(problem.into());
     }
     // Without a head of its own the file's other one says nothing about the rest.
     let without_head = report.missing.iter().any(|key| network.in_head(key));
@@ -85,10 +87,12 @@ pub(super) fn check(
         |key: &&String| network.is_within(key) && !(without_head && network.in_head(key));
     let mut foreign = report.unexpected.iter().filter(is_foreign);
     if let Some(key) = foreign.next() {
+        let problem = format!("not {arch}: has {key:?}, a part that {arch} lacks");
         return Err(match foreign.count() {
-            0 => format!("not {arch}: has {key:?}, a part that {arch} lacks"),
-            more => format!("not {arch}: has {key:?}, a part that {arch} lacks, and {more} more"),
-        });
+            0 => problem,
+            more => format!("{problem}, and {more} more"),
+        }
+        .into());
     }
     let is_ignored = |key: &str| {
         ignore.iter().any(|name| {
@@ -102,10 +106,10 @@ pub(super) fn check(
         None => Ok(()),
         Some(key) => {
             let module = key.split('.').next().unwrap_or(key);
-            Err(format!(
-                "has {key:?}, for which {arch} has no place and which may be part of the logits; \
-                 `sib-cli import --ignore {module}` leaves it out"
-            ))
+            let problem = format!(
+                "has {key:?}, for which {arch} has no place and which may be part of the logits"
+            );
+            Err(Refusal::undecided(problem, "ignore", module))
         }
     }
 }
