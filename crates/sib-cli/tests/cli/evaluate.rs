@@ -397,13 +397,19 @@ fn heatmaps_of_any_type_and_order_are_read() {
 #[test]
 fn bad_input_is_refused_in_one_line_before_a_folder_is_made() {
     let place = Workplace::with_checkpoint();
-    let refused: [(&[&str], i32, &str); 7] = [
+    let refused: [(&[&str], i32, &str); 9] = [
         (&["--suite", "accuracies"], 2, "one of accuracy, localization, faithfulness"),
         (&["--suite", "all", "--method", "salience"], 2, "salience"),
         (&["--suite", "accuracy", "--data", "pets"], 2, "--root: not given"),
         (&["--suite", "accuracy", "--data", "pets", "--root", "none"], 1, "none: "),
         (&["--suite", "localization", "--pointing-tolerance-px", "-1"], 2, "--pointing-tolerance"),
         (&["--suite", "faithfulness", "--set", "faithfulness.step=3"], 2, "unknown field `step`"),
+        (
+            &["--suite", "faithfulness", "--set", "faithfulness.batch=0"],
+            2,
+            "faithfulness.batch: got 0",
+        ),
+        (&["--suite", "accuracy", "--set", "data.synthetic.rho=2"], 2, "data.synthetic.rho: got 2"),
         (&["--suite", "accuracy", "--device", "cuda:99"], 2, "device cuda:99 is not available"),
     ];
     for (more, code, expected) in refused {

@@ -43,6 +43,21 @@ impl Default for Protocol {
     }
 }
 
+impl Protocol {
+    /// Checks the settings' ranges.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting.
+    pub fn validate(&self) -> Result<()> {
+        for (key, value) in [("step_px", self.step_px), ("batch", self.batch)] {
+            if value == 0 {
+                return Err(Error::invalid(key, value, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One heatmap's insertion and deletion curves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Faithfulness {
@@ -110,13 +125,9 @@ impl<'m> Perturber<'m> {
     /// A perturber of images for `model`, which is run in evaluation mode.
     ///
     /// # Errors
-    /// `step_px` or `batch` is 0.
+    /// As [`Protocol::validate`].
     pub fn new(model: &'m dyn Backbone, protocol: Protocol) -> Result<Self> {
-        for (key, value) in [("step_px", protocol.step_px), ("batch", protocol.batch)] {
-            if value == 0 {
-                return Err(Error::invalid(format!("faithfulness.{key}"), value, "at least 1"));
-            }
-        }
+        protocol.validate()?;
         Ok(Self { model, protocol, versions: None })
     }
 

@@ -59,6 +59,8 @@ impl Options {
         let tables: Tables = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| usage(format!("--set: {}", error.message())))?;
+        tables.faithfulness.validate().map_err(|error| error.within("faithfulness"))?;
+        tables.data.synthetic.validate().map_err(|error| error.within("data.synthetic"))?;
         let synthetic = is_synthetic.then_some(tables.data.synthetic);
         Ok(Self { methods, faithfulness: tables.faithfulness, synthetic })
     }
