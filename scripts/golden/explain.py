@@ -4,6 +4,7 @@ Weights and images are made by formula, so the files hold maps only. Gradients a
 f32 a pre-activation within rounding of zero would switch a ReLU and change a map by chance.
 """
 
+import copy
 import functools
 import io
 import warnings
@@ -24,6 +25,8 @@ from formula import fill_by_formula, formula_tensor
 CLASSES = 10
 # Classes that the images are explained for, set net by net to such that no map is empty.
 TARGETS = [9, 7]
+# Classes that these are compared with.
+OTHERS = [2, 5]
 
 
 def images(seed, size_px, count):
@@ -108,9 +111,9 @@ def guided_grad_cam(net, layer, x):
     return max_abs(method.attribute(x, target=target, interpolate_mode="bilinear"))
 
 
-def class_activation_map(method, net, layer, x, reshape=None):
+def class_activation_map(method, net, layer, x, reshape=None, targets=None):
     """pytorch-grad-cam's rectified map before it is scaled and resized, and after."""
-    targets = [
+    targets = targets or [
         pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(c) for c in TARGETS[: len(x)]
     ]
     with method(net, [layer], reshape_transform=reshape) as cam, redirect_stderr(io.StringIO()):
@@ -239,8 +242,59 @@ def vit_b_32(seed):
     return maps | score_maps(net, net.encoder.layers[-1].ln_1, x, patch_map)
 
 
+# Scalars of the logits [..., K] of an image that are no class's, given two classes.
+SCALARS = {
+    "difference": lambda z, target, other: z[..., target] - z[..., other],
+    "log-probability": lambda z, target, other: z.log_softmax(-1)[..., target],
+    "free-energy": lambda z, target, other: z.logsumexp(-1),
+}
+
+
+ATTRIBUTIONS = {
+    "saliency": (captum.attr.Saliency, max_abs, {"abs": False}),
+    "input-x-gradient": (captum.attr.InputXGradient, sum_abs, {}),
+    "guided-backprop": (captum.attr.GuidedBackprop, max_abs, {}),
+    "integrated-gradients": (captum.attr.IntegratedGradients, sum_abs, {"n_steps": 16}),
+}
+
+
+class OfLogits(nn.Module):
+    """A network with a scalar of its logits in their place."""
+
+    def __init__(self, net, scalar):
+        super().__init__()
+        self.net, self.scalar = net, scalar
+
+    def forward(self, x):
+        return self.scalar(self.net(x))
+
+
+def targets(seed):
+    """ResNet-18 explained for other scalars than a class's logit, image by image."""
+    net, x = resnet(torchvision.models.resnet18), images(seed, 64, 2)
+    small = images(seed, 33, 2)
+    maps = {"others": torch.tensor(OTHERS)}
+    for name, scalar in SCALARS.items():
+        of = [functools.partial(scalar, target=t, other=o) for t, o in zip(TARGETS, OTHERS)]
+        for key, (method, reduce, options) in ATTRIBUTIONS.items():
+            rows = [
+                method(OfLogits(net, f)).attribute(image[None], **options)
+                for f, image in zip(of, small)
+            ]
+            maps[f"{name}.{key}"] = reduce(torch.cat(rows))
+        for key, method in CAMS.items():
+            raw, _ = class_activation_map(method, net, net.layer4, x, targets=of)
+            maps[f"{name}.{key}"] = raw
+        single = copy.deepcopy(net).float()
+        raw, _ = class_activation_map(
+            pytorch_grad_cam.ScoreCAM, single, single.layer4, small.float(), targets=of
+        )
+        maps[f"{name}.score-cam.softmax-logit"] = raw
+    return maps
+
+
 def make(out, seed):
     warnings.filterwarnings("ignore", message="Setting backward hooks|.*required_grads")
-    for net in [resnet18, resnet50, densenet121, vit_b_32]:
+    for net in [resnet18, resnet50, densenet121, vit_b_32, targets]:
         TARGETS[0] = 3 if net is vit_b_32 else 9
         write(out, net.__name__, seed, net(seed))

@@ -11,7 +11,7 @@ use sib_core::checkpoint::Preprocessing;
 use sib_core::data::Transform;
 use sib_core::data::transform::load_image;
 use sib_explain::render::{Heatmap, Legend, Sheet, SheetRow, Style, overlay, seen_part};
-use sib_explain::{Method, MethodOptions, target_scores};
+use sib_explain::{Method, MethodOptions, Target, target_scores};
 use sib_models::Model;
 use tch::Device;
 
@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut cells = vec![Some(seen_part(&image.original, &seen))];
         for method in Method::PAPER {
             let explainer = method.build(&MethodOptions::default())?;
-            let heatmaps = explainer.explain(model.backbone(), &input, &predicted.targets)?;
+            let heatmaps =
+                explainer.explain(model.backbone(), &input, &Target::class(&predicted.targets))?;
             let heatmap = Heatmap::new(&heatmaps.get(0))?;
             let drawn = overlay(&image.original, &heatmap, &seen, &style);
             cells.push(Some(seen_part(&drawn, &seen)));

@@ -10,7 +10,7 @@ use sib_core::checkpoint::Preprocessing;
 use sib_core::data::Transform;
 use sib_core::data::transform::load_image;
 use sib_explain::render::{Heatmap, Style, overlay};
-use sib_explain::{Method, MethodOptions, target_scores};
+use sib_explain::{Method, MethodOptions, Target, target_scores};
 use sib_models::Model;
 use tch::Device;
 
@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Explain the predicted class.
     let predicted = target_scores(model.backbone(), &images, None, 1)?;
     let explainer = method.parse::<Method>()?.build(&MethodOptions::default())?;
-    let heatmaps = explainer.explain(model.backbone(), &images, &predicted.targets)?; // [1,H,W]
+    let heatmaps =
+        explainer.explain(model.backbone(), &images, &Target::class(&predicted.targets))?; // [1,H,W]
 
     let heatmap = Heatmap::new(&heatmaps.get(0))?;
     let seen = image.plan.source_rect();

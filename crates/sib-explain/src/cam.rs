@@ -8,7 +8,7 @@ use sib_core::{Backbone, Error, Mode, Probe, Result};
 use tch::{Kind, Tensor};
 
 use crate::explainer::{Explainer, in_chunks};
-use crate::target::{gradient, target_logits};
+use crate::target::{Target, gradient};
 
 /// Settings of all class-activation maps: see [`Cam`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,19 +45,19 @@ pub struct CamContext<'a> {
     pub model: &'a dyn Backbone,
     /// Normalised images `[B,3,H,W]`.
     pub images: &'a Tensor,
-    /// Class indices, i64 `[B]`.
-    pub targets: &'a Tensor,
+    /// What is explained.
+    pub target: &'a Target,
     /// Classes of the network.
     pub classes: i64,
     /// The tapped feature map `[B,C,h,w]`, without a graph.
     pub activation: Tensor,
     leaf: Tensor,
-    logit_sum: Tensor,
+    score_sum: Tensor,
     gradient: OnceCell<Tensor>,
 }
 
 impl CamContext<'_> {
-    /// `∂z_c/∂A` `[B,C,h,w]`, computed when first asked for.
+    /// `∂s/∂A` `[B,C,h,w]` of the target s, computed when first asked for.
     ///
     /// # Errors
     /// What libtorch refuses.
@@ -65,7 +65,7 @@ impl CamContext<'_> {
         if let Some(known) = self.gradient.get() {
             return Ok(known);
         }
-        let computed = gradient(std::slice::from_ref(&self.logit_sum), &self.leaf, false)?;
+        let computed = gradient(std::slice::from_ref(&self.score_sum), &self.leaf, false)?;
         Ok(self.gradient.get_or_init(|| computed.unwrap_or_else(|| self.leaf.zeros_like())))
     }
 }
@@ -90,19 +90,12 @@ impl<W: ChannelWeights> Cam<W> {
     ///
     /// # Errors
     /// As [`Explainer::explain`], and [`Error::Invalid`] for a tap that the network has not.
-    pub fn coarse(
-        &self,
-        model: &dyn Backbone,
-        images: &Tensor,
-        targets: &Tensor,
-    ) -> Result<Tensor> {
-        in_chunks(self.batch_size, images, targets, |images, targets| {
-            self.map(model, images, targets)
-        })
+    pub fn coarse(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        in_chunks(self.batch_size, images, target, |images, target| self.map(model, images, target))
     }
 
-    fn map(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let ctx = self.context(model, images, targets)?;
+    fn map(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        let ctx = self.context(model, images, target)?;
         let weights = self.weights.weights(&ctx)?;
         Ok((weights * &ctx.activation).sum_dim_intlist(1, false, None::<Kind>).relu())
     }
@@ -111,7 +104,7 @@ impl<W: ChannelWeights> Cam<W> {
         &self,
         model: &'a dyn Backbone,
         images: &'a Tensor,
-        targets: &'a Tensor,
+        target: &'a Target,
     ) -> Result<CamContext<'a>> {
         tch::with_grad(|| {
             let layer = self.layer.as_deref().unwrap_or_else(|| model.cam_layer());
@@ -126,15 +119,15 @@ impl<W: ChannelWeights> Cam<W> {
             }
             let activation = leaf.detach().to_kind(images.kind());
             let activation = if self.rectify_activation { activation.relu() } else { activation };
-            let logit_sum = target_logits(&logits, targets)?.sum(None::<Kind>);
+            let score_sum = target.scores(&logits)?.sum(None::<Kind>);
             Ok(CamContext {
                 model,
                 images,
-                targets,
+                target,
                 classes: logits.size()[1],
                 activation,
                 leaf,
-                logit_sum,
+                score_sum,
                 gradient: OnceCell::new(),
             })
         })
@@ -142,10 +135,10 @@ impl<W: ChannelWeights> Cam<W> {
 }
 
 impl<W: ChannelWeights> Explainer for Cam<W> {
-    fn explain(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        in_chunks(self.batch_size, images, targets, |images, targets| {
+    fn explain(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        in_chunks(self.batch_size, images, target, |images, target| {
             let size = [images.size()[2], images.size()[3]];
-            Ok(upsample(&self.map(model, images, targets)?.unsqueeze(1), size).squeeze_dim(1))
+            Ok(upsample(&self.map(model, images, target)?.unsqueeze(1), size).squeeze_dim(1))
         })
     }
 }

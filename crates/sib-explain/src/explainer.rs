@@ -5,18 +5,21 @@ use std::fmt::Debug;
 use sib_core::{Backbone, Error, Result};
 use tch::{Kind, Tensor};
 
-/// Says which pixels made a network give a class its score.
+use crate::input::checked_count;
+use crate::target::Target;
+
+/// Says which pixels made a network give a class its score, or any other [`Target`] its value.
 pub trait Explainer: Debug + Send {
-    /// Heatmaps of `images` for the logits of `targets`, with `model` in evaluation mode.
+    /// Heatmaps of `images` for `target`, with `model` in evaluation mode.
     ///
-    /// `images` are normalised, `[B,3,H,W]`; `targets` are class indices, i64 `[B]`. Returns
+    /// `images` are normalised, `[B,3,H,W]`. Returns
     /// `[B,H,W]` on the device and in the kind of `images`, in the method's own scale; higher means
     /// more relevant.
     ///
     /// # Errors
     /// [`Error::Shape`] for inputs of other shapes, [`Error::Invalid`] for a target that is no
     /// class of the network, [`Error::NonFinite`] where the network or its gradient overflows.
-    fn explain(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor>;
+    fn explain(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor>;
 
     /// The heatmaps with what the method says of their error.
     ///
@@ -26,12 +29,9 @@ pub trait Explainer: Debug + Send {
         &self,
         model: &dyn Backbone,
         images: &Tensor,
-        targets: &Tensor,
+        target: &Target,
     ) -> Result<Explanation> {
-        Ok(Explanation {
-            heatmaps: self.explain(model, images, targets)?,
-            completeness_error: None,
-        })
+        Ok(Explanation { heatmaps: self.explain(model, images, target)?, completeness_error: None })
     }
 }
 
@@ -79,7 +79,7 @@ pub trait InputAttribution: Debug + Send {
     ///
     /// # Errors
     /// As [`Explainer::explain`].
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor>;
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor>;
 
     /// [`Explanation::completeness_error`] of a signed `attribution` `[B,3,H,W]`; none where the
     /// method promises no sum.
@@ -90,10 +90,10 @@ pub trait InputAttribution: Debug + Send {
         &self,
         model: &dyn Backbone,
         images: &Tensor,
-        targets: &Tensor,
+        target: &Target,
         attribution: &Tensor,
     ) -> Result<Option<Tensor>> {
-        let _ = (model, images, targets, attribution);
+        let _ = (model, images, target, attribution);
         Ok(None)
     }
 
@@ -101,9 +101,9 @@ pub trait InputAttribution: Debug + Send {
     ///
     /// # Errors
     /// As [`Explainer::explain`].
-    fn signed(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        in_chunks(self.batch_size(), images, targets, |images, targets| {
-            self.attribute(model, images, targets)
+    fn signed(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        in_chunks(self.batch_size(), images, target, |images, target| {
+            self.attribute(model, images, target)
         })
     }
 }
@@ -117,25 +117,25 @@ impl InputAttribution for Box<dyn InputAttribution> {
         self.as_ref().reduction()
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        self.as_ref().attribute(model, images, targets)
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        self.as_ref().attribute(model, images, target)
     }
 
     fn completeness_error(
         &self,
         model: &dyn Backbone,
         images: &Tensor,
-        targets: &Tensor,
+        target: &Target,
         attribution: &Tensor,
     ) -> Result<Option<Tensor>> {
-        self.as_ref().completeness_error(model, images, targets, attribution)
+        self.as_ref().completeness_error(model, images, target, attribution)
     }
 }
 
 impl<A: InputAttribution> Explainer for A {
-    fn explain(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        in_chunks(self.batch_size(), images, targets, |images, targets| {
-            Ok(self.reduction().apply(&self.attribute(model, images, targets)?))
+    fn explain(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        in_chunks(self.batch_size(), images, target, |images, target| {
+            Ok(self.reduction().apply(&self.attribute(model, images, target)?))
         })
     }
 
@@ -143,10 +143,10 @@ impl<A: InputAttribution> Explainer for A {
         &self,
         model: &dyn Backbone,
         images: &Tensor,
-        targets: &Tensor,
+        target: &Target,
     ) -> Result<Explanation> {
-        let signed = self.signed(model, images, targets)?;
-        let completeness_error = self.completeness_error(model, images, targets, &signed)?;
+        let signed = self.signed(model, images, target)?;
+        let completeness_error = self.completeness_error(model, images, target, &signed)?;
         Ok(Explanation { heatmaps: self.reduction().apply(&signed), completeness_error })
     }
 }
@@ -156,22 +156,19 @@ impl<A: InputAttribution> Explainer for A {
 pub(crate) fn in_chunks(
     batch_size: i64,
     images: &Tensor,
-    targets: &Tensor,
-    explain: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+    target: &Target,
+    explain: impl Fn(&Tensor, &Target) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let count = checked_count(images)?;
-    if targets.size() != [count] || targets.kind() != Kind::Int64 {
-        return Err(Error::shape("targets", targets, format!("i64 class indices [{count}]")));
-    }
+    let target = target.of_images(images)?;
     if batch_size < 1 {
         return Err(Error::invalid("batch_size", batch_size, "at least 1"));
     }
-    let targets = targets.to_device(images.device());
     let mut chunks = Vec::new();
     for start in (0..count).step_by(batch_size as usize) {
         let length = batch_size.min(count - start);
         let chunk =
-            explain(&images.narrow(0, start, length), &targets.narrow(0, start, length))?.detach();
+            explain(&images.narrow(0, start, length), &target.narrow(start, length))?.detach();
         if let Some(index) = first_non_finite(&chunk) {
             let what = format!("the heatmap of image {} of {count}", start + index + 1);
             return Err(Error::NonFinite { what });
@@ -179,14 +176,6 @@ pub(crate) fn in_chunks(
         chunks.push(chunk);
     }
     Ok(Tensor::cat(&chunks, 0))
-}
-
-/// The number of images, where they are floating-point `[B,C,H,W]` with nothing empty.
-pub(crate) fn checked_count(images: &Tensor) -> Result<i64> {
-    match images.size()[..] {
-        [count, c, h, w] if images.is_floating_point() && count * c * h * w > 0 => Ok(count),
-        _ => Err(Error::shape("images", images, "floating-point images [B,3,H,W], none empty")),
-    }
 }
 
 /// The index of the first row of `tensor` that holds an infinity or NaN.

@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::spec::Spec;
-use crate::target::{gradient, target_logits};
+use crate::target::{Target, gradient};
 
 pub(crate) const SPEC: Spec =
     Spec { name: "guided-backprop", title: "Guided Backprop", batch_size: 8 };
@@ -32,7 +32,7 @@ impl Default for GuidedBackpropOptions {
     }
 }
 
-/// Gradient of the target logit in which every ReLU passes `g·1[x>0]·1[g>0]` (Springenberg et al.
+/// Gradient of the target in which every ReLU passes `g·1[x>0]·1[g>0]` (Springenberg et al.
 /// 2014, arXiv:1412.6806). Heatmap: largest magnitude over the channels.
 ///
 /// A network without ReLU gets its plain gradient.
@@ -62,13 +62,13 @@ impl InputAttribution for GuidedBackprop {
         ChannelReduction::MaxAbs
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
         tch::with_grad(|| {
             let input = images.detach().set_requires_grad(true);
             let mut cuts = Cuts(Vec::new());
             let logits = model.forward_probed(&input, Mode::Eval, &mut cuts);
-            // Scalars whose gradients are what the logit and the cuts passed so far send back.
-            let mut senders = vec![target_logits(&logits, targets)?.sum(None::<Kind>)];
+            // Scalars whose gradients are what the target and the cuts passed so far send back.
+            let mut senders = vec![target.scores(&logits)?.sum(None::<Kind>)];
             for (depth, Cut { before, after }) in cuts.0.iter().rev().enumerate() {
                 let Some(received) = gradient(&senders, after, true)? else { continue };
                 if !before.requires_grad() {

@@ -8,6 +8,7 @@ use crate::explainer::{ChannelReduction, Explainer, InputAttribution};
 use crate::grad_cam::GradCam;
 use crate::guided_backprop::GuidedBackprop;
 use crate::spec::Spec;
+use crate::target::Target;
 
 pub(crate) const SPEC: Spec =
     Spec { name: "guided-grad-cam", title: "Guided GradCAM", batch_size: 8 };
@@ -31,8 +32,8 @@ impl InputAttribution for GuidedGradCam {
         ChannelReduction::MaxAbs
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let cam = self.cam.explain(model, images, targets)?.unsqueeze(1);
-        Ok(self.guided.attribute(model, images, targets)? * cam)
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        let cam = self.cam.explain(model, images, target)?.unsqueeze(1);
+        Ok(self.guided.attribute(model, images, target)? * cam)
     }
 }

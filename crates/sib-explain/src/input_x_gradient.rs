@@ -5,12 +5,12 @@ use tch::Tensor;
 
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::spec::Spec;
-use crate::target::logit_gradient;
+use crate::target::{Target, input_gradient};
 
 pub(crate) const SPEC: Spec =
     Spec { name: "input-x-gradient", title: "Input×Gradient", batch_size: 16 };
 
-/// `Σ_c |x_c · ∂z/∂x_c|`: the first-order share of each input in the logit (Shrikumar et al. 2016,
+/// `Σ_c |x_c · ∂z/∂x_c|`: the first-order share of each input in the target (Shrikumar et al. 2016,
 /// arXiv:1605.01713), exact for a network that is linear and has no bias.
 #[derive(Debug, Clone)]
 pub struct InputXGradient {
@@ -27,7 +27,7 @@ impl InputAttribution for InputXGradient {
         ChannelReduction::SumAbs
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        Ok(images * logit_gradient(model, images, targets)?)
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        Ok(images * input_gradient(model, images, target)?)
     }
 }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::quadrature::QuadratureRule;
 use crate::spec::Spec;
-use crate::target::{logit_gradient, target_logits};
+use crate::target::{Target, input_gradient};
 
 pub(crate) const SPEC: Spec =
     Spec { name: "integrated-gradients", title: "Integrated Gradients", batch_size: 16 };
@@ -79,9 +79,9 @@ pub struct IntegratedGradients {
 pub struct CompleteAttribution {
     /// Signed attribution `[B,3,H,W]`.
     pub attribution: Tensor,
-    /// `z_c(x) − z_c(x')` `[B]`: what the attribution of each image should sum to.
-    pub logit_difference: Tensor,
-    /// Sum of the attribution less [`Self::logit_difference`], `[B]`: the quadrature's error.
+    /// `s(x) − s(x')` `[B]` of the target s: what the attribution of each image should sum to.
+    pub difference: Tensor,
+    /// Sum of the attribution less [`Self::difference`], `[B]`: the quadrature's error.
     pub residual: Tensor,
 }
 
@@ -104,29 +104,24 @@ impl IntegratedGradients {
         &self,
         model: &dyn Backbone,
         images: &Tensor,
-        targets: &Tensor,
+        target: &Target,
     ) -> Result<CompleteAttribution> {
-        let attribution = self.signed(model, images, targets)?;
-        let logit_difference = self.logit_difference(model, images, targets)?;
-        let residual = total(&attribution) - &logit_difference;
-        Ok(CompleteAttribution { attribution, logit_difference, residual })
+        let attribution = self.signed(model, images, target)?;
+        let difference = self.difference(model, images, target)?;
+        let residual = total(&attribution) - &difference;
+        Ok(CompleteAttribution { attribution, difference, residual })
     }
 
-    /// `z_c(x) − z_c(x')` `[B]`, of the network that the gradients are of: [`Backbone::forward`] may
+    /// `s(x) − s(x')` `[B]` of the target s, of the network that the gradients are of: [`Backbone::forward`] may
     /// round where no derivative is recorded.
-    fn logit_difference(
-        &self,
-        model: &dyn Backbone,
-        images: &Tensor,
-        targets: &Tensor,
-    ) -> Result<Tensor> {
+    fn difference(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
         let baselines = self.baseline_of(images)?.expand_as(images);
         let logits = |x: &Tensor| {
             let chunks = x.split(self.batch_size.max(1), 0);
             let logits =
                 chunks.iter().map(|chunk| model.forward_probed(chunk, Mode::Eval, &mut ()));
             let logits: Vec<Tensor> = tch::no_grad(|| logits.collect());
-            target_logits(&Tensor::cat(&logits, 0), targets)
+            target.scores(&Tensor::cat(&logits, 0))
         };
         Ok(logits(images)? - logits(&baselines)?)
     }
@@ -174,14 +169,14 @@ impl InputAttribution for IntegratedGradients {
         &self,
         model: &dyn Backbone,
         images: &Tensor,
-        targets: &Tensor,
+        target: &Target,
         attribution: &Tensor,
     ) -> Result<Option<Tensor>> {
-        let expected = self.logit_difference(model, images, targets)?;
+        let expected = self.difference(model, images, target)?;
         Ok(Some((total(attribution) - &expected).abs() / expected.abs()))
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
         let count = images.size()[0];
         let baseline = self.baseline_of(images)?;
         let difference = images - &baseline;
@@ -197,7 +192,7 @@ impl InputAttribution for IntegratedGradients {
             let steps = nodes.len() as i64;
             let (alphas, weights): (Vec<_>, Vec<_>) = nodes.iter().copied().unzip();
             let points = &baseline + column(alphas) * &difference; // [steps, B, C, H, W]
-            let gradients = logit_gradient(model, &points.flatten(0, 1), &targets.repeat(steps))?;
+            let gradients = input_gradient(model, &points.flatten(0, 1), &target.repeated(steps))?;
             integral += (gradients.reshape_as(&points) * column(weights)).sum_dim_intlist(
                 0,
                 false,

@@ -2,7 +2,7 @@
 //! any [`Backbone`](sib_core::Backbone), and their rendering.
 //!
 //! Two families share their flow. An [`InputAttribution`] gives every input channel of every pixel a
-//! signed share, mostly from the gradient of the target logit; a [`Cam`] weighs the channels of a
+//! signed share, mostly from the gradient of the [`Target`]; a [`Cam`] weighs the channels of a
 //! feature map, and a [`ChannelWeights`] is all that tells one from another. [`Method`] names them
 //! all, and [`Method::build`] makes an [`Explainer`] of a name and [`MethodOptions`].
 
@@ -12,6 +12,7 @@ mod grad_cam;
 mod grad_cam_plus_plus;
 mod guided_backprop;
 mod guided_grad_cam;
+mod input;
 mod input_x_gradient;
 mod integrated_gradients;
 mod layer_cam;
@@ -43,4 +44,4 @@ pub use s_ib_map::{SIbMap, SIbMapOptions, SIbMaps};
 pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreCamOptions, ScoreWeights};
 pub use smooth_grad::SmoothGrad;
-pub use target::{TargetScores, target_scores};
+pub use target::{Scalar, Target, TargetScores, target_scores};

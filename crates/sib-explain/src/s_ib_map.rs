@@ -5,9 +5,10 @@ use sib_core::objective::{Mask, MaskConfig, VjpConfig, unit_scale};
 use sib_core::{Backbone, Mode, Result};
 use tch::Tensor;
 
-use crate::explainer::{Explainer, checked_count, in_chunks};
+use crate::explainer::{Explainer, in_chunks};
+use crate::input::checked_count;
 use crate::spec::Spec;
-use crate::target::target_logits;
+use crate::target::Target;
 
 pub(crate) const SPEC: Spec = Spec { name: "s-ib-map", title: "S-IB map", batch_size: 16 };
 
@@ -87,16 +88,16 @@ impl SIbMap {
     ///
     /// # Errors
     /// As [`Explainer::explain`].
-    pub fn mask(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        in_chunks(self.batch_size, images, targets, |images, targets| {
-            Ok(self.apply(model, images, targets)?.mask.squeeze_dim(1))
+    pub fn mask(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        in_chunks(self.batch_size, images, target, |images, target| {
+            Ok(self.apply(model, images, target)?.mask.squeeze_dim(1))
         })
     }
 
-    fn apply(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Mask> {
+    fn apply(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Mask> {
         let (logits, vjp) = self.vjp(model, images)?;
         // The map needs no target, but one that is no class is a mistake here as elsewhere.
-        let _ = target_logits(&logits, targets)?;
+        let _ = target.scores(&logits)?;
         self.split(&vjp, &self.vjp.is_directed(&vjp, &logits))
     }
 
@@ -120,9 +121,9 @@ impl SIbMap {
 }
 
 impl Explainer for SIbMap {
-    fn explain(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        in_chunks(self.batch_size, images, targets, |images, targets| {
-            Ok(self.apply(model, images, targets)?.density.squeeze_dim(1))
+    fn explain(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        in_chunks(self.batch_size, images, target, |images, target| {
+            Ok(self.apply(model, images, target)?.density.squeeze_dim(1))
         })
     }
 }

@@ -5,11 +5,11 @@ use tch::Tensor;
 
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::spec::Spec;
-use crate::target::logit_gradient;
+use crate::target::{Target, input_gradient};
 
 pub(crate) const SPEC: Spec = Spec { name: "saliency", title: "Saliency", batch_size: 16 };
 
-/// `max_c |∂z/∂x_c|`: the gradient of the target logit (Simonyan et al. 2013, arXiv:1312.6034).
+/// `max_c |∂z/∂x_c|`: the gradient of the target (Simonyan et al. 2013, arXiv:1312.6034).
 #[derive(Debug, Clone)]
 pub struct Saliency {
     /// Images in one forward pass.
@@ -25,7 +25,7 @@ impl InputAttribution for Saliency {
         ChannelReduction::MaxAbs
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        logit_gradient(model, images, targets)
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
+        input_gradient(model, images, target)
     }
 }

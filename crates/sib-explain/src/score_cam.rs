@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use crate::cam::{CamContext, ChannelWeights};
 use crate::spec::Spec;
-use crate::target::target_logits;
+use crate::target::{Target, entries};
 
 pub(crate) const SPEC: Spec = Spec { name: "score-cam", title: "ScoreCAM", batch_size: 32 };
 
@@ -24,10 +24,12 @@ pub struct ScoreCamOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScoreWeights {
-    /// The softmax probability of the target class, as in the authors' own code.
+    /// The softmax probability of the target class, as in the authors' own code; of a difference of
+    /// classes the difference of their probabilities. A scalar of one's own has none.
     #[default]
     Probability,
-    /// The softmax over the channels of the target logit, as in pytorch-grad-cam.
+    /// The softmax over the channels of the target, whatever scalar of the logits that is, as in
+    /// pytorch-grad-cam.
     SoftmaxLogit,
 }
 
@@ -107,10 +109,10 @@ impl ScoreCam {
         let masks = (masks - lowest) / range.masked_fill(&range.eq(0.0), 1.0);
         let masked = ctx.images.index_select(0, &image_of_row) * masks;
         let logits = ctx.model.forward(&masked, Mode::Eval);
-        let targets = ctx.targets.index_select(0, &image_of_row);
+        let target = ctx.target.select(&image_of_row);
         match self.weights {
-            ScoreWeights::Probability => target_logits(&logits.softmax(1, None::<Kind>), &targets),
-            ScoreWeights::SoftmaxLogit => target_logits(&logits, &targets),
+            ScoreWeights::Probability => confidence(&target, &logits.softmax(1, None::<Kind>)),
+            ScoreWeights::SoftmaxLogit => target.scores(&logits),
         }
     }
 
@@ -123,8 +125,23 @@ impl ScoreCam {
             }
             ScoreWeights::SoftmaxLogit => {
                 let logits = ctx.model.forward(&zero_image, Mode::Eval);
-                target_logits(&logits.expand([ctx.images.size()[0], -1], false), ctx.targets)
+                ctx.target.scores(&logits.expand([ctx.images.size()[0], -1], false))
             }
+        }
+    }
+}
+
+/// What the target is in probabilities `[B]`, of `posterior` `[B,K]`.
+fn confidence(target: &Target, posterior: &Tensor) -> Result<Tensor> {
+    match target {
+        Target::Class(classes) | Target::LogProbability(classes) => entries(posterior, classes),
+        Target::Difference { class, other } => {
+            Ok(entries(posterior, class)? - entries(posterior, other)?)
+        }
+        Target::Scalar(_) => {
+            let expected = "classes, whose probabilities weigh the channels; \
+                            score-cam.weights = \"softmax-logit\" weighs by any scalar";
+            Err(Error::invalid("target", "a scalar of the logits", expected))
         }
     }
 }

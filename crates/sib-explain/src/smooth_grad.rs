@@ -9,6 +9,7 @@ use tch::Tensor;
 
 use crate::explainer::{ChannelReduction, InputAttribution};
 use crate::spec::Spec;
+use crate::target::Target;
 
 pub(crate) const SPEC: Spec = Spec { name: "smooth-grad", title: "SmoothGrad", batch_size: 16 };
 
@@ -38,7 +39,7 @@ impl InputAttribution for SmoothGrad {
         self.of.reduction()
     }
 
-    fn attribute(&self, model: &dyn Backbone, images: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    fn attribute(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
         if self.samples == 0 {
             return Err(Error::invalid("smooth-grad.samples", 0, "at least 1"));
         }
@@ -50,7 +51,7 @@ impl InputAttribution for SmoothGrad {
             let noise = standard_normal(self.seed, sample, &images.size()[1..])
                 .to(images.device())
                 .to_kind(images.kind());
-            total += self.of.attribute(model, &(images + &sigma * noise), targets)?;
+            total += self.of.attribute(model, &(images + &sigma * noise), target)?;
         }
         Ok(total / self.samples as f64)
     }

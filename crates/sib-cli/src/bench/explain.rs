@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use sib_core::Backbone;
-use sib_explain::{Explainer, Method, MethodOptions};
+use sib_explain::{Explainer, Method, MethodOptions, Target};
 use tch::{Kind, Tensor};
 
 use super::Workload;
@@ -43,7 +43,8 @@ impl Workload for Explanations {
 
     fn run(&mut self, _: &str) -> Result<f64> {
         let Inputs { images, labels, .. } = &self.inputs;
-        let heatmaps = self.explainer.explain(self.network.as_ref(), images, labels)?;
+        let heatmaps =
+            self.explainer.explain(self.network.as_ref(), images, &Target::class(labels))?;
         let mean = heatmaps.mean(Kind::Double).double_value(&[]);
         self.heatmaps = Some(heatmaps);
         Ok(mean)

@@ -11,7 +11,9 @@ use clap::Args;
 use sib_core::data::transform::{LoadedImage, load_image};
 use sib_core::nearest;
 use sib_explain::render::{Colormap, Shading, Style};
-use sib_explain::{Explainer, Explanation, Method, MethodOptions, TargetScores, target_scores};
+use sib_explain::{
+    Explainer, Explanation, Method, MethodOptions, Target, TargetScores, target_scores,
+};
 use sib_models::Precision;
 use tch::Tensor;
 
@@ -230,7 +232,7 @@ impl<'a> Session<'a> {
         let explain = |(method, explainer): &(Method, Box<dyn Explainer>)| {
             let started = Instant::now();
             let Explanation { heatmaps, completeness_error } = explainer
-                .explain_with_error(net, images, &scores.targets)
+                .explain_with_error(net, images, &Target::class(&scores.targets))
                 .with_context(|| method.to_string())?;
             Ok(Heatmaps {
                 maps: heatmaps.to_device(tch::Device::Cpu),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sib_core::{Backbone, Error};
-use sib_explain::{Explainer, Method, MethodOptions, SIbMaps};
+use sib_explain::{Explainer, Method, MethodOptions, SIbMaps, Target};
 use tch::{Kind, Tensor};
 
 use super::npy;
@@ -118,14 +118,14 @@ fn explain(
     images: &Tensor,
     targets: &Tensor,
 ) -> sib_core::Result<Tensor> {
-    match explainer.explain(net, images, targets) {
+    match explainer.explain(net, images, &Target::class(targets)) {
         // Which one it is shows when they are taken one by one; the others are fine.
         Err(Error::NonFinite { .. }) => {
             let size = images.size();
             let one = |i: i64| match explainer.explain(
                 net,
                 &images.narrow(0, i, 1),
-                &targets.narrow(0, i, 1),
+                &Target::class(&targets.narrow(0, i, 1)),
             ) {
                 Err(Error::NonFinite { .. }) => Ok(Tensor::full(
                     [1, size[2], size[3]],

@@ -6,7 +6,7 @@ use sib_core::{Backbone, Mode, Probe};
 use sib_explain::{
     Baseline, Cam, ChannelWeights, Explainer, GradCam, GradCamPlusPlus, GuidedBackprop,
     GuidedGradCam, InputAttribution, InputXGradient, IntegratedGradients, LayerCam, QuadratureRule,
-    SIbMap, Saliency, ScoreCam, ScoreWeights, SmoothGrad, target_scores,
+    SIbMap, Saliency, ScoreCam, ScoreWeights, SmoothGrad, Target, target_scores,
 };
 use tch::{Kind, Tensor};
 
@@ -35,11 +35,13 @@ fn gradient_methods_on_a_linear_network() {
     let targets = indices(&[2, 0, 3]);
     let w = linear_weights(4).index_select(0, &targets); // [3,3,4,4]
 
-    let saliency = Saliency { batch_size: 2 }.explain(&LINEAR, &x, &targets).unwrap();
+    let saliency =
+        Saliency { batch_size: 2 }.explain(&LINEAR, &x, &Target::class(&targets)).unwrap();
     assert_close(&saliency, &w.abs().amax(1, false));
 
     let share = (&w * &x).abs().sum_dim_intlist(1, false, None::<Kind>);
-    let input_x_gradient = InputXGradient { batch_size: 2 }.explain(&LINEAR, &x, &targets).unwrap();
+    let input_x_gradient =
+        InputXGradient { batch_size: 2 }.explain(&LINEAR, &x, &Target::class(&targets)).unwrap();
     assert_close(&input_x_gradient, &share);
 
     // The gradient is the same at every noisy copy.
@@ -49,7 +51,7 @@ fn gradient_methods_on_a_linear_network() {
         noise_frac: 0.5,
         seed: 7,
     };
-    assert_close(&smooth.explain(&LINEAR, &x, &targets).unwrap(), &saliency);
+    assert_close(&smooth.explain(&LINEAR, &x, &Target::class(&targets)).unwrap(), &saliency);
 }
 
 #[test]
@@ -65,12 +67,15 @@ fn integrated_gradients_of_a_line_and_of_a_square() {
     let w = linear_weights(4).index_select(0, &targets);
     let on_line = integrated(5, Baseline::PerChannel(vec![0.5, -0.25, 0.0]));
     let baseline = Tensor::from_slice(&[0.5, -0.25, 0.0]).reshape([3, 1, 1]);
-    assert_close(&on_line.signed(&LINEAR, &x, &targets).unwrap(), &(w * (&x - baseline)));
+    assert_close(
+        &on_line.signed(&LINEAR, &x, &Target::class(&targets)).unwrap(),
+        &(w * (&x - baseline)),
+    );
 
     // x² − x'² by the mean value of the gradient 2x: one Gauss–Legendre node suffices.
     let sign = Tensor::from_slice(&[-1.0, -1.0, 1.0]).reshape([3, 1, 1, 1]);
     let on_square = integrated(1, Baseline::Image(x.get(0)));
-    let found = on_square.signed(&QUADRATIC, &x, &targets).unwrap();
+    let found = on_square.signed(&QUADRATIC, &x, &Target::class(&targets)).unwrap();
     assert_close(&found, &(sign * (x.square() - x.get(0).square())));
 }
 
@@ -85,17 +90,16 @@ fn integrated_gradients_are_complete() {
             baseline: Baseline::Constant(0.0),
             batch_size: 7,
         }
-        .with_completeness(&CONVOLUTIONAL, &x, &targets)
+        .with_completeness(&CONVOLUTIONAL, &x, &Target::class(&targets))
         .unwrap()
     };
     let at_50 = complete(50);
-    let error =
-        relative_difference(&(&at_50.residual + &at_50.logit_difference), &at_50.logit_difference);
+    let error = relative_difference(&(&at_50.residual + &at_50.difference), &at_50.difference);
     assert!(error < 0.01, "completeness error {error} of the logit difference");
     let logits = CONVOLUTIONAL.forward(&x, Mode::Eval);
     let at_zero = CONVOLUTIONAL.forward(&x.zeros_like(), Mode::Eval);
     let difference = (logits - at_zero).gather(1, &targets.unsqueeze(1), false).squeeze_dim(1);
-    assert_close(&at_50.logit_difference, &difference);
+    assert_close(&at_50.difference, &difference);
 }
 
 /// Two inputs, a hidden layer, a skip connection and a concatenation, one pixel.
@@ -129,7 +133,10 @@ fn guided_backprop_through_a_skip_connection_and_a_concatenation() {
     let x = Tensor::from_slice2(&x).reshape([3, 2, 1, 1]);
     let expected = Tensor::from_slice2(&expected).reshape([3, 2, 1, 1]);
     let guided = GuidedBackprop { batch_size: 8, guide_last_relu: true };
-    assert_close(&guided.signed(&GUIDED, &x, &indices(&[0, 0, 0])).unwrap(), &expected);
+    assert_close(
+        &guided.signed(&GUIDED, &x, &Target::class(&indices(&[0, 0, 0]))).unwrap(),
+        &expected,
+    );
 }
 
 #[test]
@@ -139,8 +146,8 @@ fn guided_backprop_without_relus_is_the_gradient_and_the_last_relu_can_be_left_p
     let guided = GuidedBackprop { batch_size: 8, guide_last_relu: true };
     let plain = Saliency { batch_size: 8 };
     assert_close(
-        &guided.signed(&LINEAR, &x, &targets).unwrap(),
-        &plain.signed(&LINEAR, &x, &targets).unwrap(),
+        &guided.signed(&LINEAR, &x, &Target::class(&targets)).unwrap(),
+        &plain.signed(&LINEAR, &x, &Target::class(&targets)).unwrap(),
     );
 
     // One ReLU, left plain: the gradient again, where guiding it changes the map.
@@ -150,9 +157,9 @@ fn guided_backprop_without_relus_is_the_gradient_and_the_last_relu_can_be_left_p
     });
     let targets = indices(&[0, 1]);
     let unguided = GuidedBackprop { batch_size: 8, guide_last_relu: false };
-    let gradient = plain.signed(&ONE_RELU, &x, &targets).unwrap();
-    assert_close(&unguided.signed(&ONE_RELU, &x, &targets).unwrap(), &gradient);
-    let fully = guided.signed(&ONE_RELU, &x, &targets).unwrap();
+    let gradient = plain.signed(&ONE_RELU, &x, &Target::class(&targets)).unwrap();
+    assert_close(&unguided.signed(&ONE_RELU, &x, &Target::class(&targets)).unwrap(), &gradient);
+    let fully = guided.signed(&ONE_RELU, &x, &Target::class(&targets)).unwrap();
     assert!(relative_difference(&fully, &gradient) > 0.1);
 }
 
@@ -167,17 +174,19 @@ fn cams_on_a_tapped_image() {
     let (positions, none) = ([2i64, 3], None::<Kind>);
 
     let expected = sum_rectified(g.mean_dim(positions.as_slice(), true, none) * &x);
-    assert_close(&cam(GradCam).explain(&TAPPED, &x, &targets).unwrap(), &expected);
+    assert_close(&cam(GradCam).explain(&TAPPED, &x, &Target::class(&targets)).unwrap(), &expected);
 
     // Channel 0 has no gradient: its weight is 0, not NaN.
     let sum_a = x.sum_dim_intlist(positions.as_slice(), true, none);
     let denominator = g.square() * 2.0 + g.pow_tensor_scalar(3) * &sum_a;
     let alpha = (g.square() / denominator).nan_to_num(0.0, None, None);
     let weights = (alpha * g.relu()).sum_dim_intlist(positions.as_slice(), true, none);
-    let found = cam(GradCamPlusPlus { epsilon: 0.0 }).explain(&TAPPED, &x, &targets).unwrap();
+    let found = cam(GradCamPlusPlus { epsilon: 0.0 })
+        .explain(&TAPPED, &x, &Target::class(&targets))
+        .unwrap();
     assert_close(&found, &sum_rectified(weights * &x));
 
-    let found = cam(LayerCam).explain(&TAPPED, &x, &targets).unwrap();
+    let found = cam(LayerCam).explain(&TAPPED, &x, &Target::class(&targets)).unwrap();
     assert_close(&found, &sum_rectified(g.relu() * &x));
 }
 
@@ -190,10 +199,14 @@ fn grad_cam_plus_plus_does_not_depend_on_the_scale_of_the_gradient() {
     });
     let x = images(2, 4).abs();
     let targets = indices(&[0, 0]);
-    let found = cam(GradCamPlusPlus { epsilon: 0.0 }).explain(&SMALL, &x, &targets).unwrap();
+    let found = cam(GradCamPlusPlus { epsilon: 0.0 })
+        .explain(&SMALL, &x, &Target::class(&targets))
+        .unwrap();
     let expected = x.sum_dim_intlist(1, false, None::<Kind>) * (0.5e-20 * 16.0);
     assert_close(&found, &expected);
-    let damped = cam(GradCamPlusPlus { epsilon: 1e-6 }).explain(&SMALL, &x, &targets).unwrap();
+    let damped = cam(GradCamPlusPlus { epsilon: 1e-6 })
+        .explain(&SMALL, &x, &Target::class(&targets))
+        .unwrap();
     assert!(damped.max().double_value(&[]) < 1e-40);
 }
 
@@ -255,7 +268,7 @@ fn score_cam_is_its_definition_with_chunks_across_images_and_constant_channels()
             .collect();
         for batch_size in [1, 2, 100] {
             let score_cam = cam(ScoreCam { weights, align_corners: false, batch_size });
-            let found = score_cam.coarse(&GATED, &x, &targets).unwrap();
+            let found = score_cam.coarse(&GATED, &x, &Target::class(&targets)).unwrap();
             assert_close(&found, &Tensor::cat(&expected, 0));
         }
     }
@@ -266,10 +279,10 @@ fn guided_grad_cam_is_the_product() {
     let x = images(2, 8);
     let targets = indices(&[1, 4]);
     let guided = GuidedBackprop { batch_size: 8, guide_last_relu: true };
-    let product = guided.signed(&CONVOLUTIONAL, &x, &targets).unwrap()
-        * cam(GradCam).explain(&CONVOLUTIONAL, &x, &targets).unwrap().unsqueeze(1);
+    let product = guided.signed(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap()
+        * cam(GradCam).explain(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap().unsqueeze(1);
     let both = GuidedGradCam { cam: cam(GradCam), guided };
-    assert_close(&both.signed(&CONVOLUTIONAL, &x, &targets).unwrap(), &product);
+    assert_close(&both.signed(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap(), &product);
 }
 
 #[test]
@@ -280,13 +293,13 @@ fn smooth_grad_averages_the_gradient_at_noisy_copies() {
     let (samples, noise_frac) = (400, 0.1);
     let smooth =
         SmoothGrad { of: Box::new(Saliency { batch_size: 4 }), samples, noise_frac, seed: 3 };
-    let found = smooth.signed(&QUADRATIC, &x, &targets).unwrap();
+    let found = smooth.signed(&QUADRATIC, &x, &Target::class(&targets)).unwrap();
     let sigma = 2.0 * noise_frac; // the images' range is just below 2
     let deviation = (&found - &x * 2.0) / (2.0 * sigma / (samples as f64).sqrt());
     assert!(deviation.abs().max().double_value(&[]) < 5.0);
     // Of 216 standard normal deviations, most are not small either.
     assert!(deviation.std(true).double_value(&[]) > 0.7);
-    assert_close(&smooth.signed(&QUADRATIC, &x, &targets).unwrap(), &found);
+    assert_close(&smooth.signed(&QUADRATIC, &x, &Target::class(&targets)).unwrap(), &found);
 }
 
 #[test]
@@ -295,18 +308,22 @@ fn the_tap_can_be_chosen_and_its_activation_rectified() {
     let targets = indices(&[1, 4]);
     let layer = Some("before_relu".to_owned());
     let before = Cam { layer: layer.clone(), ..cam(GradCam) };
-    let after = cam(GradCam).coarse(&CONVOLUTIONAL, &x, &targets).unwrap();
+    let after = cam(GradCam).coarse(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap();
     assert!(
-        relative_difference(&before.coarse(&CONVOLUTIONAL, &x, &targets).unwrap(), &after) > 0.01
+        relative_difference(
+            &before.coarse(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap(),
+            &after
+        ) > 0.01
     );
     // With position-wise weights g·1[a>0], a rectified activation makes both taps one.
     let rectified = Cam { layer, rectify_activation: true, ..cam(LayerCam) };
     assert_close(
-        &rectified.coarse(&CONVOLUTIONAL, &x, &targets).unwrap(),
-        &cam(LayerCam).coarse(&CONVOLUTIONAL, &x, &targets).unwrap(),
+        &rectified.coarse(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap(),
+        &cam(LayerCam).coarse(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap(),
     );
     let unknown = Cam { layer: Some("layer4".to_owned()), ..cam(GradCam) };
-    let error = unknown.explain(&CONVOLUTIONAL, &x, &targets).unwrap_err().to_string();
+    let error =
+        unknown.explain(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap_err().to_string();
     assert_eq!(
         error,
         "cam.layer: got layer4, expected a tap of the network: before_relu, features"
@@ -323,7 +340,7 @@ fn maps_are_upsampled_with_aligned_pixel_centres() {
     let a = Tensor::from_slice2(&[[0.0, 4.0], [8.0, 12.0]]);
     let x = a.repeat_interleave_self_int(2, 0, None).repeat_interleave_self_int(2, 1, None);
     let x = x.expand([1, 3, 4, 4], false);
-    let found = cam(GradCam).explain(&POOLED, &x, &indices(&[0])).unwrap();
+    let found = cam(GradCam).explain(&POOLED, &x, &Target::class(&indices(&[0]))).unwrap();
     let expected = Tensor::from_slice2(&[
         [0.0, 1.0, 3.0, 4.0],
         [2.0, 3.0, 5.0, 6.0],
@@ -344,8 +361,14 @@ fn the_s_ib_map_is_the_density_of_the_vjp() {
     let expected = MaskConfig::default().apply(&unit_scale(&r)).unwrap();
     let map = SIbMap { vjp: VjpConfig::default(), mask: MaskConfig::default(), batch_size: 2 };
     let targets = indices(&[0, 1, 2]);
-    assert_close(&map.explain(&LINEAR, &x, &targets).unwrap(), &expected.density.squeeze_dim(1));
-    assert_close(&map.mask(&LINEAR, &x, &targets).unwrap(), &expected.mask.squeeze_dim(1));
+    assert_close(
+        &map.explain(&LINEAR, &x, &Target::class(&targets)).unwrap(),
+        &expected.density.squeeze_dim(1),
+    );
+    assert_close(
+        &map.mask(&LINEAR, &x, &Target::class(&targets)).unwrap(),
+        &expected.mask.squeeze_dim(1),
+    );
 }
 
 #[test]
@@ -379,6 +402,6 @@ fn a_cam_needs_only_its_weights() {
         }
     }
     let x = images(2, 4);
-    let found = cam(FirstChannel).explain(&TAPPED, &x, &indices(&[0, 1])).unwrap();
+    let found = cam(FirstChannel).explain(&TAPPED, &x, &Target::class(&indices(&[0, 1]))).unwrap();
     assert_close(&found, &x.select(1, 0).relu());
 }

@@ -4,7 +4,7 @@
 use sib_core::objective::{MaskConfig, VjpConfig, unit_scale};
 use sib_core::testing::{fill_by_formula, formula_tensor, test_device};
 use sib_core::{Error, Mode};
-use sib_explain::{Method, MethodOptions, SIbMap, SIbMaps};
+use sib_explain::{Method, MethodOptions, SIbMap, SIbMaps, Target};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
 
@@ -95,7 +95,7 @@ fn an_image_without_direction_is_flat_beside_one_with() {
     let targets = Tensor::from_slice(&[0i64, 0, 0]);
     for kind in [Kind::Double, Kind::Float] {
         let explainer = Method::SIbMap.build(&MethodOptions::default()).unwrap();
-        let maps = explainer.explain(&STEEP, &x.to_kind(kind), &targets).unwrap();
+        let maps = explainer.explain(&STEEP, &x.to_kind(kind), &Target::class(&targets)).unwrap();
         let range =
             |i: i64| maps.get(i).max().double_value(&[]) - maps.get(i).min().double_value(&[]);
         assert_eq!([range(0), range(2)], [0.0; 2], "{kind:?}");
@@ -114,7 +114,7 @@ fn one_class_is_refused_by_what_needs_its_posterior() {
     let explain = |method: Method, option: &str| {
         let mut options = MethodOptions::default();
         options.set(option).unwrap();
-        method.build(&options).unwrap().explain(&ONE, &x, &targets)
+        method.build(&options).unwrap().explain(&ONE, &x, &Target::class(&targets))
     };
     for (method, posterior, logit) in [
         (Method::SIbMap, "s-ib-map.vjp.scalar=posterior", "s-ib-map.vjp.scalar=logits"),

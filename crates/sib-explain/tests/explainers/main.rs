@@ -6,4 +6,5 @@ mod methods;
 mod parity;
 mod photographs;
 mod properties;
+mod targets;
 mod toys;

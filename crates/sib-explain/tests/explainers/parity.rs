@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sib_core::testing::{fill_by_formula, formula_tensor, golden_path, test_device};
 use sib_explain::{
     Cam, ChannelWeights, Explainer, GradCam, GradCamPlusPlus, InputAttribution, LayerCam, Method,
-    MethodOptions, ScoreCam, ScoreWeights,
+    MethodOptions, ScoreCam, ScoreWeights, Target,
 };
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
@@ -68,7 +68,7 @@ impl Golden {
             .explain(
                 self.model.backbone(),
                 &self.images(size_px, count, Kind::Double),
-                &self.targets(count),
+                &Target::class(&self.targets(count)),
             )
             .unwrap();
         of_range(key, &found, expected)
@@ -77,8 +77,9 @@ impl Golden {
     /// The same for a class-activation map at the resolution of its tap.
     fn coarse<W: ChannelWeights>(&self, key: &str, cam: Cam<W>, images: &Tensor) -> f64 {
         let expected = &self.maps[key];
-        let found =
-            cam.coarse(self.model.backbone(), images, &self.targets(images.size()[0])).unwrap();
+        let found = cam
+            .coarse(self.model.backbone(), images, &Target::class(&self.targets(images.size()[0])))
+            .unwrap();
         of_range(key, &found, expected)
     }
 
@@ -101,15 +102,14 @@ impl Golden {
         };
         let images = self.images(size_px, count, Kind::Double);
         let found = explainer
-            .with_completeness(self.model.backbone(), &images, &self.targets(count))
+            .with_completeness(self.model.backbone(), &images, &Target::class(&self.targets(count)))
             .unwrap();
         let map = explainer.reduction().apply(&found.attribution);
         let key = "integrated-gradients";
         let difference = of_range(key, &map, &self.maps[key]);
         assert!(difference < STEP_SIZES, "{difference}");
         // A difference of sums that nearly cancel: what counts is the size of the logits.
-        let error =
-            (found.residual - expected.to(test_device())).abs() / found.logit_difference.abs();
+        let error = (found.residual - expected.to(test_device())).abs() / found.difference.abs();
         let error = error.max().double_value(&[]);
         println!("completeness_error: {error:.1e}");
         assert!(error < DOUBLE, "{error}");
@@ -139,7 +139,7 @@ impl Golden {
         let count = expected.size()[0];
         let images = self.images(size_px, count, Kind::Double);
         let found = cam(GradCam, &None, false)
-            .explain(self.model.backbone(), &images, &self.targets(count))
+            .explain(self.model.backbone(), &images, &Target::class(&self.targets(count)))
             .unwrap();
         let low = found.amin([1, 2].as_slice(), true);
         let range = (found.amax([1, 2].as_slice(), true) - &low).clamp_min(f64::MIN_POSITIVE);

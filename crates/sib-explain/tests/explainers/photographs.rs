@@ -10,7 +10,7 @@ use sib_core::data::transform::load_image;
 use sib_core::testing::{fill_by_formula, golden_path, test_device};
 use sib_explain::{
     Cam, ChannelWeights, GradCam, GradCamPlusPlus, LayerCam, Method, MethodOptions, ScoreCam,
-    ScoreWeights,
+    ScoreWeights, Target,
 };
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
@@ -80,7 +80,7 @@ impl Photograph {
 
     fn coarse<W: ChannelWeights>(&self, weights: W, input: &Tensor) -> Tensor {
         let cam = Cam { weights, layer: None, rectify_activation: false, batch_size: 8 };
-        cam.coarse(self.model.backbone(), input, &self.golden["targets"]).unwrap()
+        cam.coarse(self.model.backbone(), input, &Target::class(&self.golden["targets"])).unwrap()
     }
 
     fn check(mut self, methods: &[Method]) {
@@ -91,7 +91,9 @@ impl Photograph {
             options.set("integrated-gradients.steps=16").unwrap();
             let explainer = method.build(&options).unwrap();
             let targets = &self.golden["targets"];
-            let map = explainer.explain(self.model.backbone(), &self.input, targets).unwrap();
+            let map = explainer
+                .explain(self.model.backbone(), &self.input, &Target::class(targets))
+                .unwrap();
             // Both sides in f64, the file keeps 24 bits; Captum rounds its step sizes to f32.
             let tolerance = if method == Method::IntegratedGradients { 1e-5 } else { 1e-6 };
             self.close(method.name(), &map, tolerance);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sib_core::Error;
 use sib_core::testing::{formula_tensor, relative_difference, test_device};
-use sib_explain::{Method, MethodOptions};
+use sib_explain::{Method, MethodOptions, Target};
 use tch::{Kind, Tensor};
 
 use crate::toys::{CONVOLUTIONAL, Toy, images};
@@ -26,7 +26,7 @@ fn batched_equals_looped_whatever_the_chunks() {
     for method in methods() {
         let explain = |batch_size, x: &Tensor, targets: &Tensor| {
             let explainer = method.build(&options(batch_size)).unwrap();
-            explainer.explain(&CONVOLUTIONAL, x, targets).unwrap()
+            explainer.explain(&CONVOLUTIONAL, x, &Target::class(targets)).unwrap()
         };
         let batched = explain(64, &x, &targets);
         assert_eq!(batched.size(), [5, 8, 8], "{method}");
@@ -48,8 +48,10 @@ fn f32_agrees_with_f64_and_keeps_its_kind() {
     let targets = Tensor::from_slice(&[3i64, 1]);
     for method in methods() {
         let explainer = method.build(&options(8)).unwrap();
-        let double = explainer.explain(&CONVOLUTIONAL, &x, &targets).unwrap();
-        let single = explainer.explain(&CONVOLUTIONAL, &x.to_kind(Kind::Float), &targets).unwrap();
+        let double = explainer.explain(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap();
+        let single = explainer
+            .explain(&CONVOLUTIONAL, &x.to_kind(Kind::Float), &Target::class(&targets))
+            .unwrap();
         assert_eq!(single.kind(), Kind::Float, "{method}");
         let difference = relative_difference(&single, &double);
         // 24 bits through a dozen operations; no ReLU of these inputs is that close to its kink.
@@ -63,8 +65,10 @@ fn an_explanation_needs_no_ambient_gradient_mode_and_leaves_none() {
     let targets = Tensor::from_slice(&[3i64]);
     for method in methods() {
         let explainer = method.build(&options(8)).unwrap();
-        let expected = explainer.explain(&CONVOLUTIONAL, &x, &targets).unwrap();
-        let found = tch::no_grad(|| explainer.explain(&CONVOLUTIONAL, &x, &targets).unwrap());
+        let expected = explainer.explain(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap();
+        let found = tch::no_grad(|| {
+            explainer.explain(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap()
+        });
         assert!(relative_difference(&found, &expected) < 1e-12, "{method}");
         let leaf = Tensor::ones([1], (Kind::Float, x.device())).set_requires_grad(true);
         assert!((leaf * 2.0).requires_grad(), "{method}");
@@ -79,7 +83,9 @@ fn bad_inputs_are_named() {
     let empty = Tensor::zeros([0, 3, 8, 8], (Kind::Float, x.device()));
     for method in methods() {
         let explainer = method.build(&options(8)).unwrap();
-        let explain = |x: &Tensor, targets: &Tensor| explainer.explain(&CONVOLUTIONAL, x, targets);
+        let explain = |x: &Tensor, targets: &Tensor| {
+            explainer.explain(&CONVOLUTIONAL, x, &Target::class(targets))
+        };
         for (x, targets) in [
             (x.get(0), targets.shallow_clone()),
             (x.to_kind(Kind::Uint8), targets.shallow_clone()),
@@ -95,8 +101,11 @@ fn bad_inputs_are_named() {
             let expected = format!("target: got {outside}, expected a class index from 0 to 4");
             assert_eq!(error.to_string(), expected, "{method}");
         }
-        let _ =
-            method.build(&options(0)).unwrap().explain(&CONVOLUTIONAL, &x, &targets).unwrap_err();
+        let _ = method
+            .build(&options(0))
+            .unwrap()
+            .explain(&CONVOLUTIONAL, &x, &Target::class(&targets))
+            .unwrap_err();
     }
 }
 
@@ -110,7 +119,8 @@ fn overflow_is_an_error_and_never_a_nan_map() {
     let x = images(2, 8);
     let targets = Tensor::from_slice(&[0i64, 1]);
     for method in [Method::Saliency, Method::IntegratedGradients, Method::GradCam] {
-        let error = method.build(&options(8)).unwrap().explain(&OVERFLOWING, &x, &targets);
+        let error =
+            method.build(&options(8)).unwrap().explain(&OVERFLOWING, &x, &Target::class(&targets));
         let message = error.unwrap_err().to_string();
         assert_eq!(message, "the heatmap of image 1 of 2 is not finite", "{method}");
     }
@@ -131,7 +141,7 @@ proptest! {
         let targets = Tensor::from_slice(&[0i64, 3]);
         let explain = |method: Method| {
             let explainer = method.build(&MethodOptions::default()).unwrap();
-            explainer.explain(&POSITIVE, &x, &targets).unwrap()
+            explainer.explain(&POSITIVE, &x, &Target::class(&targets)).unwrap()
         };
         let (guided, plain) = (explain(Method::GuidedBackprop), explain(Method::Saliency));
         prop_assert!(relative_difference(&guided, &plain) < 1e-12);
@@ -152,7 +162,7 @@ proptest! {
             batch_size: 3,
         };
         let targets = Tensor::from_slice(&[0i64, 0]);
-        let complete = explainer.with_completeness(&CUBIC, &x, &targets).unwrap();
+        let complete = explainer.with_completeness(&CUBIC, &x, &Target::class(&targets)).unwrap();
         prop_assert!(complete.residual.abs().max().double_value(&[]) < 1e-12);
     }
 }
