@@ -5,13 +5,13 @@ use serde::Serialize;
 
 use super::format::significant;
 use super::series::{Branch, Group, Metric, mean_line};
-use crate::evaluation::curves::{CurvePoint, PATHS};
-use crate::evaluation::network::Training;
-use crate::figures::axis::AxisOptions;
-use crate::figures::chart::{LineChart, Point, Series};
-use crate::figures::style::{COLOURS, Dash, Style};
+use crate::draw::axis::AxisOptions;
+use crate::draw::chart::{LineChart, Point, Series};
+use crate::draw::style::{COLOURS, Dash, Style};
+use crate::evaluation::suites::{CurvePoint, PATHS};
+use crate::network::Training;
+use crate::results::titles::method_label;
 use crate::run_dir::MetricRow;
-use crate::tables::number::method_label;
 
 /// Width that text on a chart is sized for; the page stretches it.
 const WIDTH_MM: f64 = 92.0;
@@ -222,7 +222,7 @@ fn line(
     shown: fn(f64) -> f64,
     style: Style,
 ) -> Series {
-    let runs: Vec<&[MetricRow]> = branch.runs.iter().map(|run| &run.record.metrics[..]).collect();
+    let runs: Vec<&[MetricRow]> = branch.runs.iter().map(|of| &of.run.record.metrics[..]).collect();
     Series { label, points: mean_line(&runs, metric, shown), style }
 }
 

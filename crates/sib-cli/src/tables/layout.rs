@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::cell::CellSummary;
-use super::number::{Label, Place};
+use super::number::Place;
 use super::{Key, Table};
+use crate::results::titles::Label;
 
 /// A table in the paper's layout.
 #[derive(Debug, Serialize)]

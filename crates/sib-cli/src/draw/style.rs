@@ -23,7 +23,7 @@ pub const GRID: Colour = Colour(0xe4, 0xe4, 0xe4);
 pub const PAPER: Colour = Colour(0xff, 0xff, 0xff);
 
 /// The palette of Okabe and Ito (2008) without black and its yellow, which is too light for lines.
-const PALETTE: [Colour; 6] = [
+pub const PALETTE: [Colour; 6] = [
     Colour(0x00, 0x72, 0xb2),
     Colour(0xd5, 0x5e, 0x00),
     Colour(0x00, 0x9e, 0x73),
@@ -34,11 +34,6 @@ const PALETTE: [Colour; 6] = [
 
 /// Lines of one dash that colour alone tells apart.
 pub const COLOURS: usize = PALETTE.len();
-
-/// Colour of the baseline in every figure.
-pub const BASELINE: Colour = PALETTE[0];
-/// Colour of S-IB in every figure.
-pub const S_IB: Colour = PALETTE[1];
 
 impl Colour {
     /// Mixed with white: 0 is white, 1 the colour itself.
@@ -70,7 +65,7 @@ pub enum Dash {
 
 impl Dash {
     /// Lengths of dashes and gaps in points.
-    pub(super) fn pattern(self) -> Option<&'static str> {
+    pub fn pattern(self) -> Option<&'static str> {
         match self {
             Self::Solid => None,
             Self::Dashed => Some("4 2"),
@@ -122,12 +117,12 @@ impl Style {
     }
 
     /// Its line.
-    pub(super) fn stroke(&self) -> Stroke {
+    pub fn stroke(&self) -> Stroke {
         Stroke { colour: self.colour, width: 1.0, dash: self.dash }
     }
 
     /// One marker.
-    pub(super) fn mark(&self, svg: &mut Svg, (x, y): (f64, f64)) {
+    pub fn mark(&self, svg: &mut Svg, (x, y): (f64, f64)) {
         let fill = Fill::from(if self.open { PAPER } else { self.colour });
         let outline = Stroke::solid(self.colour, 0.8);
         let mut shape = |corners: &[(f64, f64)]| {
