@@ -5,9 +5,10 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 use sib_explain::render::{Shading, Text};
 
+use super::colour::INK;
 use super::note::Note;
 use super::raster;
-use super::style::{INK, SMALL_PT, TEXT_PT};
+use super::style::{SMALL_PT, TEXT_PT};
 use super::svg::{Anchor, PT_PER_MM, Rect, Stroke, Svg, Type};
 
 /// What stands in one place.

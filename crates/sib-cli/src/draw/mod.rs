@@ -6,6 +6,7 @@
 pub mod axis;
 pub mod bars;
 pub mod chart;
+pub mod colour;
 pub mod grid;
 mod label;
 mod note;

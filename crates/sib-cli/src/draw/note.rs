@@ -2,7 +2,8 @@
 
 use sib_explain::render::Text;
 
-use super::style::{GREY, SMALL_PT};
+use super::colour::GREY;
+use super::style::SMALL_PT;
 use super::svg::{Anchor, Svg, Type};
 
 /// A line of it.

@@ -2,10 +2,11 @@
 
 use anyhow::{Result, bail};
 
+use super::colour::Colour;
 use super::label;
 use super::note::Note;
 use super::plot::{self, Place};
-use super::style::{Colour, Style, TEXT_PT};
+use super::style::{Style, TEXT_PT};
 use super::svg::{Anchor, PT_PER_MM, Rect, Stroke, Svg, Type};
 
 /// How a series is recognised in the legend.

@@ -1,8 +1,9 @@
 //! The axes of a plot, and where values stand between them.
 
 use super::axis::{Axis, AxisOptions};
+use super::colour::{GRID, INK};
 use super::label;
-use super::style::{GRID, INK, SMALL_PT, TEXT_PT};
+use super::style::{SMALL_PT, TEXT_PT};
 use super::svg::{Anchor, Rect, Stroke, Svg, Type};
 
 /// Length of a tick mark.

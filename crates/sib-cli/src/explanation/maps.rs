@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use image::RgbImage;
 use sib_explain::Method;
-use sib_explain::render::{Heatmap, Shading, Style, overlay};
+use sib_explain::render::{Heatmap, Style};
 use tch::Kind;
 
 use super::folder::heatmap_file;
 use super::manifest::{Manifest, Row, Which};
 use super::networks::{Explained, Networks, OfNetwork};
+use super::overlays::{over, save, signed};
+use super::request::{Input, Request};
 use super::sheets::{Label, Sheets};
-use super::{Input, Request};
 use crate::checkpoint::Checkpoint;
 use crate::note;
 
@@ -141,18 +141,4 @@ impl<'e> Pictures<'e> {
         }
         Ok(differences)
     }
-}
-
-/// The style of differences.
-pub(super) fn signed(style: Style) -> Style {
-    Style { shading: Shading::Signed, ..style }
-}
-
-/// The map over the image.
-pub(super) fn over(input: &Input<'_>, map: &Heatmap, style: &Style) -> RgbImage {
-    overlay(&input.image.original, map, &input.image.plan.source_rect(), style)
-}
-
-pub(super) fn save(picture: &RgbImage, path: &Path) -> Result<()> {
-    picture.save(path).with_context(|| format!("{}: cannot write", path.display()))
 }

@@ -5,16 +5,16 @@ pub mod folder;
 pub mod manifest;
 mod maps;
 mod networks;
+mod overlays;
+mod request;
 mod sheets;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
-use sib_core::data::transform::{LoadedImage, load_image};
-use sib_explain::render::Style;
-use sib_explain::{Method, MethodOptions};
-use sib_models::Precision;
+use sib_core::data::transform::load_image;
+use sib_explain::Method;
 use tch::Tensor;
 
 use crate::environment::Environment;
@@ -23,34 +23,8 @@ use crate::progress::Progress;
 use folder::Description;
 use maps::Pictures;
 use networks::Networks;
-
-/// What is to be explained, and how it is shown.
-#[derive(Debug)]
-pub struct Request {
-    /// The network: a file, or the folder of a run.
-    pub checkpoint: PathBuf,
-    /// A second network, which stands before the first.
-    pub compare: Option<PathBuf>,
-    /// Images, or folders of images.
-    pub images: Vec<PathBuf>,
-    /// What makes the heatmaps.
-    pub methods: Vec<Method>,
-    /// Options of the methods.
-    pub options: MethodOptions,
-    /// `predicted`, a class name or a class index.
-    pub target: String,
-    /// How overlays look.
-    pub style: Style,
-    /// Images a contact sheet; 0 for no sheet.
-    pub sheet_images: usize,
-    /// Numbers of passes without gradient.
-    pub precision: Precision,
-    /// Device of the networks.
-    pub device: String,
-}
-
-/// Images that are in memory at a time.
-const CHUNK: usize = 16;
+pub use request::Request;
+use request::{CHUNK, Input};
 
 /// Explains every image by every method into the folder at `output`, in place of the explanation there
 /// where it may `overwrite` one. An image that cannot be read is reported and left out.
@@ -111,21 +85,6 @@ fn describe(request: &Request, networks: &Networks) -> Result<Description> {
         environment: Environment::of(networks.checkpoint.device),
         images: Vec::new(),
     })
-}
-
-/// An image that is explained.
-#[derive(Debug)]
-struct Input<'a> {
-    path: &'a Path,
-    /// What the names of its files begin with.
-    stem: &'a str,
-    image: LoadedImage,
-}
-
-impl Input<'_> {
-    fn described(&self) -> folder::Image {
-        folder::Image { path: self.path.to_owned(), stem: self.stem.to_owned() }
-    }
 }
 
 /// The methods named, each once in the order given; `all` is the paper's six and the S-IB map.

@@ -8,7 +8,7 @@ use sib_core::nearest;
 use sib_explain::{Explainer, Explanation, Method, TargetScores, target_scores};
 use tch::{Device, Kind, Tensor};
 
-use super::{CHUNK, Request};
+use super::request::{CHUNK, Request};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{usage, with_hint};
 use crate::network::{Network, StoredConfig};

@@ -7,8 +7,8 @@ use anyhow::Result;
 use image::RgbImage;
 use sib_explain::render::{Heatmap, Legend, Shading, Sheet, SheetRow, Style};
 
-use super::Input;
-use super::maps::{over, save, signed};
+use super::overlays::{over, save, signed};
+use super::request::Input;
 
 /// Width of a picture on a sheet.
 const CELL_PX: u32 = 180;

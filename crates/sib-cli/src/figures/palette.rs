@@ -1,6 +1,6 @@
 //! Which colours the paper's figures give to trainings.
 
-use crate::draw::style::{Colour, PALETTE};
+use crate::draw::colour::{Colour, PALETTE};
 use crate::network::Training;
 
 /// The colour of a training in every figure.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::Table;
 use super::cell::CellSummary;
+use super::key::Key;
 use super::number::Place;
-use super::{Key, Table};
 use crate::results::titles::Label;
 
 /// A table in the paper's layout.

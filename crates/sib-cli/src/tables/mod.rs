@@ -2,6 +2,7 @@
 
 pub mod cell;
 mod common;
+mod key;
 pub mod layout;
 pub mod number;
 pub mod paper;
@@ -16,22 +17,10 @@ use crate::network::Training;
 use crate::results::Evaluation;
 use crate::results::compare::Origin;
 use cell::Cell;
+use key::Key;
 use number::DIFFERENTIAL;
 pub use number::Number;
 use paper::Published;
-
-/// What a cell is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// Architecture.
-    pub arch: String,
-    /// Dataset.
-    pub dataset: String,
-    /// Method; empty in tables of networks.
-    pub method: String,
-    /// Metric by its name in the tables.
-    pub metric: String,
-}
 
 /// A table with the published figures beside ours.
 #[derive(Debug)]
@@ -102,7 +91,7 @@ pub fn build<'e>(
         add_differential(&samples, &mut cells);
     }
     complete(&mut cells, number);
-    Ok(Table { number, cells, published: number.published()? })
+    Ok(Table { number, cells, published: paper::published(number)? })
 }
 
 fn add<'e>(

@@ -1,9 +1,6 @@
 //! The paper's tables: what they hold and how they are laid out.
 
-use anyhow::Result;
-
-use super::Key;
-use super::paper::{self, Published};
+use super::key::Key;
 use crate::evaluation::suites::Suite;
 use crate::results::titles::{Label, arch_label, dataset_label, method_label};
 
@@ -113,19 +110,6 @@ impl Number {
     /// The metric called `name`.
     pub fn metric(self, name: &str) -> Option<&'static Metric> {
         self.metrics().iter().find(|metric| metric.name == name)
-    }
-
-    /// The paper's figures.
-    ///
-    /// # Errors
-    /// When the table that comes with the program is damaged.
-    pub fn published(self) -> Result<Published> {
-        match self {
-            Self::Two => paper::accuracy(),
-            Self::Three => paper::information(),
-            Self::Four => paper::localization(),
-            Self::Five => paper::faithfulness(),
-        }
     }
 
     /// What it shows.

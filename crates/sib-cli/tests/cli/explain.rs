@@ -1,9 +1,9 @@
 //! `explain` and `predict` from end to end: what they write, and what they say of bad input.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use image::RgbImage;
-use sib_explain::Method;
 use sib_models::Model;
 use tch::{Device, Kind, Tensor};
 
