@@ -19,6 +19,7 @@ mod method;
 mod options;
 mod quadrature;
 pub mod render;
+mod robust;
 mod s_ib_map;
 mod saliency;
 mod score_cam;
@@ -40,6 +41,7 @@ pub use options::{
     IntegratedGradientsOptions, MethodOptions, SIbMapOptions, ScoreCamOptions, SmoothGradOptions,
 };
 pub use quadrature::QuadratureRule;
+pub use robust::explain_or_nan;
 pub use s_ib_map::{SIbMap, SIbMaps};
 pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreWeights};
