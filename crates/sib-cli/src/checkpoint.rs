@@ -9,7 +9,7 @@ use sib_core::{Backbone, Mode};
 use sib_models::{Model, Precision};
 use tch::{Device, Kind, Tensor};
 
-use crate::evaluation::network::StoredConfig;
+use crate::network::StoredConfig;
 use crate::note;
 
 /// A network, its classes and its preprocessing.

@@ -1,12 +1,14 @@
 //! Rows of CSV files that this program wrote, read whole or not at all.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use csv::{Error as CsvError, ErrorKind};
+use anyhow::{Result, anyhow};
+use csv::{Error as CsvError, ErrorKind, StringRecord};
 use serde::de::DeserializeOwned;
 use sib_core::Error;
+
+use crate::records::Table;
 
 /// All rows of the file at `path`, but for a last line without its end: another process is
 /// writing it.
@@ -14,13 +16,48 @@ use sib_core::Error;
 /// # Errors
 /// When the file cannot be read, or a line of it is damaged; the error names both.
 pub fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
+    records(path)?.rows()
+}
+
+/// The records of the file at `path`, of which each may hold rows of several types.
+///
+/// # Errors
+/// As [`read`], but for fields that are no values.
+pub fn records(path: &Path) -> Result<Records> {
     let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
-    let rows: csv::Result<Vec<R>> = csv::Reader::from_reader(&bytes[..]).deserialize().collect();
-    match rows {
-        Ok(rows) => Ok(rows),
-        Err(error) => bail!("{}: {}", path.display(), in_words(&error)),
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
+    let header = named(path, reader.headers().cloned())?;
+    let records = named(path, reader.records().collect())?;
+    Ok(Records { path: path.to_owned(), header, records })
+}
+
+/// The records of one file.
+#[derive(Debug)]
+pub struct Records {
+    path: PathBuf,
+    header: StringRecord,
+    records: Vec<StringRecord>,
+}
+
+impl Records {
+    /// The rows as far as `R` asks, which may be for a part of the columns.
+    ///
+    /// # Errors
+    /// When a line holds no `R`; the error names file and line.
+    pub fn rows<R: DeserializeOwned>(&self) -> Result<Vec<R>> {
+        let row = |record: &StringRecord| record.deserialize(Some(&self.header));
+        named(&self.path, self.records.iter().map(row).collect())
     }
+
+    /// The records with their header.
+    pub fn table(&self) -> Table<'_> {
+        Table { header: &self.header, records: &self.records }
+    }
+}
+
+fn named<T>(path: &Path, read: csv::Result<T>) -> Result<T> {
+    read.map_err(|error| anyhow!("{}: {}", path.display(), in_words(&error)))
 }
 
 fn in_words(error: &CsvError) -> String {

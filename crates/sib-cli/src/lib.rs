@@ -1,33 +1,40 @@
 //! The command line of S-IB as a library; `main.rs` only calls [`run`].
 
-pub mod bench;
-pub mod checkpoint;
+// Modules are private, so that the compiler finds what nothing uses; in them, `pub` is what a file offers
+// to the others.
+#![allow(unreachable_pub)]
+
+mod bench;
+mod checkpoint;
 pub mod cli;
-pub mod commands;
-pub mod config;
-pub mod csv_rows;
-pub mod environment;
+mod commands;
+mod config;
+mod csv_rows;
+mod draw;
+mod environment;
 pub mod error;
-pub mod evaluation;
-pub mod explanation;
-pub mod figures;
-pub mod folder_lock;
-pub mod images;
-pub mod left_out;
-pub mod output;
-pub mod progress;
-pub mod report;
-pub mod run_dir;
-pub mod run_record;
-pub mod tables;
-pub mod training;
-pub mod tree;
+mod evaluation;
+mod explanation;
+mod figures;
+mod folder_lock;
+mod images;
+mod left_out;
+mod network;
+mod output;
+mod progress;
+mod records;
+mod report;
+mod results;
+mod run_dir;
+mod run_record;
+mod tables;
+mod training;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
-pub(crate) use sib_core::dotted;
+use sib_core::dotted;
 
 /// Parses the process's arguments and runs the command they name.
 ///

@@ -20,6 +20,7 @@ mod method;
 mod options;
 mod quadrature;
 pub mod render;
+mod robust;
 mod s_ib_map;
 mod saliency;
 mod score_cam;
@@ -40,6 +41,7 @@ pub use integrated_gradients::{
 pub use layer_cam::LayerCam;
 pub use method::{Method, MethodOptions, SmoothGradOptions};
 pub use quadrature::QuadratureRule;
+pub use robust::explain_or_nan;
 pub use s_ib_map::{SIbMap, SIbMapOptions, SIbMaps};
 pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreCamOptions, ScoreWeights};

@@ -10,11 +10,13 @@ mod heatmap;
 pub mod localization;
 mod outcome;
 mod paired;
+mod pooled;
 pub mod rank;
 mod summary;
 mod threshold;
 
 pub use outcome::{Exclusion, Outcome};
 pub use paired::PairedTest;
+pub use pooled::Pooled;
 pub use summary::Summary;
 pub use threshold::Threshold;

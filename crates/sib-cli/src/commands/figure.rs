@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::{expect_ending, methods, write_file};
+use super::{expect_ending, write_file};
+use crate::draw::raster;
 use crate::error::usage;
+use crate::explanation;
+use crate::figures::Figure;
 use crate::figures::comparison::{Images, Selection};
 use crate::figures::estimator::Estimator;
-use crate::figures::{Figure, raster};
 use crate::left_out::LeftOut;
 
 /// Arguments of `figure`.
@@ -78,7 +80,7 @@ fn figure(arguments: &Arguments) -> Result<Figure> {
     if !of_heatmaps && (images.is_some() || !method.is_empty()) {
         return Err(usage("--images, --method: only figures 1b, 3 and 4 show heatmaps"));
     }
-    let selection = Selection { images: images.clone(), methods: methods(method)? };
+    let selection = Selection { images: images.clone(), methods: explanation::methods(method)? };
     let estimator = estimator.unwrap_or_default();
     Ok(match arguments.number {
         Number::OneA => Figure::OneA(estimator),

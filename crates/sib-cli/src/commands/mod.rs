@@ -12,29 +12,13 @@ pub mod report;
 pub mod table;
 pub mod train;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
-use sib_explain::Method;
 
 use crate::error::usage;
-
-/// The methods named, each once in the order given; `all` is the paper's six and the S-IB map.
-fn methods(names: &[String]) -> Result<Vec<Method>> {
-    let mut methods = Vec::new();
-    for name in names {
-        match name.trim() {
-            "all" => methods.extend(Method::PAPER),
-            name => methods.push(name.parse()?),
-        }
-    }
-    let mut seen = BTreeSet::new();
-    methods.retain(|method: &Method| seen.insert(method.name()));
-    Ok(methods)
-}
 
 /// Checks that an output file's name ends as its content does.
 fn expect_ending(flag: &str, path: &Path, endings: &[&str]) -> Result<()> {

@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::{expect_ending, write_file};
 use crate::left_out::LeftOut;
-use crate::note;
-use crate::tables::{self, Number, evaluations};
+use crate::results::Folders;
+use crate::tables::{self, Number};
 
 /// Arguments of `table`.
 #[derive(Debug, Args)]
@@ -35,14 +35,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         expect_ending("--markdown", path, &["md", "markdown"])?;
     }
     let mut left_out = LeftOut::default();
-    let found = evaluations::find(&arguments.runs, &mut left_out)?;
-    for folder in &found.unfinished {
-        note!("warning: {}: not finished, left out", folder.display());
-    }
-    if found.evaluations.is_empty() {
+    let evaluations = Folders::below(&arguments.runs)?.finished_evaluations(&mut left_out);
+    if evaluations.is_empty() {
         bail!("{}: no finished evaluation here", arguments.runs.display());
     }
-    let table = tables::build(arguments.number, &found.evaluations)
+    let table = tables::build(arguments.number, &evaluations)
         .with_context(|| arguments.runs.display().to_string())?;
     let markdown = table.to_markdown();
     write_file(&arguments.output, &table.to_csv()?)?;

@@ -5,60 +5,72 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use csv::StringRecord;
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
-/// A row that knows which batch it belongs to.
-pub trait Batched: Serialize + DeserializeOwned {
-    /// Number of the batch, from 0.
-    fn batch(&self) -> usize;
+use crate::records::Table;
+
+/// The rows of one batch.
+pub type BatchRows = Vec<StringRecord>;
+
+/// What a log holds.
+pub struct Form<'f> {
+    /// Names of the columns; the first holds the number of the batch, from 0.
+    pub header: StringRecord,
+    /// A record under another header, as earlier versions wrote it, under this one; `None` where it is
+    /// no row of the log.
+    pub reread: &'f dyn Fn(&StringRecord, &StringRecord) -> Option<StringRecord>,
+    /// Whether rows are all that the batch of this number has.
+    pub is_whole: &'f dyn Fn(usize, Table<'_>) -> bool,
 }
 
 /// Appends the rows of one batch at a time, in the order of the batches.
 #[derive(Debug)]
-pub struct BatchLog<R> {
+pub struct BatchLog {
     path: PathBuf,
     file: File,
+    header: StringRecord,
     /// Rows of all batches so far.
-    rows: Vec<R>,
+    records: Vec<StringRecord>,
     /// End of each batch: bytes of the file, rows.
     ends: Vec<(u64, usize)>,
 }
 
-impl<R: Batched> BatchLog<R> {
-    /// Opens the file at `path`, or makes it, and finds the batches from 0 on that are whole:
-    /// `is_whole` judges the rows of one batch. What follows them is kept until
-    /// [`Self::truncate`], unless the file has the columns of an earlier version: then it is written
-    /// anew with those of today.
+impl BatchLog {
+    /// Opens the file at `path`, or makes it, and finds the batches from 0 on that are whole. What
+    /// follows them is kept until [`Self::truncate`], unless the file has the columns of an earlier
+    /// version: then it is written anew with those of today.
     ///
     /// # Errors
     /// When the file cannot be read or made.
-    pub fn open(path: &Path, is_whole: impl Fn(usize, &[R]) -> bool) -> Result<Self> {
+    pub fn open(path: &Path, form: Form<'_>) -> Result<Self> {
         let mut bytes = match fs::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             other => other.map_err(Error::io("read", path))?,
         };
         // A last line without its end may look whole and lack digits.
         bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
-        let (mut rows, row_ends) = parse::<R>(&bytes);
+        let Form { header, reread, is_whole } = form;
+        let parsed = Parsed::of(&bytes, reread);
         let mut ends: Vec<(u64, usize)> = Vec::new();
         let mut first = 0;
-        for batch in rows.chunk_by(|a, b| a.batch() == b.batch()) {
-            if batch[0].batch() != ends.len() || !is_whole(ends.len(), batch) {
+        for batch in parsed.records.chunk_by(|a, b| a[0] == b[0]) {
+            let number = ends.len();
+            let table = Table { header: &header, records: batch };
+            if batch[0][0] != number.to_string() || !is_whole(number, table) {
                 break;
             }
             first += batch.len();
-            ends.push((row_ends[first - 1], first));
+            ends.push((parsed.ends[first - 1], first));
         }
-        rows.truncate(first);
-        let mut log = Self { path: path.to_owned(), file: appendable(path)?, rows, ends };
-        if let Some(row) = log.rows.first() {
-            let columns = log.encode(std::slice::from_ref(row), true)?;
-            if first_line(&columns) != first_line(&bytes) {
-                log.rewrite()?;
-            }
+        let mut records = parsed.records;
+        records.truncate(first);
+        let other_columns = !records.is_empty() && parsed.header != header;
+        let file = appendable(path)?;
+        let mut log = Self { path: path.to_owned(), file, header, records, ends };
+        if other_columns {
+            log.rewrite()?;
         }
         Ok(log)
     }
@@ -68,9 +80,9 @@ impl<R: Batched> BatchLog<R> {
         self.ends.len()
     }
 
-    /// Rows of all whole batches.
-    pub fn rows(&self) -> &[R] {
-        &self.rows
+    /// The rows of all whole batches.
+    pub fn table(&self) -> Table<'_> {
+        Table { header: &self.header, records: &self.records }
     }
 
     /// Cuts the file after its first `batches` batches.
@@ -80,7 +92,7 @@ impl<R: Batched> BatchLog<R> {
     pub fn truncate(&mut self, batches: usize) -> Result<()> {
         self.ends.truncate(batches);
         let (bytes, rows) = self.ends.last().copied().unwrap_or_default();
-        self.rows.truncate(rows);
+        self.records.truncate(rows);
         Ok(self.file.set_len(bytes).map_err(Error::io("write", &self.path))?)
     }
 
@@ -88,15 +100,15 @@ impl<R: Batched> BatchLog<R> {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn append(&mut self, batch: Vec<R>) -> Result<()> {
+    pub fn append(&mut self, batch: BatchRows) -> Result<()> {
         let start = self.ends.last().map_or(0, |end| end.0);
         let bytes = self.encode(&batch, start == 0)?;
         self.file
             .write_all(&bytes)
             .and_then(|()| self.file.sync_data())
             .map_err(Error::io("write", &self.path))?;
-        self.rows.extend(batch);
-        self.ends.push((start + bytes.len() as u64, self.rows.len()));
+        self.records.extend(batch);
+        self.ends.push((start + bytes.len() as u64, self.records.len()));
         Ok(())
     }
 
@@ -105,10 +117,10 @@ impl<R: Batched> BatchLog<R> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn replace(&mut self, batches: Vec<(usize, Vec<R>)>) -> Result<()> {
+    pub fn replace(&mut self, batches: Vec<(usize, BatchRows)>) -> Result<()> {
         let starts = |number: usize| number.checked_sub(1).map_or(0, |last| self.ends[last].1);
-        let mut all: Vec<Vec<R>> = Vec::with_capacity(self.ends.len());
-        let mut rest = std::mem::take(&mut self.rows);
+        let mut all: Vec<BatchRows> = Vec::with_capacity(self.ends.len());
+        let mut rest = std::mem::take(&mut self.records);
         for number in (0..self.ends.len()).rev() {
             all.push(rest.split_off(starts(number)));
         }
@@ -121,7 +133,7 @@ impl<R: Batched> BatchLog<R> {
             end += batch.len();
             known.1 = end;
         }
-        self.rows = all.into_iter().flatten().collect();
+        self.records = all.into_iter().flatten().collect();
         self.rewrite()
     }
 
@@ -130,7 +142,7 @@ impl<R: Batched> BatchLog<R> {
         let (mut bytes, mut first) = (Vec::new(), 0);
         let mut ends = Vec::with_capacity(self.ends.len());
         for &(_, end) in &self.ends {
-            bytes.extend(self.encode(&self.rows[first..end], first == 0)?);
+            bytes.extend(self.encode(&self.records[first..end], first == 0)?);
             ends.push((bytes.len() as u64, end));
             first = end;
         }
@@ -141,10 +153,12 @@ impl<R: Batched> BatchLog<R> {
         Ok(())
     }
 
-    fn encode(&self, rows: &[R], with_header: bool) -> Result<Vec<u8>> {
-        let mut writer = csv::WriterBuilder::new().has_headers(with_header).from_writer(Vec::new());
-        for row in rows {
-            writer.serialize(row).with_context(|| format!("{}: bad row", self.path.display()))?;
+    fn encode(&self, records: &[StringRecord], with_header: bool) -> Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for record in with_header.then_some(&self.header).into_iter().chain(records) {
+            writer
+                .write_record(record)
+                .with_context(|| format!("{}: bad row", self.path.display()))?;
         }
         let bytes = writer.into_inner();
         Ok(bytes.map_err(|error| Error::io("write", &self.path)(error.into_error()))?)
@@ -156,44 +170,47 @@ fn appendable(path: &Path) -> Result<File> {
     Ok(file.map_err(Error::io("write", path))?)
 }
 
-fn first_line(bytes: &[u8]) -> &[u8] {
-    bytes.split(|&byte| byte == b'\n').next().unwrap_or_default()
+/// The rows of a CSV file up to the first that is damaged.
+struct Parsed {
+    header: StringRecord,
+    records: Vec<StringRecord>,
+    /// The byte after each.
+    ends: Vec<u64>,
 }
 
-/// The rows of a CSV file up to the first that is damaged, and the byte after each.
-fn parse<R: Batched>(bytes: &[u8]) -> (Vec<R>, Vec<u64>) {
-    let (mut rows, mut ends) = (Vec::new(), Vec::new());
-    let mut reader = csv::Reader::from_reader(bytes);
-    let Ok(headers) = reader.byte_headers().cloned() else { return (rows, ends) };
-    let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record).unwrap_or(false) {
-        let Ok(row) = record.deserialize(Some(&headers)) else { break };
-        rows.push(row);
-        ends.push(reader.position().byte());
+impl Parsed {
+    fn of(
+        bytes: &[u8],
+        reread: &dyn Fn(&StringRecord, &StringRecord) -> Option<StringRecord>,
+    ) -> Self {
+        let (mut records, mut ends) = (Vec::new(), Vec::new());
+        let mut reader = csv::Reader::from_reader(bytes);
+        let header = reader.headers().cloned().unwrap_or_default();
+        let mut record = StringRecord::new();
+        while !header.is_empty() && reader.read_record(&mut record).unwrap_or(false) {
+            let Some(row) = reread(&header, &record) else { break };
+            records.push(row);
+            ends.push(reader.position().byte());
+        }
+        Self { header, records, ends }
     }
-    (rows, ends)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
+    use serde::{Deserialize, Serialize};
 
     use super::*;
+    use crate::records::{Columns, fields};
 
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
     struct Row {
         batch: usize,
         image: String,
         value: Option<f64>,
     }
 
-    impl Batched for Row {
-        fn batch(&self) -> usize {
-            self.batch
-        }
-    }
-
-    fn batch(batch: usize) -> Vec<Row> {
+    fn rows(batch: usize) -> Vec<Row> {
         (0..2)
             .map(|i| Row {
                 batch,
@@ -203,8 +220,21 @@ mod tests {
             .collect()
     }
 
-    fn open(path: &Path) -> BatchLog<Row> {
-        BatchLog::open(path, |_, rows| rows.len() == 2).unwrap()
+    fn batch(number: usize) -> BatchRows {
+        rows(number).iter().map(|row| fields(row).unwrap()).collect()
+    }
+
+    fn open_as(path: &Path, columns: Columns) -> BatchLog {
+        let form = Form {
+            header: (columns.names)(),
+            reread: &columns.reread,
+            is_whole: &|_, table| table.records.len() == 2,
+        };
+        BatchLog::open(path, form).unwrap()
+    }
+
+    fn open(path: &Path) -> BatchLog {
+        open_as(path, Columns::of::<Row>())
     }
 
     #[test]
@@ -214,16 +244,16 @@ mod tests {
         let mut log = open(&path);
         (0..3).for_each(|i| log.append(batch(i)).unwrap());
         let whole = fs::read(&path).unwrap();
-        let all: Vec<Row> = (0..3).flat_map(batch).collect();
+        let all: BatchRows = (0..3).flat_map(batch).collect();
         for length in 0..whole.len() {
             for damage in [&b""[..], b"\xff,\n", b"9,x"] {
                 fs::write(&path, [&whole[..length], damage].concat()).unwrap();
                 let mut log = open(&path);
-                assert_eq!(log.rows(), &all[..2 * log.batches()]);
+                assert_eq!(log.table().records, &all[..2 * log.batches()]);
                 log.truncate(log.batches()).unwrap();
                 (log.batches()..3).for_each(|i| log.append(batch(i)).unwrap());
                 assert_eq!(fs::read(&path).unwrap(), whole, "cut at {length}");
-                assert_eq!(log.rows(), all);
+                assert_eq!(log.table().records, all);
             }
         }
     }
@@ -236,12 +266,15 @@ mod tests {
         (0..4).for_each(|i| log.append(batch(i)).unwrap());
 
         let mut log = open(&mended);
-        let failed = |i| batch(i).into_iter().map(|row| Row { value: None, ..row }).collect();
+        let failed = |i| {
+            let rows = rows(i).into_iter().map(|row| Row { value: None, ..row });
+            rows.map(|row| fields(&row).unwrap()).collect()
+        };
         for rows in [failed(0), batch(1), failed(2)] {
             log.append(rows).unwrap();
         }
         log.replace(vec![(2, batch(2)), (0, batch(0))]).unwrap();
-        assert_eq!(log.rows(), &(0..3).flat_map(batch).collect::<Vec<_>>());
+        assert_eq!(log.table().records, (0..3).flat_map(batch).collect::<Vec<_>>());
         log.append(batch(3)).unwrap();
         assert_eq!(fs::read(&mended).unwrap(), fs::read(&through).unwrap());
         assert_eq!(open(&mended).batches(), 4);
@@ -249,31 +282,25 @@ mod tests {
 
     #[test]
     fn a_file_with_fewer_columns_gets_those_of_today() {
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         struct Newer {
             batch: usize,
             image: String,
             value: Option<f64>,
-            #[serde(default)]
             digest: Option<String>,
-        }
-        impl Batched for Newer {
-            fn batch(&self) -> usize {
-                self.batch
-            }
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
         let mut log = open(&path);
         (0..2).for_each(|i| log.append(batch(i)).unwrap());
 
-        let mut log = BatchLog::<Newer>::open(&path, |_, rows| rows.len() == 2).unwrap();
-        assert_eq!((log.batches(), log.rows().len()), (2, 4));
+        let mut log = open_as(&path, Columns::of::<Newer>());
+        assert_eq!((log.batches(), log.table().records.len()), (2, 4));
         let digest = Some("0123".to_owned());
         let row = Newer { batch: 2, image: "x".to_owned(), value: None, digest };
-        log.append(vec![row.clone(), row.clone()]).unwrap();
-        let log = BatchLog::<Newer>::open(&path, |_, rows| rows.len() == 2).unwrap();
-        assert_eq!((log.batches(), &log.rows()[5]), (3, &row));
+        log.append(vec![fields(&row).unwrap(); 2]).unwrap();
+        let log = open_as(&path, Columns::of::<Newer>());
+        assert_eq!((log.batches(), &log.table().rows::<Newer>().unwrap()[5]), (3, &row));
     }
 
     #[test]

@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 use sib_core::data::{Dataset, MaskSource, Record, Source};
 
 use super::heatmaps::file_of;
-use super::logs::members;
-use super::record::ImageRow;
-use super::settings::{Settings, Suite};
+use super::rows::{self, Digests, ImageRow};
+use super::settings::Settings;
+use super::suites::Suite;
 use crate::error::with_hint;
+use crate::records::Table;
 
 /// The files that an evaluation reads.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +34,17 @@ impl<'e> Contents<'e> {
         Self { settings, dataset }
     }
 
-    /// Notes in the `rows` of batch `number`, which are its images in their order with one row for
-    /// each of `methods`, what their files hold.
-    pub fn note(&self, number: usize, methods: &[String], rows: &mut [ImageRow]) {
-        let records = &self.dataset.records[members(number, self.settings, self.dataset)];
-        records.par_iter().zip(rows.par_chunks_mut(methods.len())).for_each(|(record, rows)| {
-            let image = self.of_image(record);
-            for row in rows {
-                row.image_digest.clone_from(&image);
-                row.heatmap_digest = self.of_heatmap(&row.method, record);
-            }
-        });
+    /// What the files of each of `records` hold, once for each of `methods`.
+    pub fn digests(&self, records: &[Record], methods: &[String]) -> Vec<Vec<Digests>> {
+        let of_record = |record: &Record| {
+            let image_digest = self.of_image(record);
+            let of_method = |method: &String| Digests {
+                image_digest: image_digest.clone(),
+                heatmap_digest: self.of_heatmap(method, record),
+            };
+            methods.iter().map(of_method).collect()
+        };
+        records.par_iter().map(of_record).collect()
     }
 
     /// The batches among `rows`, those of all images measured so far, that hold an image or a heatmap
@@ -51,8 +52,17 @@ impl<'e> Contents<'e> {
     ///
     /// # Errors
     /// When a file that was measured holds something else now.
-    pub fn mended(&self, rows: &[ImageRow], methods: &[String]) -> Result<BTreeSet<usize>> {
-        let mended: Vec<Option<usize>> = rows
+    pub fn mended(&self, table: Table<'_>, methods: &[String]) -> Result<BTreeSet<usize>> {
+        let rows = table.rows::<ImageRow>()?;
+        let faults = rows::faults(table, &rows);
+        let known = table.rows::<Digests>()?;
+        let all: Vec<Known<'_>> = rows
+            .iter()
+            .zip(faults)
+            .zip(&known)
+            .map(|((row, fault), digests)| Known { row, is_faulty: fault.is_some(), digests })
+            .collect();
+        let mended: Vec<Option<usize>> = all
             .par_chunks(methods.len())
             .zip(&self.dataset.records)
             .map(|(rows, record)| self.is_mended(rows, record))
@@ -61,26 +71,26 @@ impl<'e> Contents<'e> {
     }
 
     /// The number of the batch, where one of the rows of `record` should be measured again.
-    fn is_mended(&self, rows: &[ImageRow], record: &Record) -> Result<Option<usize>> {
+    fn is_mended(&self, rows: &[Known<'_>], record: &Record) -> Result<Option<usize>> {
         let image = self.of_image(record);
         let mut again = None;
-        for row in rows {
+        for Known { row, is_faulty, digests } in rows {
             let heatmap = self.of_heatmap(&row.method, record);
-            if row.fault().is_some() {
-                if row.image_digest != image || row.heatmap_digest != heatmap {
+            if *is_faulty {
+                if digests.image_digest != image || digests.heatmap_digest != heatmap {
                     again = Some(row.batch);
                 }
                 continue;
             }
             // Earlier versions did not note what images held, nor does one made on demand.
-            if row.image_digest.is_some() && row.image_digest != image {
+            if digests.image_digest.is_some() && digests.image_digest != image {
                 return Err(refused(format!(
                     "{}: the image or its mask has changed since it was measured",
                     row.image
                 )));
             }
-            if heatmap != row.heatmap_digest {
-                let what = match row.heatmap_digest {
+            if heatmap != digests.heatmap_digest {
+                let what = match digests.heatmap_digest {
                     Some(_) => "has changed since it was measured",
                     None => "was measured by a version that did not note what it held",
                 };
@@ -114,6 +124,13 @@ impl<'e> Contents<'e> {
         digest.add(&file)?;
         Some(digest.finish())
     }
+}
+
+/// A row and what is known of the files that it was measured from.
+struct Known<'r> {
+    row: &'r ImageRow,
+    is_faulty: bool,
+    digests: &'r Digests,
 }
 
 fn refused(why: String) -> anyhow::Error {

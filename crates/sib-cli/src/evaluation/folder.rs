@@ -20,13 +20,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
-use sib_core::data::{Dataset, Record, Split};
+use sib_core::data::{BBox, Dataset, Record, Split};
 
-use super::network::Network;
+use super::identity;
 use super::settings::Settings;
+use crate::dotted;
 use crate::environment::Environment;
 use crate::error::with_hint;
 use crate::folder_lock::FolderLock;
+use crate::network::Network;
 
 /// What `evaluation.toml` holds: the evaluation and what it is of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,10 +68,6 @@ pub struct DatasetFacts {
 pub const DESCRIPTION: &str = "evaluation.toml";
 /// Name of the file with a row an image and method.
 pub const PER_IMAGE: &str = "per_image.csv";
-/// Name of the file with sums of curves.
-pub const CURVE_SUMS: &str = "curve_sums.csv";
-/// Name of the file with region information.
-pub const INFORMATION: &str = "information.csv";
 /// Name of the file with mean curves.
 pub const CURVES: &str = "curves.csv";
 /// Name of the file with a row a metric.
@@ -80,7 +78,9 @@ impl DatasetFacts {
     pub fn of(dataset: &Dataset, images_in_split: usize) -> Self {
         let mut digest = Sha256::new();
         for Record { id, label, boxes, mask, .. } in &dataset.records {
-            digest.update(format!("{id}\t{label}\t{boxes:?}\t{}\n", mask.is_some()));
+            let boxes: Vec<String> = boxes.iter().map(edges).collect();
+            let boxes = boxes.join(", ");
+            digest.update(format!("{id}\t{label}\t[{boxes}]\t{}\n", mask.is_some()));
         }
         Self {
             name: dataset.name.clone(),
@@ -102,29 +102,30 @@ impl Description {
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.join(DESCRIPTION);
         let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-        toml::from_str(&text).map_err(|error| {
-            anyhow::anyhow!("{}: not of this version: {}", file.display(), error.message())
-        })
-    }
-
-    /// Checks that an evaluation that was begun as `self` can go on as `now`.
-    ///
-    /// # Errors
-    /// Names the first setting or fact of the dataset that differs and both its values.
-    fn expect_same(&self, now: &Self) -> Result<()> {
-        self.settings.expect_same(&now.settings)?;
-        if self.dataset == now.dataset {
-            return Ok(());
+        let other =
+            |problem: &str| anyhow::anyhow!("{}: not of this version: {problem}", file.display());
+        let description: Self = toml::from_str(&text).map_err(|error| other(error.message()))?;
+        let written: toml::Table = toml::from_str(&text).map_err(|error| other(error.message()))?;
+        let known = dotted::of(&description.settings, "settings.")?;
+        let settings = written.get("settings").and_then(toml::Value::as_table);
+        for key in settings
+            .map(|table| dotted::of(table, "settings."))
+            .transpose()?
+            .unwrap_or_default()
+            .keys()
+        {
+            if !known.contains_key(key) {
+                return Err(other(&format!("unknown setting {key}")));
+            }
         }
-        let Description { settings, dataset, .. } = now;
-        let error = anyhow::anyhow!(
-            "{}: the {} images or their annotations are not the {} that the evaluation was begun with",
-            settings.root.as_deref().unwrap_or(Path::new("synthetic")).display(),
-            dataset.images,
-            self.dataset.images
-        );
-        Err(with_hint(error, "give another --output"))
+        Ok(description)
     }
+}
+
+/// A box as it enters the digest, in the words of all versions so far.
+fn edges(BBox { x0, y0, x1, y1 }: &BBox) -> String {
+    // Of an f32, `{:?}` has the point that `{}` leaves out of whole numbers.
+    format!("BBox {{ x0: {x0:?}, y0: {y0:?}, x1: {x1:?}, y1: {y1:?} }}")
 }
 
 /// An evaluation's folder, held by this process alone.
@@ -157,7 +158,7 @@ impl EvaluationDir {
         if begun {
             let before = Description::read(path)
                 .map_err(|error| with_hint(error, "give another --output"))?;
-            match before.expect_same(description) {
+            match identity::expect_same(&before, description) {
                 // Begun, but refused by its first batch: nothing would be mixed.
                 Err(_) if folder.is_without_rows()? => folder.describe(description)?,
                 other => other?,

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sib_core::{Backbone, Error};
-use sib_explain::{Explainer, Method, MethodOptions, SIbMaps, Target};
+use sib_core::Backbone;
+use sib_explain::{Explainer, Method, MethodOptions, SIbMaps, Target, explain_or_nan};
 use tch::{Kind, Tensor};
 
 use super::npy;
@@ -92,7 +92,7 @@ impl HeatmapSource {
         let undirected = vec![false; ids.len()];
         match self {
             Self::Explainer(_, explainer) => {
-                let maps = explain(explainer.as_ref(), net, images, targets)
+                let maps = explain_or_nan(explainer.as_ref(), net, images, &Target::class(targets))
                     .with_context(|| format!("{}, batch of {}", self.name(), ids.join(", ")))?;
                 Ok(Heatmaps { maps, masks: None, missing: none_missing, undirected })
             }
@@ -108,36 +108,6 @@ impl HeatmapSource {
             }
             Self::Folder(_, folder) => Ok(read_all(folder, ids, images)),
         }
-    }
-}
-
-/// Heatmaps by `explainer`; NaN for an image that it gives no finite one of.
-fn explain(
-    explainer: &dyn Explainer,
-    net: &dyn Backbone,
-    images: &Tensor,
-    targets: &Tensor,
-) -> sib_core::Result<Tensor> {
-    match explainer.explain(net, images, &Target::class(targets)) {
-        // Which one it is shows when they are taken one by one; the others are fine.
-        Err(Error::NonFinite { .. }) => {
-            let size = images.size();
-            let one = |i: i64| match explainer.explain(
-                net,
-                &images.narrow(0, i, 1),
-                &Target::class(&targets.narrow(0, i, 1)),
-            ) {
-                Err(Error::NonFinite { .. }) => Ok(Tensor::full(
-                    [1, size[2], size[3]],
-                    f64::NAN,
-                    (images.kind(), images.device()),
-                )),
-                other => other,
-            };
-            let maps: Vec<Tensor> = (0..size[0]).map(one).collect::<Result<_, _>>()?;
-            Ok(Tensor::cat(&maps, 0))
-        }
-        other => other,
     }
 }
 

@@ -1,22 +1,31 @@
 //! The files that grow batch by batch, kept in step with one another.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use sib_core::data::Dataset;
 
-use super::batch_log::BatchLog;
-use super::curves::{CurveSums, PATHS};
-use super::folder::{CURVE_SUMS, EvaluationDir, INFORMATION, PER_IMAGE};
-use super::information::InformationRow;
-use super::pass::Measured;
-use super::record::ImageRow;
-use super::settings::{Settings, Suite};
+use super::batch_log::{BatchLog, BatchRows, Form};
+use super::folder::{EvaluationDir, PER_IMAGE};
+use super::rows::{self, ImageRow};
+use super::settings::Settings;
+use super::suites::{Log, Suite};
+use crate::records::Table;
 
-/// One log a kind of row; those of suites that are not measured have no file.
+/// The rows of one batch.
+#[derive(Debug)]
+pub struct Measured {
+    /// Of `per_image.csv`.
+    pub images: BatchRows,
+    /// Of the files of the suites that have one, in their order.
+    pub suites: Vec<BatchRows>,
+}
+
+/// One log a file; those of suites that are not measured have none.
 #[derive(Debug)]
 pub struct Logs {
-    images: BatchLog<ImageRow>,
-    curves: Option<BatchLog<CurveSums>>,
-    information: Option<BatchLog<InformationRow>>,
+    images: BatchLog,
+    suites: Vec<(Suite, BatchLog)>,
 }
 
 impl Logs {
@@ -31,35 +40,30 @@ impl Logs {
         dataset: &Dataset,
         methods: &[String],
     ) -> Result<Self> {
-        let images = BatchLog::open(&folder.file(PER_IMAGE), |number, rows: &[ImageRow]| {
+        let has_all = |number, table: Table<'_>| {
             let ids = members(number, settings, dataset).map(|index| &dataset.records[index].id);
             let expected = ids.flat_map(|id| methods.iter().map(move |method| (id, method)));
+            let rows = table.rows::<ImageRow>().unwrap_or_default();
             rows.iter().map(|row| (&row.image, &row.method)).eq(expected)
-        })?;
-        let open_curves = || {
-            BatchLog::open(&folder.file(CURVE_SUMS), |_, rows: &[CurveSums]| {
-                let expected =
-                    methods.iter().flat_map(|method| PATHS.map(|path| (method.as_str(), path)));
-                rows.iter().map(|row| (row.method.as_str(), row.path.as_str())).eq(expected)
-            })
         };
-        let open_information = || {
-            BatchLog::open(&folder.file(INFORMATION), |_, rows: &[InformationRow]| rows.len() == 1)
+        let form = Form { header: rows::header(), reread: &rows::reread, is_whole: &has_all };
+        let images = BatchLog::open(&folder.file(PER_IMAGE), form)?;
+        let own =
+            settings.suites.iter().filter_map(|&suite| Some((suite, suite.definition().log()?)));
+        let open = |(suite, Log { file, columns, is_whole })| {
+            let form = Form {
+                header: (columns.names)(),
+                reread: &columns.reread,
+                is_whole: &|_, table| is_whole(table, methods),
+            };
+            Ok((suite, BatchLog::open(&folder.file(file), form)?))
         };
-        let mut logs = Self {
-            images,
-            curves: settings.has(Suite::Faithfulness).then(open_curves).transpose()?,
-            information: settings.has(Suite::Information).then(open_information).transpose()?,
-        };
-        let whole = [
-            Some(logs.images.batches()),
-            logs.curves.as_ref().map(BatchLog::batches),
-            logs.information.as_ref().map(BatchLog::batches),
-        ];
-        let whole = whole.into_iter().flatten().min().unwrap_or_default();
+        let suites = own.map(open).collect::<Result<Vec<_>>>()?;
+        let mut logs = Self { images, suites };
+        let whole = logs.suites.iter().map(|(_, log)| log.batches()).min();
+        let whole = logs.images.batches().min(whole.unwrap_or(usize::MAX));
         logs.images.truncate(whole)?;
-        logs.curves.iter_mut().try_for_each(|log| log.truncate(whole))?;
-        logs.information.iter_mut().try_for_each(|log| log.truncate(whole))?;
+        logs.suites.iter_mut().try_for_each(|(_, log)| log.truncate(whole))?;
         Ok(logs)
     }
 
@@ -74,13 +78,10 @@ impl Logs {
     /// When a file cannot be written.
     pub fn append(&mut self, measured: Measured) -> Result<()> {
         self.images.append(measured.images)?;
-        if let Some(log) = &mut self.curves {
-            log.append(measured.curves)?;
-        }
-        if let Some(log) = &mut self.information {
-            log.append(measured.information)?;
-        }
-        Ok(())
+        self.suites
+            .iter_mut()
+            .zip(measured.suites)
+            .try_for_each(|((_, log), rows)| log.append(rows))
     }
 
     /// Puts what was measured again in the place of batches, by their numbers.
@@ -88,40 +89,32 @@ impl Logs {
     /// # Errors
     /// When a file cannot be written.
     pub fn replace(&mut self, mended: Vec<(usize, Measured)>) -> Result<()> {
-        let (mut images, mut curves, mut information) = (Vec::new(), Vec::new(), Vec::new());
+        let mut images = Vec::with_capacity(mended.len());
+        let mut suites = vec![Vec::with_capacity(mended.len()); self.suites.len()];
         for (number, measured) in mended {
             images.push((number, measured.images));
-            curves.push((number, measured.curves));
-            information.push((number, measured.information));
+            for (batches, rows) in suites.iter_mut().zip(measured.suites) {
+                batches.push((number, rows));
+            }
         }
-        // The faults stand in the first log: while they do, the rest will be measured once more.
-        if let Some(log) = &mut self.curves {
-            log.replace(curves)?;
-        }
-        if let Some(log) = &mut self.information {
-            log.replace(information)?;
-        }
+        // The faults stand in `per_image.csv`: while they do, the rest will be measured once more.
+        self.suites.iter_mut().zip(suites).try_for_each(|((_, log), rows)| log.replace(rows))?;
         self.images.replace(images)
     }
 
-    /// Rows of `per_image.csv`.
-    pub fn images(&self) -> &[ImageRow] {
-        self.images.rows()
+    /// `per_image.csv`.
+    pub fn images(&self) -> Table<'_> {
+        self.images.table()
     }
 
-    /// Rows of `curve_sums.csv`, where there is one.
-    pub fn curves(&self) -> Option<&[CurveSums]> {
-        self.curves.as_ref().map(BatchLog::rows)
-    }
-
-    /// Rows of `information.csv`; none where there is no such file.
-    pub fn information(&self) -> &[InformationRow] {
-        self.information.as_ref().map_or(&[], BatchLog::rows)
+    /// The files of the suites that have one.
+    pub fn suites(&self) -> Vec<(Suite, Table<'_>)> {
+        self.suites.iter().map(|(suite, log)| (*suite, log.table())).collect()
     }
 }
 
 /// Which images of `dataset` batch `number` is made of.
-pub fn members(number: usize, settings: &Settings, dataset: &Dataset) -> std::ops::Range<usize> {
+pub fn members(number: usize, settings: &Settings, dataset: &Dataset) -> Range<usize> {
     let first = number * settings.batch_size;
     first..(first + settings.batch_size).min(dataset.records.len())
 }

@@ -2,21 +2,22 @@
 //! interrupted at any moment and continued to the same bytes.
 
 pub mod batch_log;
+pub mod choices;
 pub mod contents;
-pub mod curves;
 pub mod folder;
 pub mod heatmaps;
-pub mod information;
+pub mod identity;
+pub mod images;
 pub mod logs;
-pub mod network;
 pub mod npy;
 pub mod pass;
-pub mod randomised;
-pub mod record;
+pub mod rows;
 pub mod settings;
+pub mod suites;
 pub mod summary;
 pub mod summary_row;
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -27,12 +28,14 @@ use crate::checkpoint::Checkpoint;
 use crate::note;
 use crate::progress::Progress;
 use contents::Contents;
-use folder::{CURVES, Description, EvaluationDir, PER_IMAGE, SUMMARY};
-use logs::{Logs, members};
-use pass::{Measured, Pass};
-use record::ImageRow;
-use settings::{Settings, Suite};
-use summary::{no_object, summarise};
+use folder::{Description, EvaluationDir, PER_IMAGE, SUMMARY};
+use logs::{Logs, Measured, members};
+use pass::{Pass, Sources};
+use rows::ImageRow;
+use settings::Settings;
+use suites::localization::no_object;
+use suites::{Logged, Suite};
+use summary::summarise;
 use summary_row::SummaryRow;
 
 /// A finished evaluation.
@@ -61,22 +64,24 @@ pub fn run(
     output: &Path,
 ) -> Result<Finished> {
     let settings = &description.settings;
-    let pass = Pass::new(checkpoint, settings, &dataset)?;
-    let methods = pass.methods();
+    let sources = Sources::new(settings, &dataset)?;
+    let methods = sources.names();
     let options = LoaderOptions {
         batch_size: settings.batch_size,
-        ground_truth: settings.has(Suite::Localization).then_some(settings.ground_truth),
+        ground_truth: settings
+            .has(Suite::Localization)
+            .then_some(settings.localization.ground_truth),
         on_unreadable: OnUnreadable::Skip,
         ..LoaderOptions::default()
     };
     let loader = Loader::new(dataset, checkpoint.transform.clone(), options)?;
     let dataset = loader.dataset();
+    let mut pass = Pass::new(checkpoint, settings, dataset, &sources)?;
     let folder = EvaluationDir::open(output, description)?;
     let mut logs = Logs::open(&folder, settings, dataset, &methods)?;
 
     let (done, batches) = (logs.batches(), loader.batches_per_epoch());
-    let contents = Contents::new(settings, dataset);
-    let mended = contents.mended(logs.images(), &methods)?;
+    let mended = Contents::new(settings, dataset).mended(logs.images(), &methods)?;
     if done < batches {
         if done > 0 {
             note!("{}: going on after batch {done} of {batches}", output.display());
@@ -90,7 +95,6 @@ pub fn run(
     let images = dataset.records.len();
     let first = (done * settings.batch_size).min(images);
     let mut progress = Progress::new("evaluate", images as u64, first as u64, "images");
-    let mut measurer = Measurer { pass, settings, dataset, contents, methods: &methods };
     if !mended.is_empty() {
         progress.println(&format!(
             "{}: {} batches with what could not be used before are measured again",
@@ -100,77 +104,42 @@ pub fn run(
         let mut again = Vec::with_capacity(mended.len());
         for number in mended {
             let mut decoded = Decoded::new(loader.epoch(0, number))?;
-            again.push((number, measurer.measure(number, &mut decoded, &progress)?));
+            again
+                .push((number, decoded.measured(number, settings, dataset, &mut pass, &progress)?));
         }
         logs.replace(again)?;
     }
     let mut decoded = Decoded::new(loader.epoch(0, done))?;
     for number in done..batches {
-        logs.append(measurer.measure(number, &mut decoded, &progress)?)?;
+        logs.append(decoded.measured(number, settings, dataset, &mut pass, &progress)?)?;
         progress.advance(members(number, settings, dataset).len() as u64, String::new);
     }
     progress.finish();
 
-    if let Some(sums) = logs.curves() {
-        let crop_px = checkpoint.meta.preprocessing.crop_px as usize;
-        let step_px = settings.faithfulness.step_px;
-        folder.write(CURVES, &curves::to_csv(sums, &methods, crop_px * crop_px, step_px)?)?;
+    let rows = logs.images().rows::<ImageRow>()?;
+    let logged =
+        Logged { images: logs.images(), rows: &rows, methods: &methods, logs: &logs.suites() };
+    let crop_px = checkpoint.meta.preprocessing.crop_px as usize;
+    let finished = suites::Finished { settings, crop_px };
+    for suite in &settings.suites {
+        for (name, content) in suite.definition().files(&logged, finished)? {
+            folder.write(name, &content)?;
+        }
     }
-    let summary = summarise(logs.images(), logs.information(), &methods, description);
+    let summary = summarise(&logged, description)?;
     folder.write(SUMMARY, &summary_row::to_csv(&summary)?)?;
-    let mut faults = logs.images().iter().filter(|row| row.fault().is_some());
-    let first_fault = faults.next().map(in_words);
+    let faults = rows::faults(logged.images, &rows);
+    let mut faults =
+        rows.iter().zip(&faults).filter_map(|(row, fault)| Some((row, fault.as_ref()?)));
+    let first_fault = faults.next().map(|(row, fault)| in_words(row, fault));
     let faults = faults.count() + usize::from(first_fault.is_some());
-    let without_object = settings.has(Suite::Localization) && no_object(logs.images());
+    let without_object = settings.has(Suite::Localization) && no_object(&rows);
     Ok(Finished { summary, faults, first_fault, without_object })
 }
 
-/// Measures batches and puts their rows in order.
-struct Measurer<'e> {
-    pass: Pass<'e>,
-    settings: &'e Settings,
-    dataset: &'e Dataset,
-    contents: Contents<'e>,
-    methods: &'e [String],
-}
-
-impl Measurer<'_> {
-    /// Batch `number`, the next that `decoded` may hold: image by image, those that could not be
-    /// decoded among them.
-    fn measure(
-        &mut self,
-        number: usize,
-        decoded: &mut Decoded,
-        progress: &Progress,
-    ) -> Result<Measured> {
-        let members = members(number, self.settings, self.dataset);
-        let (mut measured, indices) = match decoded.take(&members)? {
-            Some(batch) => {
-                let indices = batch.indices.clone();
-                (self.pass.measure(number, batch, self.dataset)?, indices)
-            }
-            None => (self.pass.measure_nothing(number)?, Vec::new()),
-        };
-        for fault in decoded.faults().into_iter().chain(std::mem::take(&mut measured.faults)) {
-            progress.println(&format!("error: {fault}"));
-        }
-        let mut rows = std::mem::take(&mut measured.images).into_iter();
-        for index in members {
-            if indices.contains(&index) {
-                measured.images.extend(rows.by_ref().take(self.methods.len()));
-            } else {
-                let record = &self.dataset.records[index];
-                measured.images.extend(self.pass.unreadable(number, &record.id, record.label));
-            }
-        }
-        self.contents.note(number, self.methods, &mut measured.images);
-        Ok(measured)
-    }
-}
-
-fn in_words(row: &ImageRow) -> String {
+fn in_words(row: &ImageRow, fault: &str) -> String {
     let method = if row.method.is_empty() { String::new() } else { format!(", {}", row.method) };
-    format!("{}{method}: {}", row.image, row.fault().unwrap_or_default())
+    format!("{}{method}: {fault}", row.image)
 }
 
 impl Finished {
@@ -202,8 +171,26 @@ impl Decoded {
         Ok(Self { epoch, next, reported: 0 })
     }
 
+    /// The rows of batch `number`, the next that the loader may have decoded. What is wrong with its
+    /// images and heatmaps is printed.
+    fn measured(
+        &mut self,
+        number: usize,
+        settings: &Settings,
+        dataset: &Dataset,
+        pass: &mut Pass<'_>,
+        progress: &Progress,
+    ) -> Result<Measured> {
+        let batch = self.take(&members(number, settings, dataset))?;
+        let (measured, faults) = pass.measure(number, batch)?;
+        for fault in self.faults().into_iter().chain(faults) {
+            progress.println(&format!("error: {fault}"));
+        }
+        Ok(measured)
+    }
+
     /// The batch of these images, where there is one.
-    fn take(&mut self, members: &std::ops::Range<usize>) -> Result<Option<Batch>> {
+    fn take(&mut self, members: &Range<usize>) -> Result<Option<Batch>> {
         let batch = self.next.take_if(|batch| members.contains(&batch.indices[0]));
         if batch.is_some() {
             self.next = self.epoch.next().transpose()?;

@@ -2,9 +2,6 @@
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sib_models::Precision;
-
-use super::settings::{Settings, Suite};
 
 /// One metric. The last columns repeat what it depends on, so that rows of many evaluations can be
 /// put into one table.
@@ -50,40 +47,4 @@ pub fn to_csv(rows: &[SummaryRow]) -> Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     rows.iter().try_for_each(|row| writer.serialize(row))?;
     Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
-}
-
-/// The settings that a suite's numbers depend on beside network and dataset.
-pub(super) fn settings_of(settings: &Settings, suite: Suite) -> String {
-    let mut words = Vec::new();
-    if let Some(limit) = settings.limit {
-        words.push(format!("limit={limit} seed={}", settings.seed));
-    }
-    if settings.precision != Precision::F32 {
-        words.push(format!("precision={}", settings.precision));
-    }
-    if suite.needs_heatmaps() {
-        words.push(format!("target={}", format!("{:?}", settings.target).to_lowercase()));
-    }
-    match suite {
-        Suite::Accuracy => {}
-        Suite::Sanity => words.push(format!("layers_seed={}", settings.seed)),
-        Suite::Localization => words.push(format!(
-            "ground_truth={} threshold={} pointing_tolerance_px={} contours={}",
-            format!("{:?}", settings.ground_truth).to_lowercase(),
-            settings.threshold,
-            settings.pointing_tolerance_px,
-            format!("{:?}", settings.contours).to_lowercase(),
-        )),
-        Suite::Faithfulness => words.push(format!(
-            "step_px={} insertion={} deletion={}",
-            settings.faithfulness.step_px,
-            settings.faithfulness.insertion,
-            settings.faithfulness.deletion
-        )),
-        // Every measure depends on the number of images, and on which are in one batch.
-        Suite::Information => {
-            words.push(format!("batch_size={} seed={}", settings.batch_size, settings.seed));
-        }
-    }
-    words.join(" ")
 }

@@ -1,186 +1,105 @@
-//! The folder that `explain` writes.
-//!
-//! ```text
-//! S.M.npy            raw heatmap of the image with stem S by method M, f32 [H,W]
-//! S.M.png            the same over the image
-//! S.M.baseline.*     with a second network: its own
-//! S.M.difference.png and the signed difference
-//! sheet-*.png        contact sheets
-//! manifest.csv       one row a heatmap
-//! explanation.toml   networks, preprocessing, images, options; written last, so that its presence
-//!                    means finished
-//! ```
+//! Heatmaps of images as raw maps, overlays, contact sheets and a manifest: an image goes from its file to
+//! the network's input, by each method to a heatmap, and from there to the folder.
 
+pub mod folder;
 pub mod manifest;
+mod maps;
+mod networks;
+mod overlays;
+mod request;
+mod sheets;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
-use serde::{Deserialize, Serialize};
-use sib_core::Error;
-use sib_core::checkpoint::{Preprocessing, write_atomic};
-use sib_explain::{Method, MethodOptions};
+use anyhow::{Result, bail};
+use sib_core::data::transform::load_image;
+use sib_explain::Method;
+use tch::Tensor;
 
 use crate::environment::Environment;
-use crate::error::with_hint;
-use crate::evaluation::network::Network;
-use crate::left_out::LeftOut;
-use crate::tree;
-use manifest::Which;
+use crate::images;
+use crate::progress::Progress;
+use folder::Description;
+use maps::Pictures;
+use networks::Networks;
+pub use request::Request;
+use request::{CHUNK, Input};
 
-/// Name of the file that describes a finished explanation.
-pub const DESCRIPTION: &str = "explanation.toml";
-
-/// What `explanation.toml` holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Description {
-    /// What was explained: the predicted class where there is none, or a class index.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<i64>,
-    /// What made the heatmaps, in the order of the command line.
-    pub methods: Vec<Method>,
-    /// The network.
-    pub network: Network,
-    /// The one that it is compared with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<Network>,
-    /// From an image to what the heatmaps cover: they lie over the crop.
-    pub preprocessing: Preprocessing,
-    /// Options of the methods.
-    pub method_options: MethodOptions,
-    /// What it ran on.
-    pub environment: Environment,
-    /// The images that have heatmaps.
-    pub images: Vec<Image>,
-}
-
-/// An image that was explained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Image {
-    /// Its path, as it was named.
-    pub path: PathBuf,
-    /// What the names of its files begin with.
-    pub stem: String,
-}
-
-impl Description {
-    /// Writes the file into `folder`, atomically.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        let text =
-            toml::to_string_pretty(self).context("cannot write what was explained as TOML")?;
-        Ok(write_atomic(&folder.join(DESCRIPTION), |file| file.write_all(text.as_bytes()))?)
-    }
-
-    /// Reads the file in `folder`.
-    ///
-    /// # Errors
-    /// When it cannot be read, or was written by a version with other settings.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(DESCRIPTION);
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        toml::from_str(&text).with_context(|| format!("{}: not readable", path.display()))
-    }
-}
-
-/// Checks that an explanation can be written to `folder`: it is not there, is empty, or holds one that
-/// may be replaced.
+/// Explains every image by every method into the folder at `output`, in place of the explanation there
+/// where it may `overwrite` one. An image that cannot be read is reported and left out.
 ///
 /// # Errors
-/// When it holds something else, or an explanation without `overwrite`.
-pub fn expect_free(folder: &Path, overwrite: bool) -> Result<()> {
-    let holds_something = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if !holds_something {
-        return Ok(());
+/// When the folder holds something else, a file cannot be read or written, or at its end when images
+/// could not be read.
+pub fn run(request: &Request, output: &Path, overwrite: bool) -> Result<()> {
+    folder::expect_free(output, overwrite)?;
+    request.style.validate()?;
+    let networks = Networks::open(request)?;
+    let images = images::expand(&request.images)?;
+    let stems = images::stems(&images);
+    let mut description = describe(request, &networks)?;
+    std::fs::create_dir_all(output).map_err(sib_core::Error::io("create", output))?;
+    folder::clear(output)?;
+    let mut pictures = Pictures::create(request, &networks, output)?;
+    let mut progress = Progress::new("explain", images.len() as u64, 0, "images");
+    let mut unreadable = 0;
+    for (paths, stems) in images.chunks(CHUNK).zip(stems.chunks(CHUNK)) {
+        let mut inputs = Vec::new();
+        for (path, stem) in paths.iter().zip(stems) {
+            match load_image(path, &networks.checkpoint.transform) {
+                Ok(image) => inputs.push(Input { path, stem, image }),
+                Err(error) => {
+                    progress.println(&format!("error: {error}"));
+                    unreadable += 1;
+                }
+            }
+        }
+        if !inputs.is_empty() {
+            let batch: Vec<&Tensor> = inputs.iter().map(|input| &input.image.input).collect();
+            let explained = networks.explain(&Tensor::stack(&batch, 0))?;
+            pictures.write(&inputs, &explained)?;
+        }
+        description.images.extend(inputs.iter().map(Input::described));
+        progress.advance(paths.len() as u64, String::new);
     }
-    let is_own = folder.join(manifest::MANIFEST).is_file();
-    match (is_own, overwrite) {
-        (true, true) => Ok(()),
-        (true, false) => Err(with_hint(
-            anyhow!("{}: holds an explanation already", folder.display()),
-            "give another --output, or --overwrite",
-        )),
-        (false, _) => Err(with_hint(
-            anyhow!("{}: neither empty nor the folder of an explanation", folder.display()),
-            "give another --output",
-        )),
+    pictures.finish()?;
+    description.write(output)?;
+    progress.finish();
+    match unreadable {
+        0 => Ok(()),
+        n => bail!("{n} of {} images could not be read", images.len()),
     }
 }
 
-/// Removes the explanation in `folder`, finished or not: every file that could be taken for one of
-/// the next.
+/// What `explanation.toml` will say, but for the images.
+fn describe(request: &Request, networks: &Networks) -> Result<Description> {
+    let (network, baseline) = networks.described()?;
+    Ok(Description {
+        target: networks.target,
+        methods: request.methods.clone(),
+        network,
+        baseline,
+        preprocessing: networks.checkpoint.meta.preprocessing.clone(),
+        method_options: request.options.clone(),
+        environment: Environment::of(networks.checkpoint.device),
+        images: Vec::new(),
+    })
+}
+
+/// The methods named, each once in the order given; `all` is the paper's six and the S-IB map.
 ///
 /// # Errors
-/// When the folder cannot be read, or one of them cannot be removed.
-pub fn clear(folder: &Path) -> Result<()> {
-    let description = folder.join(DESCRIPTION);
-    let description = description.is_file().then_some(description);
-    let maps = files(folder, |name| {
-        let mut parts = name.rsplit('.');
-        let ending = parts.next();
-        let kind = parts.next().unwrap_or_default();
-        let method = match kind {
-            "baseline" | "difference" => parts.next().unwrap_or_default(),
-            _ => kind,
-        };
-        matches!(ending, Some("npy" | "png")) && method.parse::<Method>().is_ok()
-    })?;
-    // The description first: what is left of it when this is interrupted is not finished.
-    for path in description.into_iter().chain(sheets(folder)?).chain(maps) {
-        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-    }
-    Ok(())
-}
-
-/// The contact sheets in `folder`, in the order of their names.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn sheets(folder: &Path) -> Result<Vec<PathBuf>> {
-    files(folder, |name| name.starts_with("sheet-") && name.ends_with(".png"))
-}
-
-/// The files in `folder` whose names are of a kind, in the order of their names.
-fn files(folder: &Path, is_of_kind: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let name = entry.map_err(Error::io("read", folder))?.file_name();
-        if is_of_kind(&name.to_string_lossy()) {
-            files.push(folder.join(name));
+/// For a name that is none.
+pub fn methods(names: &[String]) -> Result<Vec<Method>> {
+    let mut methods = Vec::new();
+    for name in names {
+        match name.trim() {
+            "all" => methods.extend(Method::PAPER),
+            name => methods.push(name.parse()?),
         }
     }
-    files.sort();
-    Ok(files)
-}
-
-/// The file of a heatmap.
-pub fn heatmap_file(folder: &Path, stem: &str, method: Method, which: Which) -> PathBuf {
-    folder.join(format!("{stem}.{method}{}.npy", which.suffix()))
-}
-
-/// A finished explanation.
-#[derive(Debug)]
-pub struct Finished {
-    /// Its folder.
-    pub path: PathBuf,
-    /// What it is of.
-    pub description: Description,
-}
-
-/// The finished explanations in the folder at `root` and below it, in the order of their paths.
-///
-/// # Errors
-/// When a folder cannot be read.
-pub fn find(root: &Path, left_out: &mut LeftOut) -> Result<Vec<Finished>> {
-    let mut found = Vec::new();
-    for path in tree::folders(root)? {
-        if path.join(DESCRIPTION).is_file() {
-            let description = left_out.read(Description::read(&path));
-            found.extend(description.map(|description| Finished { path, description }));
-        }
-    }
-    Ok(found)
+    let mut seen = BTreeSet::new();
+    methods.retain(|method: &Method| seen.insert(method.name()));
+    Ok(methods)
 }

@@ -11,11 +11,12 @@ use sib_explain::render::{Heatmap, Style, overlay, seen_part};
 use tch::Tensor;
 
 use crate::error::{usage, with_hint};
-use crate::evaluation::network::{Training, unlike_lengths};
+use crate::explanation::folder::{Finished, Image, heatmap_file};
 use crate::explanation::manifest::{self, Which};
-use crate::explanation::{self, Finished, Image, heatmap_file};
 use crate::left_out::LeftOut;
-use crate::tables::number::arch_label;
+use crate::network::{Training, unlike_lengths};
+use crate::results::Folders;
+use crate::results::titles::arch_label;
 
 /// Which images and methods of an explanation are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub(super) struct Comparison {
 impl Comparison {
     /// The only one below `root`, which must have `methods`.
     pub(super) fn find(root: &Path, methods: &[Method], left_out: &mut LeftOut) -> Result<Self> {
-        let mut found = explanation::find(root, left_out)?;
+        let mut found = Folders::below(root)?.explanations(left_out);
         found.retain(|one| one.description.baseline.is_some());
         let of = match &found[..] {
             [_] => found.remove(0),

@@ -79,7 +79,7 @@ impl Estimator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::information::MEASURES;
+    use crate::evaluation::suites::information::MEASURES;
     use crate::training::held_out;
 
     #[test]

@@ -8,8 +8,8 @@ use sib_explain::Method;
 use sib_explain::render::{Colormap, Heatmap, Shading, Style};
 
 use super::comparison::{Comparison, Selection};
-use super::grid::{Cell, ColourBar, Grid, Row};
-use super::panels::{DOUBLE_MM, SINGLE_MM};
+use crate::draw::grid::{Cell, ColourBar, Grid, Row};
+use crate::draw::panels::{DOUBLE_MM, SINGLE_MM};
 use crate::error::usage;
 use crate::left_out::LeftOut;
 

@@ -5,16 +5,20 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 
-use super::axis::AxisOptions;
-use super::chart::{LineChart, Point, Series};
 use super::estimator::{Estimator, Region, information};
-use super::networks::{Group, Measured, common, grouped, lengths_note, over_seeds, seeds_note};
-use super::panels::Page;
-use super::runs::{self, Run};
-use super::style::{BASELINE, Dash, S_IB, Shape, Style};
+use super::notes::{common, lengths_note, seeds_note};
+use super::palette;
+use crate::draw::axis::AxisOptions;
+use crate::draw::chart::{LineChart, Point, Series};
+use crate::draw::colour::Dash;
+use crate::draw::panels::Page;
+use crate::draw::style::{Shape, Style};
 use crate::error::with_hint;
-use crate::evaluation::network::Training;
 use crate::left_out::LeftOut;
+use crate::network::Training;
+use crate::results::compare::{Group, Measured, Origin, grouped};
+use crate::results::seeds::over_seeds;
+use crate::results::{Folders, Run};
 
 /// One run's values by epoch, counted from 1, of foreground and background.
 type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
@@ -24,8 +28,8 @@ type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
 /// # Errors
 /// When no finished run below `root` has logged the information, or runs cannot be compared.
 pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) -> Result<String> {
-    let measured: Vec<_> =
-        runs::find(root, left_out)?.iter().filter_map(|run| measured(run, estimator)).collect();
+    let runs = Folders::below(root)?.finished_runs(left_out);
+    let measured: Vec<_> = runs.iter().filter_map(|run| measured(run, estimator)).collect();
     if measured.is_empty() {
         let error = anyhow!("{}: no finished run has logged its information", root.display());
         return Err(with_hint(error, "train with --set train.log_information=true"));
@@ -51,21 +55,10 @@ fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<
             epochs.entry(row.epoch + 1).or_default()[index] = Some(row.value);
         }
     }
-    let config = &run.config;
-    let batch_size = config.train.batch_size;
-    (!epochs.is_empty()).then(|| Measured {
-        path: run.record.path.clone(),
-        dataset: config.data.get("name").and_then(|name| name.as_str()).unwrap_or("?").to_owned(),
-        arch: config.model.arch.clone(),
-        training: config.training(),
-        seed: config.train.seed,
-        epochs: config.train.epochs,
-        settings: batch_size
-            .map(|size| ("train.batch_size".to_owned(), size.to_string()))
-            .into_iter()
-            .collect(),
-        values: (epochs, batch_size),
-    })
+    let batch_size = run.config.train.batch_size;
+    let settings = batch_size.map(|size| ("train.batch_size".to_owned(), size.to_string()));
+    let origin = Origin::of_run(run, settings.into_iter().collect());
+    (!epochs.is_empty()).then_some(Measured { origin, values: (epochs, batch_size) })
 }
 
 fn chart(group: &Group<(Epochs, Option<u64>)>, estimator: Estimator) -> LineChart {
@@ -90,15 +83,15 @@ fn chart(group: &Group<(Epochs, Option<u64>)>, estimator: Estimator) -> LineChar
 
 /// Colour says how a network was trained, line and marker of which region it is.
 fn style(training: Training, region: Region) -> Style {
-    let (colour, shape) = match training {
-        Training::Baseline => (BASELINE, Shape::Circle),
-        Training::SIb => (S_IB, Shape::Square),
+    let shape = match training {
+        Training::Baseline => Shape::Circle,
+        Training::SIb => Shape::Square,
     };
     let (dash, open) = match region {
         Region::Foreground => (Dash::Solid, false),
         Region::Background => (Dash::Dashed, true),
     };
-    Style { colour, dash, shape, open }
+    Style { colour: palette::colour(training), dash, shape, open }
 }
 
 /// Mean and standard error over the runs that have a value after an epoch.

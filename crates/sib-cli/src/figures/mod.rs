@@ -1,26 +1,12 @@
-//! The paper's figures from run folders, drawn as SVG; PNG is that SVG rasterised.
-//!
-//! [`chart`] and [`bars`] are plots with axes, `panels` puts them on a page with their legend, `grid`
-//! shows pictures in rows and columns.
+//! The paper's figures from run folders: what they show, drawn with [`crate::draw`].
 
-pub mod axis;
-pub mod bars;
-pub mod chart;
 pub mod comparison;
 pub mod estimator;
-mod grid;
 mod heatmaps;
 mod information_per_epoch;
-mod label;
-mod networks;
-mod note;
-pub(crate) mod panels;
-mod plot;
-pub mod raster;
+mod notes;
+mod palette;
 mod region_information;
-mod runs;
-pub mod style;
-pub mod svg;
 
 use std::path::Path;
 

@@ -4,19 +4,19 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 
-use super::axis::AxisOptions;
-use super::bars::{Bar, BarChart, BarSeries};
 use super::estimator::{Estimator, Region, information};
-use super::networks::{Group, Measured, common, grouped, lengths_note, over_seeds, seeds_note};
-use super::panels::Page;
-use super::style::{BASELINE, S_IB};
+use super::notes::{common, lengths_note, seeds_note};
+use super::palette;
+use crate::draw::axis::AxisOptions;
+use crate::draw::bars::{Bar, BarChart, BarSeries};
+use crate::draw::panels::Page;
 use crate::error::with_hint;
-use crate::evaluation::network::Training;
-use crate::evaluation::settings::Suite;
+use crate::evaluation::suites::Suite;
 use crate::left_out::LeftOut;
-use crate::note;
-use crate::tables::comparable_settings;
-use crate::tables::evaluations::{self, Evaluation};
+use crate::network::Training;
+use crate::results::compare::{Group, Measured, Origin, grouped};
+use crate::results::seeds::over_seeds;
+use crate::results::{Evaluation, Folders};
 
 /// The pairs of regions in their order: a value and its standard error over batches.
 type Pairs = [Option<(f64, Option<f64>)>; 4];
@@ -26,12 +26,9 @@ type Pairs = [Option<(f64, Option<f64>)>; 4];
 /// # Errors
 /// When no finished evaluation below `root` has the suite, or evaluations cannot be compared.
 pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) -> Result<String> {
-    let found = evaluations::find(root, left_out)?;
-    for folder in &found.unfinished {
-        note!("warning: {}: not finished, left out", folder.display());
-    }
+    let evaluations = Folders::below(root)?.finished_evaluations(left_out);
     let with_suite: Vec<&Evaluation> =
-        found.evaluations.iter().filter(|one| has_suite(one)).collect();
+        evaluations.iter().filter(|one| one.has(Suite::Information)).collect();
     if with_suite.is_empty() {
         let error = anyhow!("{}: no finished evaluation has suite information", root.display());
         return Err(with_hint(error, "sib-cli evaluate --suite information"));
@@ -51,10 +48,6 @@ pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) ->
     Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
 }
 
-fn has_suite(evaluation: &Evaluation) -> bool {
-    evaluation.summary.iter().any(|row| row.suite == Suite::Information.name())
-}
-
 /// Region of the image and of R.
 fn pairs() -> [(Region, Region); 4] {
     use Region::{Background as Bg, Foreground as Fg};
@@ -62,25 +55,14 @@ fn pairs() -> [(Region, Region); 4] {
 }
 
 fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pairs>> {
-    let (network, dataset) = (&evaluation.description.network, &evaluation.description.dataset);
     let row = |metric: String| {
         let suite = Suite::Information.name();
         evaluation.summary.iter().find(|row| row.suite == suite && row.metric == metric)
     };
     let value =
         |(x, r)| row(estimator.metric(x, r)).and_then(|row| Some((row.value?, row.standard_error)));
-    let settings = row(estimator.metric(Region::Foreground, Region::Foreground));
-    let settings = settings.map(|row| comparable_settings(evaluation, row)).transpose()?;
-    Ok(Measured {
-        path: evaluation.path.clone(),
-        dataset: dataset.name.clone(),
-        arch: network.arch.clone(),
-        training: network.training,
-        seed: network.train_seed,
-        epochs: network.epochs,
-        settings: settings.unwrap_or_default(),
-        values: pairs().map(value),
-    })
+    let origin = Origin::of_evaluation(evaluation, Suite::Information)?;
+    Ok(Measured { origin, values: pairs().map(value) })
 }
 
 fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
@@ -89,9 +71,10 @@ fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
             let values = group.of(training).filter_map(|network| network.values[pair]);
             over_seeds(values).map(|(value, error)| Bar { value, error })
         };
-        let (colour, tint) = match training {
-            Training::Baseline => (BASELINE, 0.35),
-            Training::SIb => (S_IB, 0.85),
+        let colour = palette::colour(training);
+        let tint = match training {
+            Training::Baseline => 0.35,
+            Training::SIb => 0.85,
         };
         BarSeries {
             label: training.title().to_owned(),

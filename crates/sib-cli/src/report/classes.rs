@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::format::fixed;
-use crate::evaluation::record::ImageRow;
+use crate::evaluation::rows::ImageRow;
 
 /// Classes that stand on the page itself; all are one click away.
 const WEAKEST: usize = 10;

@@ -6,16 +6,16 @@ use anyhow::Result;
 
 use super::curves::{GroupView, chart, drawn, on_chart};
 use crate::csv_rows;
-use crate::dotted::Settings;
-use crate::evaluation::curves::{CurvePoint, PATHS};
+use crate::draw::chart::{LineChart, Series};
+use crate::draw::colour::Dash;
+use crate::draw::style::Style;
 use crate::evaluation::folder::CURVES;
-use crate::evaluation::network::{Network, Training};
-use crate::figures::chart::{LineChart, Series};
-use crate::figures::style::{Dash, Style};
+use crate::evaluation::suites::{CurvePoint, PATHS, Suite};
 use crate::left_out::LeftOut;
-use crate::tables::evaluations::Evaluation;
-use crate::tables::number::{arch_label, dataset_label, method_label};
-use crate::tables::{Number, settings_of};
+use crate::network::{Network, Training};
+use crate::results::Evaluation;
+use crate::results::compare::alike;
+use crate::results::titles::{arch_label, dataset_label, method_label};
 
 /// Charts for each baseline and S-IB network of one training seed that were evaluated alike.
 pub(super) fn views(evaluations: &[Evaluation], left_out: &mut LeftOut) -> Vec<GroupView> {
@@ -32,17 +32,21 @@ pub(super) fn views(evaluations: &[Evaluation], left_out: &mut LeftOut) -> Vec<G
 
 /// What a baseline and an S-IB network have in common, in words, and their evaluations.
 fn pairs(evaluations: &[Evaluation]) -> Result<Vec<(String, [&Evaluation; 2])>> {
-    let mut alike = BTreeMap::<(String, Option<Vec<Settings>>), Vec<&Evaluation>>::new();
-    for evaluation in evaluations.iter().filter(|of| of.path.join(CURVES).is_file()) {
-        let Network { arch, train_seed, .. } = &evaluation.description.network;
-        let dataset = dataset_label(evaluation.description.dataset.name.as_str()).1;
-        let seed = train_seed.map_or(String::new(), |seed| format!(", seed {seed}"));
-        let title = format!("{dataset}, {}{seed}", arch_label(arch).1);
-        let settings = settings_of(Number::Five, evaluation)?;
-        alike.entry((title, settings)).or_default().push(evaluation);
+    let mut pairs = BTreeMap::<(String, usize), [&Evaluation; 2]>::new();
+    for (set, members) in alike(evaluations, Suite::Faithfulness)?.into_iter().enumerate() {
+        let mut networks = BTreeMap::<String, Vec<&Evaluation>>::new();
+        for evaluation in members.into_iter().filter(|of| of.path.join(CURVES).is_file()) {
+            let Network { arch, train_seed, .. } = &evaluation.description.network;
+            let dataset = dataset_label(evaluation.description.dataset.name.as_str()).1;
+            let seed = train_seed.map_or(String::new(), |seed| format!(", seed {seed}"));
+            let title = format!("{dataset}, {}{seed}", arch_label(arch).1);
+            networks.entry(title).or_default().push(evaluation);
+        }
+        for (title, members) in networks {
+            pairs.extend(pair(members).map(|pair| ((title, set), pair)));
+        }
     }
-    let pairs = alike.into_iter().map(|((title, _), members)| (title, pair(members)));
-    Ok(pairs.filter_map(|(title, pair)| Some((title, pair?))).collect())
+    Ok(pairs.into_iter().map(|((title, _), pair)| (title, pair)).collect())
 }
 
 /// The baseline and the S-IB network, where there is one of each.

@@ -5,13 +5,14 @@ use serde::Serialize;
 
 use super::format::significant;
 use super::series::{Branch, Group, Metric, mean_line};
-use crate::evaluation::curves::{CurvePoint, PATHS};
-use crate::evaluation::network::Training;
-use crate::figures::axis::AxisOptions;
-use crate::figures::chart::{LineChart, Point, Series};
-use crate::figures::style::{COLOURS, Dash, Style};
+use crate::draw::axis::AxisOptions;
+use crate::draw::chart::{LineChart, Point, Series};
+use crate::draw::colour::{COLOURS, Dash};
+use crate::draw::style::Style;
+use crate::evaluation::suites::{CurvePoint, PATHS};
+use crate::network::Training;
+use crate::results::titles::method_label;
 use crate::run_dir::MetricRow;
-use crate::tables::number::method_label;
 
 /// Width that text on a chart is sized for; the page stretches it.
 const WIDTH_MM: f64 = 92.0;
@@ -222,7 +223,7 @@ fn line(
     shown: fn(f64) -> f64,
     style: Style,
 ) -> Series {
-    let runs: Vec<&[MetricRow]> = branch.runs.iter().map(|run| &run.record.metrics[..]).collect();
+    let runs: Vec<&[MetricRow]> = branch.runs.iter().map(|of| &of.run.record.metrics[..]).collect();
     Series { label, points: mean_line(&runs, metric, shown), style }
 }
 
@@ -290,13 +291,15 @@ fn plain(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runs::Run;
+    use super::super::runs::NamedRun;
     use super::*;
     use crate::dotted::Settings;
     use crate::environment::Environment;
+    use crate::network::StoredConfig;
+    use crate::results::Run;
     use crate::run_record::RunRecord;
 
-    fn run_of(metrics: Vec<MetricRow>) -> Run {
+    fn run_of(metrics: Vec<MetricRow>) -> NamedRun {
         let environment = Environment::of(tch::Device::Cpu);
         let record = RunRecord {
             path: "run".into(),
@@ -306,7 +309,8 @@ mod tests {
             failed: false,
             metrics,
         };
-        Run { record, name: "run".to_owned(), settings: Settings::new() }
+        let run = Run { record, config: StoredConfig::default(), settings: Settings::new() };
+        NamedRun { run, name: "run".to_owned() }
     }
 
     fn branch(training: Training) -> Branch<'static> {

@@ -11,14 +11,15 @@ use sib_explain::Method;
 use super::classes::{self, ClassesView};
 use super::curves::{self, ChartView};
 use super::format::{count, dash};
-use super::galleries::{self, GalleryView};
+use super::galleries::{self, GalleryView, Located};
 use super::pictures::Photographs;
 use super::suites::{self, SuiteView};
 use crate::csv_rows;
-use crate::evaluation::folder::{CURVES, Description, PER_IMAGE};
-use crate::evaluation::record::ImageRow;
-use crate::tables::evaluations::Evaluation;
-use crate::tables::number::{arch_label, dataset_label};
+use crate::evaluation::folder::{CURVES, Description};
+use crate::evaluation::rows::ImageRow;
+use crate::evaluation::suites::localization;
+use crate::results::Evaluation;
+use crate::results::titles::{arch_label, dataset_label};
 
 /// An evaluation as the page shows it.
 #[derive(Debug, Serialize)]
@@ -49,7 +50,8 @@ impl EvaluationView {
         photographs: &mut Photographs,
     ) -> Result<Self> {
         let Evaluation { path, description, summary } = evaluation;
-        let rows: Vec<ImageRow> = csv_rows::read(&path.join(PER_IMAGE))?;
+        let records = evaluation.images()?;
+        let rows: Vec<ImageRow> = records.rows()?;
         let of = |method: &str| rows.iter().filter(|row| row.method == method).collect::<Vec<_>>();
         // Every method repeats what is known of the image itself.
         let images = rows.first().map(|row| of(&row.method)).unwrap_or_default();
@@ -58,8 +60,12 @@ impl EvaluationView {
         let class_name = |class| class_names.of(class);
 
         let mut galleries = galleries::of_predictions(&images, class_name, &opened);
-        if let Some(method) = shown_method(&rows) {
-            galleries.extend(galleries::of_heatmaps(method, &of(method), &opened));
+        let found: Vec<localization::Row> = records.rows()?;
+        let located: Vec<Located<'_>> = rows.iter().zip(&found).collect();
+        if let Some(method) = shown_method(&located) {
+            let of_method: Vec<_> =
+                located.into_iter().filter(|(row, _)| row.method == method).collect();
+            galleries.extend(galleries::of_heatmaps(&method, &of_method, &opened));
         }
         let curves_file = path.join(CURVES);
         Ok(Self {
@@ -81,9 +87,16 @@ impl EvaluationView {
 
 /// The method whose heatmaps are shown best and worst: the S-IB map where it was scored, otherwise
 /// the first.
-fn shown_method(rows: &[ImageRow]) -> Option<&str> {
-    let scored = || rows.iter().filter(|row| row.confusion().is_some()).map(|row| &*row.method);
-    scored().find(|method| *method == Method::SIbMap.name()).or_else(|| scored().next())
+fn shown_method(rows: &[Located<'_>]) -> Option<String> {
+    let scored = rows.iter().filter(|(_, found)| found.confusion().is_some());
+    let mut scored = scored.map(|(row, _)| &row.method);
+    let first = scored.next()?;
+    let s_ib = Method::SIbMap.name();
+    Some(if first == s_ib || scored.any(|name| name == s_ib) {
+        s_ib.to_owned()
+    } else {
+        first.clone()
+    })
 }
 
 fn facts(description: &Description) -> Vec<(&'static str, String)> {
@@ -101,7 +114,7 @@ fn facts(description: &Description) -> Vec<(&'static str, String)> {
         ("Saved after", network.steps.map_or_else(dash, |steps| format!("{steps} steps"))),
     ];
     if settings.suites.iter().any(|suite| suite.needs_heatmaps()) {
-        facts.push(("Threshold of heatmaps", settings.threshold.to_string()));
+        facts.push(("Threshold of heatmaps", settings.localization.threshold.to_string()));
     }
     facts
 }

@@ -3,11 +3,14 @@
 use std::cmp::Ordering;
 
 use serde::Serialize;
-use sib_metrics::localization::Confusion;
 
 use super::pictures::Opened;
-use crate::evaluation::record::ImageRow;
-use crate::tables::number::method_label;
+use crate::evaluation::rows::ImageRow;
+use crate::evaluation::suites::localization;
+use crate::results::titles::method_label;
+
+/// An image and how its heatmap finds the object.
+pub(super) type Located<'r> = (&'r ImageRow, &'r localization::Row);
 
 /// Images a gallery.
 const MOST: usize = 6;
@@ -93,7 +96,7 @@ pub(super) fn of_predictions(
 /// The galleries of one method's heatmaps.
 pub(super) fn of_heatmaps(
     method: &str,
-    rows: &[&ImageRow],
+    rows: &[Located<'_>],
     photographs: &Opened,
 ) -> Vec<GalleryView> {
     let title = method_label(method).1;
@@ -127,44 +130,51 @@ fn by_confidence<'r>(images: &[&'r ImageRow]) -> Vec<(&'r ImageRow, f64)> {
 }
 
 /// The images by the overlap of heatmap and object, then by average precision, then by their ids.
-fn by_overlap<'r>(rows: &[&'r ImageRow], best: bool) -> Vec<(&'r ImageRow, f64)> {
-    let overlap = |row: &ImageRow| row.confusion().as_ref().and_then(Confusion::foreground_iou);
-    let mut rows: Vec<_> = rows.iter().filter_map(|&row| Some((row, overlap(row)?))).collect();
-    let precision = |row: &ImageRow| row.average_precision.unwrap_or_default();
+fn by_overlap<'r>(rows: &[Located<'r>], best: bool) -> Vec<(&'r ImageRow, f64)> {
+    let overlap = |found: &localization::Row| {
+        Some((found.confusion()?.foreground_iou()?, found.average_precision.unwrap_or_default()))
+    };
+    let mut rows: Vec<(&ImageRow, (f64, f64))> =
+        rows.iter().filter_map(|&(row, found)| Some((row, overlap(found)?))).collect();
     rows.sort_by(|a, b| {
-        let quality: Ordering = a.1.total_cmp(&b.1).then(precision(a.0).total_cmp(&precision(b.0)));
+        let quality: Ordering = a.1.0.total_cmp(&b.1.0).then(a.1.1.total_cmp(&b.1.1));
         let quality = if best { quality.reverse() } else { quality };
         quality.then_with(|| a.0.image.cmp(&b.0.image))
     });
-    rows
+    rows.into_iter().map(|(row, (iou, _))| (row, iou)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(image: &str, probability: f64, overlap_px: u64) -> ImageRow {
-        ImageRow {
+    fn row(image: &str, probability: f64, overlap_px: u64) -> (ImageRow, localization::Row) {
+        let row = ImageRow {
             image: image.to_owned(),
             probability: Some(probability),
+            ..ImageRow::default()
+        };
+        let found = localization::Row {
             true_positive_px: Some(overlap_px),
             false_positive_px: Some(0),
             false_negative_px: Some(10 - overlap_px),
             true_negative_px: Some(5),
             average_precision: Some(0.5),
-            ..ImageRow::default()
-        }
+            ..localization::Row::default()
+        };
+        (row, found)
     }
 
     #[test]
     fn the_order_is_by_value_and_then_by_id() {
         let rows = [row("b", 0.5, 3), row("a", 0.5, 3), row("c", 0.9, 0), row("d", 0.1, 10)];
-        let rows: Vec<&ImageRow> = rows.iter().collect();
+        let images: Vec<&ImageRow> = rows.iter().map(|(row, _)| row).collect();
+        let located: Vec<Located<'_>> = rows.iter().map(|(row, found)| (row, found)).collect();
         let ids = |rows: Vec<(&ImageRow, f64)>| -> String {
             rows.into_iter().map(|(row, _)| row.image.as_str()).collect()
         };
-        assert_eq!(ids(by_confidence(&rows)), "cabd");
-        assert_eq!(ids(by_overlap(&rows, true)), "dabc");
-        assert_eq!(ids(by_overlap(&rows, false)), "cabd");
+        assert_eq!(ids(by_confidence(&images)), "cabd");
+        assert_eq!(ids(by_overlap(&located, true)), "dabc");
+        assert_eq!(ids(by_overlap(&located, false)), "cabd");
     }
 }

@@ -30,14 +30,12 @@ use time::OffsetDateTime;
 
 use crate::environment::Environment;
 use crate::left_out::LeftOut;
-use crate::run_record::RunRecord;
-use crate::tables::evaluations::{self as found, Evaluation};
-use crate::tree;
+use crate::results::{Evaluation, Folders};
 use curves::GroupView;
 use evaluations::EvaluationView;
 use format::count;
 use pictures::{PHOTOGRAPH_PX, Photographs};
-use runs::{Run, RunView, SHOWN};
+use runs::{NamedRun, RunView, SHOWN};
 use settings::Difference;
 use sheets::SheetsView;
 use tables::TableView;
@@ -81,20 +79,21 @@ pub fn html(root: &Path, left_out: &mut LeftOut) -> Result<String> {
 
 fn collect(root: &Path, left_out: &mut LeftOut) -> Result<Page> {
     let name = |path: &Path| name_of(path, root);
-    let folders = tree::folders(root)?;
-    let runs = folders.iter().filter(|folder| RunRecord::is_at(folder));
-    let runs: Vec<Run> =
-        runs.filter_map(|folder| left_out.read(Run::read(folder, name(folder)))).collect();
-    let found = found::among(&folders, left_out);
-    if runs.is_empty() && found.evaluations.is_empty() {
+    let folders = Folders::below(root)?;
+    let runs = folders.runs(left_out).into_iter();
+    let runs: Vec<NamedRun> =
+        runs.map(|run| NamedRun { name: name(&run.record.path), run }).collect();
+    let evaluations = folders.evaluations(left_out);
+    if runs.is_empty() && evaluations.is_empty() {
         bail!("{}: no run and no finished evaluation here", root.display());
     }
-    let sheets = folders.iter().map(|folder| sheets::of_folder(folder, &name(folder)));
+    let explanations = folders.explanations(left_out);
+    let sheets = explanations.iter().map(|of| sheets::view(&of.path, &name(&of.path)));
     let sheets = sheets.filter_map(|sheets| left_out.read(sheets).flatten()).collect();
-    let settings: Vec<_> = runs.iter().map(|run| (run.name.as_str(), &run.settings)).collect();
+    let settings: Vec<_> = runs.iter().map(|of| (of.name.as_str(), &of.run.settings)).collect();
     let views: Vec<RunView> = (1..).zip(&runs).map(|(n, run)| RunView::new(n, run)).collect();
-    let evaluations = evaluation_views(&found.evaluations, &runs, &views, name, left_out);
-    let comparisons = comparisons::views(&found.evaluations, left_out);
+    let evaluation_views = evaluation_views(&evaluations, &runs, &views, name, left_out);
+    let comparisons = comparisons::views(&evaluations, left_out);
     Ok(Page {
         style: include_str!("style.css"),
         version: env!("CARGO_PKG_VERSION"),
@@ -102,16 +101,16 @@ fn collect(root: &Path, left_out: &mut LeftOut) -> Result<Page> {
         made: now(),
         unfinished_runs: runs
             .iter()
-            .filter(|run| run.record.status.is_none())
-            .map(|run| run.name.clone())
+            .filter(|of| !of.run.is_finished())
+            .map(|of| of.name.clone())
             .collect(),
-        unfinished_evaluations: found.unfinished.iter().map(|path| name(path)).collect(),
-        environments: environments(&runs, &found.evaluations),
+        unfinished_evaluations: folders.unfinished_evaluations().into_iter().map(name).collect(),
+        environments: environments(&runs, &evaluations),
         differences: settings::differences(&settings, &SHOWN),
-        tables: tables::views(&found.evaluations, |evaluation| name(&evaluation.path)),
+        tables: tables::views(&evaluations, |evaluation| name(&evaluation.path)),
         groups: series::groups(&runs).iter().map(GroupView::new).collect::<Result<_>>()?,
         comparisons,
-        evaluations,
+        evaluations: evaluation_views,
         left_out: left_out.problems().to_vec(),
         sheets,
         photograph_px: PHOTOGRAPH_PX,
@@ -131,14 +130,15 @@ fn name_of(path: &Path, root: &Path) -> String {
 
 fn evaluation_views(
     evaluations: &[Evaluation],
-    runs: &[Run],
+    runs: &[NamedRun],
     views: &[RunView],
     name: impl Fn(&Path) -> String,
     left_out: &mut LeftOut,
 ) -> Vec<EvaluationView> {
     let mut photographs = Photographs::default();
     let view = |(number, evaluation): (usize, &Evaluation)| {
-        let holds = |(run, _): &(&Run, &RunView)| evaluation.path.starts_with(&run.record.path);
+        let holds =
+            |(of, _): &(&NamedRun, &RunView)| evaluation.path.starts_with(&of.run.record.path);
         let run = runs.iter().zip(views).rfind(holds);
         let run = run.map(|(_, view)| (view.id.clone(), view.name.clone()));
         EvaluationView::new(number, evaluation, name(&evaluation.path), run, &mut photographs)
@@ -148,10 +148,10 @@ fn evaluation_views(
 }
 
 /// Versions and machines in words, with the number of runs and evaluations on each.
-fn environments(runs: &[Run], evaluations: &[Evaluation]) -> Vec<(String, String)> {
+fn environments(runs: &[NamedRun], evaluations: &[Evaluation]) -> Vec<(String, String)> {
     let mut counts = BTreeMap::<String, (usize, usize)>::new();
-    for run in runs {
-        counts.entry(in_words(&run.record.environment)).or_default().0 += 1;
+    for of in runs {
+        counts.entry(in_words(&of.run.record.environment)).or_default().0 += 1;
     }
     for evaluation in evaluations {
         counts.entry(in_words(&evaluation.description.environment)).or_default().1 += 1;

@@ -1,44 +1,30 @@
 //! The runs below a folder: what they were set to and what they came to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::Result;
 use serde::Serialize;
 
 use super::format::{dash, fixed, significant};
-use crate::dotted::{Settings, flatten};
-use crate::evaluation::network::Training;
 use crate::progress::duration;
+use crate::results::Run;
+use crate::results::titles::{arch_label, dataset_label};
 use crate::run_dir::MetricRow;
-use crate::run_record::RunRecord;
-use crate::tables::number::{arch_label, dataset_label};
 
 /// A run, and how the page names it.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) record: RunRecord,
+pub(super) struct NamedRun {
+    pub(super) run: Run,
     /// Path from the report's folder.
     pub(super) name: String,
-    pub(super) settings: Settings,
 }
 
 /// Settings that the table of runs shows.
 pub(super) const SHOWN: [&str; 4] = ["data.name", "model.arch", "train.seed", "train.epochs"];
 
-impl Run {
-    /// Reads the folder at `path`.
-    ///
-    /// # Errors
-    /// When a file of it cannot be read or is damaged.
-    pub(super) fn read(path: &Path, name: String) -> Result<Self> {
-        let record = RunRecord::read(path)?;
-        Ok(Self { settings: flatten(&record.settings()?), record, name })
-    }
-
+impl NamedRun {
     /// The value of a setting; a dash where there is none.
     pub(super) fn setting(&self, key: &str) -> String {
-        self.settings.get(key).cloned().unwrap_or_else(dash)
+        self.run.settings.get(key).cloned().unwrap_or_else(dash)
     }
 
     /// Dataset, as it is called in tables.
@@ -51,25 +37,17 @@ impl Run {
         arch_label(&self.setting("model.arch")).1
     }
 
-    /// How it was trained.
-    pub(super) fn training(&self) -> Training {
-        match self.settings.get("sib.enabled").map(String::as_str) {
-            Some("true") => Training::SIb,
-            _ => Training::Baseline,
-        }
-    }
-
     /// Updates made.
     pub(super) fn steps(&self) -> u64 {
-        let logged = self.record.metrics.last().map(|row| row.step).unwrap_or_default();
-        self.record.status.as_ref().map_or(logged, |status| status.steps)
+        let logged = self.run.record.metrics.last().map(|row| row.step).unwrap_or_default();
+        self.run.record.status.as_ref().map_or(logged, |status| status.steps)
     }
 
     /// `finished`, `stopped early`, `failed` or `unfinished`.
     fn state(&self) -> &str {
-        match &self.record.status {
+        match &self.run.record.status {
             Some(status) => &status.state,
-            None if self.record.failed => "failed",
+            None if self.run.record.failed => "failed",
             None => "unfinished",
         }
     }
@@ -77,16 +55,16 @@ impl Run {
     /// Epochs trained, and of how many where there are more.
     fn epochs(&self) -> String {
         let planned = self.setting("train.epochs");
-        let trained = match &self.record.status {
+        let trained = match &self.run.record.status {
             Some(status) => status.epochs,
-            None => epochs_in(&self.record.metrics),
+            None => epochs_in(&self.run.record.metrics),
         };
         if trained.to_string() == planned { planned } else { format!("{trained} of {planned}") }
     }
 
     /// The last value of each metric of the test split.
     fn held_out(&self) -> BTreeMap<&str, f64> {
-        let test = self.record.metrics.iter().filter(|row| row.split == "test");
+        let test = self.run.record.metrics.iter().filter(|row| row.split == "test");
         test.map(|row| (row.name.as_str(), row.value)).collect()
     }
 }
@@ -120,7 +98,7 @@ pub(super) struct RunView {
 
 impl RunView {
     /// The run number `number` of the page.
-    pub(super) fn new(number: usize, run: &Run) -> Self {
+    pub(super) fn new(number: usize, run: &NamedRun) -> Self {
         let mut test = run.held_out();
         let mut take = |name: &str| test.remove(name);
         let (top1, top5, loss) = (take("top1"), take("top5"), take("loss"));
@@ -129,13 +107,18 @@ impl RunView {
             name: run.name.clone(),
             dataset: run.dataset(),
             arch: run.arch(),
-            training: run.training().title(),
+            training: run.run.training().title(),
             seed: run.setting("train.seed"),
             state: run.state().to_owned(),
-            finished: run.record.status.is_some(),
+            finished: run.run.record.status.is_some(),
             epochs: run.epochs(),
             steps: run.steps(),
-            time: run.record.status.as_ref().map_or_else(dash, |status| duration(status.seconds)),
+            time: run
+                .run
+                .record
+                .status
+                .as_ref()
+                .map_or_else(dash, |status| duration(status.seconds)),
             top1: fixed(top1),
             top5: fixed(top5),
             loss: significant(loss),
@@ -143,7 +126,7 @@ impl RunView {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), significant(Some(value))))
                 .collect(),
-            config: run.record.config.clone(),
+            config: run.run.record.config.clone(),
         }
     }
 }

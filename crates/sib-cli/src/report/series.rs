@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use sib_metrics::Summary;
 
 use super::format::count;
-use super::runs::Run;
-use crate::evaluation::network::Training;
-use crate::figures::chart::Point;
+use super::runs::NamedRun;
+use crate::draw::chart::Point;
+use crate::network::Training;
 use crate::run_dir::MetricRow;
 
 /// Points of a line at most; of more, neighbours are averaged.
@@ -28,13 +28,13 @@ pub(super) struct Group<'r> {
 pub(super) struct Branch<'r> {
     pub(super) label: String,
     pub(super) training: Training,
-    pub(super) runs: Vec<&'r Run>,
+    pub(super) runs: Vec<&'r NamedRun>,
 }
 
 /// The runs that have logged something, by network and dataset.
-pub(super) fn groups(runs: &[Run]) -> Vec<Group<'_>> {
+pub(super) fn groups(runs: &[NamedRun]) -> Vec<Group<'_>> {
     let mut groups = Vec::<Group<'_>>::new();
-    for run in runs.iter().filter(|run| !run.record.metrics.is_empty()) {
+    for run in runs.iter().filter(|run| !run.run.record.metrics.is_empty()) {
         let crop_px = run.setting("data.preprocessing.crop_px");
         let title = format!("{}, {}, {crop_px} px", run.dataset(), run.arch());
         let group = match groups.iter().position(|group| group.title == title) {
@@ -52,13 +52,13 @@ pub(super) fn groups(runs: &[Run]) -> Vec<Group<'_>> {
 }
 
 impl<'r> Group<'r> {
-    fn add(&mut self, run: &'r Run) {
+    fn add(&mut self, run: &'r NamedRun) {
         let is_replicate = |branch: &&mut Branch<'_>| but_for_seed(branch.runs[0], run);
         match self.branches.iter_mut().find(is_replicate) {
             Some(branch) => branch.runs.push(run),
             None => self.branches.push(Branch {
                 label: String::new(),
-                training: run.training(),
+                training: run.run.training(),
                 runs: vec![run],
             }),
         }
@@ -82,9 +82,9 @@ impl<'r> Group<'r> {
 }
 
 /// Whether the settings of two runs are the same but for the seed of the training.
-fn but_for_seed(a: &Run, b: &Run) -> bool {
-    let others = |run: &'_ Run| -> Vec<(String, String)> {
-        let settings = run.settings.iter().filter(|(key, _)| *key != "train.seed");
+fn but_for_seed(a: &NamedRun, b: &NamedRun) -> bool {
+    let others = |run: &'_ NamedRun| -> Vec<(String, String)> {
+        let settings = run.run.settings.iter().filter(|(key, _)| *key != "train.seed");
         settings.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     others(a) == others(b)

@@ -7,9 +7,9 @@ use serde::Serialize;
 use sib_core::data::decode::{self, Orientation};
 
 use super::pictures::data_uri;
+use crate::explanation::folder::sheets;
 use crate::explanation::manifest::{self, Row, Which};
-use crate::explanation::{self, DESCRIPTION};
-use crate::tables::number::method_label;
+use crate::results::titles::method_label;
 
 /// Sheets of one folder on the page.
 const MOST_SHEETS: usize = 4;
@@ -34,29 +34,26 @@ struct Sheet {
     data_uri: String,
 }
 
-/// The sheets in the folder at `path`; `None` where there is no finished explanation with some.
+/// The sheets of the explanation in the folder at `path`; `None` where it has none.
 ///
 /// # Errors
 /// When a file cannot be read or is damaged.
-pub(super) fn of_folder(path: &Path, name: &str) -> Result<Option<SheetsView>> {
-    if !path.join(DESCRIPTION).is_file() {
-        return Ok(None);
-    }
-    let files = explanation::sheets(path)?;
+pub(super) fn view(path: &Path, name: &str) -> Result<Option<SheetsView>> {
+    let files = sheets(path)?;
     if files.is_empty() {
         return Ok(None);
     }
     let rows = manifest::read(path)?;
-    let mut sheets = Vec::new();
+    let mut shown = Vec::new();
     for file in files.iter().take(MOST_SHEETS) {
         let picture = decode::rgb(file, Orientation::AsStored)?;
         let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(data_uri) = data_uri(&picture, WIDTH_PX, HEIGHT_PX, 85) {
-            sheets.push(Sheet { file, data_uri });
+            shown.push(Sheet { file, data_uri });
         }
     }
     let (name, caption) = (name.to_owned(), caption(&rows));
-    Ok(Some(SheetsView { name, caption, sheets, total: files.len() }))
+    Ok(Some(SheetsView { name, caption, sheets: shown, total: files.len() }))
 }
 
 /// The methods and the number of images, in words.

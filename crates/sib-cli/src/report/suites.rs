@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::format::{count, fixed, with_error};
-use crate::evaluation::settings::Suite;
+use crate::evaluation::suites::Suite;
 use crate::evaluation::summary_row::SummaryRow;
+use crate::results::titles::method_label;
 use crate::tables::Number;
-use crate::tables::number::method_label;
 
 /// The metrics of a suite as the page shows them.
 #[derive(Debug, Serialize)]

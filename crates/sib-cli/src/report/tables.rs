@@ -1,12 +1,10 @@
 //! The paper's tables from the evaluations.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use crate::dotted::Settings;
 use crate::error::message;
-use crate::tables::evaluations::Evaluation;
+use crate::results::Evaluation;
+use crate::results::compare::alike;
 use crate::tables::layout::Layout;
 use crate::tables::{self, Number};
 
@@ -65,15 +63,10 @@ fn parts(
         }
         Err(error) => error,
     };
-    let mut alike = BTreeMap::<Vec<Settings>, Vec<&Evaluation>>::new();
-    for evaluation in evaluations {
-        if let Ok(Some(settings)) = tables::settings_of(number, evaluation) {
-            alike.entry(settings).or_default().push(evaluation);
-        }
-    }
+    let sets = alike(evaluations, number.suite()).unwrap_or_default();
     let part = |members: Vec<&Evaluation>| {
         let table = tables::build(number, members.iter().copied()).ok()?;
         Some(Part { layout: table.layout(), evaluations: members.into_iter().map(&name).collect() })
     };
-    (alike.into_values().filter_map(part).collect(), Some(whole))
+    (sets.into_iter().filter_map(part).collect(), Some(whole))
 }

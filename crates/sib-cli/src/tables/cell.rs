@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sib_metrics::{PairedTest, Summary};
 
-use crate::evaluation::network::{Training, unlike_lengths};
+use crate::network::{Training, unlike_lengths};
 
 /// Values of one metric by seed of the training, for both trainings.
 #[derive(Debug, Clone, Default, PartialEq)]

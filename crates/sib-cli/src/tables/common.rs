@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
+use csv::StringRecord;
 
-use super::evaluations::Evaluation;
-use crate::csv_rows;
-use crate::evaluation::folder::PER_IMAGE;
-use crate::evaluation::record::ImageRow;
-use crate::evaluation::settings::Suite;
-use crate::evaluation::summary::summarise;
+use crate::evaluation::rows::ImageRow;
+use crate::evaluation::suites::{Logged, Suite};
+use crate::evaluation::summary::of_suite;
+use crate::records::Table;
+use crate::results::Evaluation;
 
 /// What two evaluations come to over the images that both have a map of.
 #[derive(Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub(super) struct Common {
 /// Reads the rows of evaluations once each.
 #[derive(Debug, Default)]
 pub(super) struct Rows<'e> {
-    read: BTreeMap<&'e Path, Vec<ImageRow>>,
+    read: BTreeMap<&'e Path, OfImages>,
 }
 
 impl<'e> Rows<'e> {
@@ -52,44 +52,70 @@ impl<'e> Rows<'e> {
         }
         for evaluation in pair {
             if !self.read.contains_key(&*evaluation.path) {
-                let rows = csv_rows::read(&evaluation.path.join(PER_IMAGE))?;
-                self.read.insert(&evaluation.path, rows);
+                self.read.insert(&evaluation.path, OfImages::read(evaluation)?);
             }
         }
-        let of_method = pair.map(|evaluation| -> Vec<&ImageRow> {
-            let rows = self.read[&*evaluation.path].iter();
-            rows.filter(|row| row.method == method).collect()
-        });
-        let measured = of_method.each_ref().map(|rows| -> BTreeSet<&str> {
-            let with_value = rows.iter().filter(|row| has_value(row, suite));
-            with_value.map(|row| row.image.as_str()).collect()
-        });
+        let of_method = pair.map(|evaluation| self.read[&*evaluation.path].of_method(method));
+        let measured = [of_method[0].measured(suite)?, of_method[1].measured(suite)?];
         if measured[0] == measured[1] {
             return Ok(None);
         }
-        let common: BTreeSet<&str> = measured[0].intersection(&measured[1]).copied().collect();
+        let common: BTreeSet<String> = measured[0].intersection(&measured[1]).cloned().collect();
         let methods = [method.to_owned()];
-        let values = |evaluation: &Evaluation, rows: &[&ImageRow]| {
-            let rows = rows.iter().filter(|row| common.contains(row.image.as_str()));
-            let rows: Vec<ImageRow> = rows.map(|&row| row.clone()).collect();
-            let summary = summarise(&rows, &[], &methods, &evaluation.description);
-            let of_suite = summary.into_iter().filter(|row| row.suite == suite.name());
-            of_suite.filter_map(|row| Some((row.metric, row.value?))).collect()
-        };
+        let values =
+            |evaluation: &Evaluation, images: &OfImages| -> Result<BTreeMap<String, f64>> {
+                let images = images.only(|row| common.contains(&row.image));
+                let logged = images.logged(&methods);
+                let summary = of_suite(suite, &logged, &evaluation.description)?;
+                Ok(summary.into_iter().filter_map(|row| Some((row.metric, row.value?))).collect())
+            };
         Ok(Some(Common {
             images: common.len() as u64,
-            of: of_method[0].len().max(of_method[1].len()) as u64,
-            values: [values(pair[0], &of_method[0]), values(pair[1], &of_method[1])],
+            of: of_method[0].rows.len().max(of_method[1].rows.len()) as u64,
+            values: [values(pair[0], &of_method[0])?, values(pair[1], &of_method[1])?],
         }))
     }
 }
 
-/// Whether the heatmap of the row counts in the suite.
-fn has_value(row: &ImageRow, suite: Suite) -> bool {
-    match suite {
-        Suite::Localization => row.confusion().is_some(),
-        Suite::Faithfulness => row.insertion_auc.is_some() && row.deletion_auc.is_some(),
-        _ => true,
+/// The rows of `per_image.csv`, or some of them.
+#[derive(Debug)]
+struct OfImages {
+    header: StringRecord,
+    records: Vec<StringRecord>,
+    rows: Vec<ImageRow>,
+}
+
+impl OfImages {
+    fn read(evaluation: &Evaluation) -> Result<Self> {
+        let images = evaluation.images()?;
+        let Table { header, records } = images.table();
+        Ok(Self { header: header.clone(), records: records.to_vec(), rows: images.rows()? })
+    }
+
+    fn of_method(&self, method: &str) -> Self {
+        self.only(|row| row.method == method)
+    }
+
+    fn only(&self, is_wanted: impl Fn(&ImageRow) -> bool) -> Self {
+        let both = self.rows.iter().zip(&self.records);
+        let (rows, records) =
+            both.filter(|(row, _)| is_wanted(row)).map(|(a, b)| (a.clone(), b.clone())).unzip();
+        Self { header: self.header.clone(), records, rows }
+    }
+
+    fn table(&self) -> Table<'_> {
+        Table { header: &self.header, records: &self.records }
+    }
+
+    fn logged<'r>(&'r self, methods: &'r [String]) -> Logged<'r> {
+        Logged { images: self.table(), rows: &self.rows, methods, logs: &[] }
+    }
+
+    /// The images whose heatmaps count in the suite.
+    fn measured(&self, suite: Suite) -> Result<BTreeSet<String>> {
+        let measured = suite.definition().measured(self.table())?;
+        let counts = self.rows.iter().zip(measured).filter(|(_, measured)| *measured);
+        Ok(counts.map(|(row, _)| row.image.clone()).collect())
     }
 }
 
@@ -97,9 +123,13 @@ fn has_value(row: &ImageRow, suite: Suite) -> bool {
 mod tests {
     use super::*;
     use crate::csv_rows;
-    use crate::evaluation::folder::{DESCRIPTION, Description, SUMMARY};
-    use crate::evaluation::network::Training;
-    use crate::evaluation::summary_row::{self, SummaryRow};
+    use crate::evaluation::folder::{DESCRIPTION, Description, PER_IMAGE, SUMMARY};
+    use crate::evaluation::rows::{self, Digests};
+    use crate::evaluation::suites::faithfulness;
+    use crate::evaluation::summary::summarise;
+    use crate::evaluation::summary_row;
+    use crate::network::Training;
+    use crate::records::fields;
     use crate::tables::cell::CellSummary;
     use crate::tables::{Number, build};
 
@@ -115,23 +145,31 @@ mod tests {
     fn write(folder: &Path, training: Training, insertion: &[Option<f64>]) {
         std::fs::create_dir_all(folder).unwrap();
         let description = description(training);
-        let rows: Vec<ImageRow> = insertion
-            .iter()
-            .enumerate()
-            .map(|(number, auc)| ImageRow {
-                image: format!("{number}.jpg"),
-                method: "grad-cam".to_owned(),
-                faithfulness_excluded: auc.is_none().then(|| "flat_heatmap".to_owned()),
-                insertion_auc: *auc,
-                deletion_auc: auc.map(|auc| 1.0 - auc),
-                ..ImageRow::default()
+        let records: Vec<StringRecord> = (0..)
+            .zip(insertion)
+            .map(|(number, auc): (usize, &Option<f64>)| {
+                let row = ImageRow {
+                    image: format!("{number}.jpg"),
+                    method: "grad-cam".to_owned(),
+                    ..ImageRow::default()
+                };
+                let scored = faithfulness::Row {
+                    faithfulness_excluded: auc.is_none().then(|| "flat_heatmap".to_owned()),
+                    insertion_auc: *auc,
+                    deletion_auc: auc.map(|auc| 1.0 - auc),
+                };
+                let scores = [(Suite::Faithfulness, fields(&scored).unwrap())];
+                rows::record(&row, &scores, &Digests::default()).unwrap()
             })
             .collect();
-        let summary: Vec<SummaryRow> =
-            summarise(&rows, &[], &["grad-cam".to_owned()], &description);
+        let header = rows::header();
         let mut writer = csv::Writer::from_path(folder.join(PER_IMAGE)).unwrap();
-        rows.iter().for_each(|row| writer.serialize(row).unwrap());
+        [&header].into_iter().chain(&records).for_each(|row| writer.write_record(row).unwrap());
         writer.flush().unwrap();
+        let rows = Table { header: &header, records: &records }.rows().unwrap();
+        let images = OfImages { header, records, rows };
+        let methods = ["grad-cam".to_owned()];
+        let summary = summarise(&images.logged(&methods), &description).unwrap();
         let summary = summary_row::to_csv(&summary).unwrap();
         std::fs::write(folder.join(SUMMARY), summary).unwrap();
         let text = toml::to_string(&description).unwrap();

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::Table;
 use super::cell::CellSummary;
-use super::number::{Label, Place};
-use super::{Key, Table};
+use super::key::Key;
+use super::number::Place;
+use crate::results::titles::Label;
 
 /// A table in the paper's layout.
 #[derive(Debug, Serialize)]

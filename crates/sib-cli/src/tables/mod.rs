@@ -2,42 +2,25 @@
 
 pub mod cell;
 mod common;
-pub mod evaluations;
+mod key;
 pub mod layout;
 pub mod number;
 pub mod paper;
 pub mod render;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use sib_core::information::exp_z_scores;
 
-use crate::dotted::{self, Settings};
-use crate::error::with_hint;
-use crate::evaluation::folder::Description;
-use crate::evaluation::network::Training;
-use crate::evaluation::settings::Suite;
-use crate::evaluation::summary_row::SummaryRow;
+use crate::network::Training;
+use crate::results::Evaluation;
+use crate::results::compare::Origin;
 use cell::Cell;
-use evaluations::Evaluation;
+use key::Key;
 use number::DIFFERENTIAL;
 pub use number::Number;
 use paper::Published;
-
-/// What a cell is of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// Architecture.
-    pub arch: String,
-    /// Dataset.
-    pub dataset: String,
-    /// Method; empty in tables of networks.
-    pub method: String,
-    /// Metric by its name in the tables.
-    pub metric: String,
-}
 
 /// A table with the published figures beside ours.
 #[derive(Debug)]
@@ -54,14 +37,7 @@ pub struct Table {
 struct Sample<'e> {
     value: f64,
     evaluation: &'e Evaluation,
-    settings: Settings,
-}
-
-impl Sample<'_> {
-    /// Epochs that its network was trained for, where they are known.
-    fn epochs(&self) -> Option<u64> {
-        self.evaluation.description.network.epochs
-    }
+    origin: Origin,
 }
 
 /// The values by cell, training and seed.
@@ -92,7 +68,7 @@ pub fn build<'e>(
                 metric: metric.name.to_owned(),
             };
             match row.value {
-                Some(value) => add(&mut samples, evaluation, row, key, value)?,
+                Some(value) => add(&mut samples, evaluation, number, key, value)?,
                 None => cells.entry(key).or_default().set_undefined(&row.excluded_for),
             }
         }
@@ -107,7 +83,7 @@ pub fn build<'e>(
     for ((key, training, seed), sample) in &samples {
         let cell = cells.entry(key.clone()).or_default();
         cell.set(*training, *seed, sample.value);
-        if let Some(epochs) = sample.epochs() {
+        if let Some(epochs) = sample.origin.epochs {
             cell.set_epochs(*training, epochs);
         }
     }
@@ -115,94 +91,35 @@ pub fn build<'e>(
         add_differential(&samples, &mut cells);
     }
     complete(&mut cells, number);
-    Ok(Table { number, cells, published: number.published()? })
+    Ok(Table { number, cells, published: paper::published(number)? })
 }
 
 fn add<'e>(
     samples: &mut Samples<'e>,
     evaluation: &'e Evaluation,
-    row: &SummaryRow,
+    number: Number,
     key: Key,
     value: f64,
 ) -> Result<()> {
-    let network = &evaluation.description.network;
-    let (training, seed) = (network.training, network.train_seed);
-    let sample = Sample { value, evaluation, settings: comparable_settings(evaluation, row)? };
-    let former = samples.insert((key, training, seed), sample);
-    match former.filter(|former| former.value != value) {
-        None => Ok(()),
-        Some(former) => {
-            let error = anyhow::anyhow!(
-                "two evaluations of {training} {} on {} with training seed {}: {} and {}",
-                row.arch,
-                row.dataset,
-                seed.map_or("unknown".to_owned(), |seed| seed.to_string()),
-                former.evaluation.path.display(),
-                evaluation.path.display()
-            );
-            Err(with_hint(error, "give --runs a folder that holds only one of them"))
-        }
+    let origin = Origin::of_evaluation(evaluation, number.suite())?;
+    let (training, seed) = origin.training_and_seed();
+    let sample = Sample { value, evaluation, origin };
+    let place = (key, training, seed);
+    if let Some(former) = samples.get(&place).filter(|former| former.value != value) {
+        return Err(former.origin.same_network(&sample.origin));
     }
-}
-
-/// All settings that the values of one evaluation must share with those of another to stand beside
-/// them; `None` where it has none of the table's metrics.
-///
-/// # Errors
-/// When they cannot be written as TOML.
-pub fn settings_of(number: Number, evaluation: &Evaluation) -> Result<Option<Vec<Settings>>> {
-    let rows = evaluation.summary.iter().filter(|row| row.suite == number.suite().name());
-    let settings: BTreeSet<Settings> =
-        rows.map(|row| comparable_settings(evaluation, row)).collect::<Result<_>>()?;
-    Ok((!settings.is_empty()).then(|| settings.into_iter().collect()))
-}
-
-/// All settings that values to compare must share.
-///
-/// # Errors
-/// When they cannot be written as TOML.
-pub fn comparable_settings(evaluation: &Evaluation, row: &SummaryRow) -> Result<Settings> {
-    let Description { settings, dataset, .. } = &evaluation.description;
-    let mut all = Settings::from([
-        ("split".to_owned(), settings.split.to_string()),
-        ("images".to_owned(), dataset.images.to_string()),
-    ]);
-    for word in row.settings.split_whitespace() {
-        let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        all.insert(key.to_owned(), value.to_owned());
-    }
-    let options = &settings.method_options;
-    match settings.suites.iter().find(|suite| suite.name() == row.suite) {
-        Some(suite) if suite.needs_heatmaps() => all.extend(dotted::of(options, "")?),
-        // They make R and M.
-        Some(Suite::Information) => all.extend(dotted::of(&options.s_ib_map, "s-ib-map.")?),
-        _ => {}
-    }
-    if let Some(synthetic) = &settings.synthetic {
-        all.extend(dotted::of(synthetic, "data.synthetic.")?);
-    }
-    Ok(all)
+    samples.insert(place, sample);
+    Ok(())
 }
 
 /// Fails where values that stand side by side were measured in different ways.
 fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
-    let mut first = BTreeMap::<Key, &Sample<'_>>::new();
+    let mut first = BTreeMap::<Key, &Origin>::new();
     for ((key, ..), sample) in samples {
         // The z-scores of Table 3 compare all networks on a dataset.
         let arch = if number == Number::Three { String::new() } else { key.arch.clone() };
-        let other = *first.entry(Key { arch, ..key.clone() }).or_insert(sample);
-        if other.settings != sample.settings {
-            let path = |sample: &Sample<'_>| -> String {
-                sample.evaluation.path.join(evaluation_file()).display().to_string()
-            };
-            let (a, b) = (path(other), path(sample));
-            let differences = dotted::differences(&other.settings, &sample.settings);
-            let error = anyhow::anyhow!(
-                "{a} and {b}: evaluated with different settings, {}",
-                dotted::in_words(&differences)
-            );
-            return Err(with_hint(error, "give --runs a folder whose evaluations are alike"));
-        }
+        let other = *first.entry(Key { arch, ..key.clone() }).or_insert(&sample.origin);
+        other.expect_comparable(&sample.origin)?;
     }
     Ok(())
 }
@@ -247,10 +164,6 @@ fn compare_over_common_images(
     Ok(())
 }
 
-fn evaluation_file() -> &'static Path {
-    Path::new(crate::evaluation::folder::DESCRIPTION)
-}
-
 /// Adds exp(z-score) of the HSIC difference over the networks of one dataset and seed.
 fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
     type Members<'k> = Vec<(&'k Key, Training, &'k Sample<'k>)>;
@@ -273,7 +186,7 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
         for (index, (key, training, sample)) in members.into_iter().enumerate() {
             let key = Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() };
             let cell = cells.entry(key).or_default();
-            if let Some(epochs) = sample.epochs() {
+            if let Some(epochs) = sample.origin.epochs {
                 cell.set_epochs(training, epochs);
             }
             match &scores {

@@ -1,13 +1,8 @@
 //! The paper's tables: what they hold and how they are laid out.
 
-use anyhow::Result;
-use sib_core::data::DatasetName;
-use sib_explain::Method;
-use sib_models::Arch;
-
-use super::Key;
-use super::paper::{self, Published};
-use crate::evaluation::settings::Suite;
+use super::key::Key;
+use crate::evaluation::suites::Suite;
+use crate::results::titles::{Label, arch_label, dataset_label, method_label};
 
 /// Which of the paper's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +29,6 @@ pub struct Metric {
     /// Digits after the point.
     pub digits: usize,
 }
-
-/// A row or column: where it stands, and its heading.
-pub type Label = (usize, String);
 
 /// Where a cell stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,19 +112,6 @@ impl Number {
         self.metrics().iter().find(|metric| metric.name == name)
     }
 
-    /// The paper's figures.
-    ///
-    /// # Errors
-    /// When the table that comes with the program is damaged.
-    pub fn published(self) -> Result<Published> {
-        match self {
-            Self::Two => paper::accuracy(),
-            Self::Three => paper::information(),
-            Self::Four => paper::localization(),
-            Self::Five => paper::faithfulness(),
-        }
-    }
-
     /// What it shows.
     pub fn title(self) -> &'static str {
         match self {
@@ -187,34 +166,4 @@ impl Number {
                 .then(|| Key { method: row.method.clone(), ..column.clone() }),
         }
     }
-}
-
-/// Stands after all others.
-const LAST: usize = 1 << 16;
-
-/// An architecture: its place among the tables' and its heading.
-pub fn arch_label(name: &str) -> Label {
-    let title = match name {
-        "resnet18" => "ResNet-18",
-        "resnet50" => "ResNet-50",
-        "densenet121" => "DenseNet-121",
-        "vit_b_32" => "ViT-B/32",
-        other => other,
-    };
-    let place = Arch::ALL.into_iter().position(|arch| arch.name() == name);
-    (place.unwrap_or(LAST), title.to_owned())
-}
-
-/// The same of a dataset.
-pub fn dataset_label(name: &str) -> Label {
-    let place = DatasetName::ALL.into_iter().position(|dataset| dataset.as_str() == name);
-    let title = place.map_or(name, |place| DatasetName::ALL[place].title());
-    (place.unwrap_or(LAST), title.to_owned())
-}
-
-/// The same of a method.
-pub fn method_label(name: &str) -> Label {
-    let title = name.parse::<Method>().map_or(name, |method| method.title());
-    let place = Method::PAPER.into_iter().position(|method| method.name() == name);
-    (place.unwrap_or(LAST), title.to_owned())
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
-use super::Key;
-use super::number::DIFFERENTIAL;
+use super::key::Key;
+use super::number::{DIFFERENTIAL, Number};
 
 /// Baseline and S-IB as published, by cell.
 pub type Published = BTreeMap<Key, (f64, f64)>;
@@ -14,11 +14,20 @@ pub type Published = BTreeMap<Key, (f64, f64)>;
 /// Tables 4 and 5 are of this network.
 const METHOD_TABLES_ARCH: &str = "resnet50";
 
-/// Table 2.
+/// The figures of a table.
 ///
 /// # Errors
-/// When the table is damaged; so for the others.
-pub fn accuracy() -> Result<Published> {
+/// When the table that comes with the program is damaged.
+pub fn published(number: Number) -> Result<Published> {
+    match number {
+        Number::Two => accuracy(),
+        Number::Three => information(),
+        Number::Four => localization(),
+        Number::Five => faithfulness(),
+    }
+}
+
+fn accuracy() -> Result<Published> {
     let text = include_str!("../../data/paper/table2_accuracy.csv");
     let mut published = Published::new();
     for (dataset, arch, training, top1, top5) in read::<(String, String, String, f64, f64)>(text)? {
@@ -36,8 +45,7 @@ pub fn accuracy() -> Result<Published> {
     Ok(published)
 }
 
-/// Table 3.
-pub fn information() -> Result<Published> {
+fn information() -> Result<Published> {
     let text = include_str!("../../data/paper/table3_information_differential.csv");
     let rows = read::<(String, String, f64, f64)>(text)?;
     let cell = |(arch, dataset, baseline, s_ib): (String, String, f64, f64)| {
@@ -47,13 +55,11 @@ pub fn information() -> Result<Published> {
     Ok(rows.into_iter().map(cell).collect())
 }
 
-/// Table 4.
-pub fn localization() -> Result<Published> {
+fn localization() -> Result<Published> {
     by_method(include_str!("../../data/paper/table4_localization.csv"))
 }
 
-/// Table 5.
-pub fn faithfulness() -> Result<Published> {
+fn faithfulness() -> Result<Published> {
     by_method(include_str!("../../data/paper/table5_faithfulness.csv"))
 }
 
@@ -83,7 +89,7 @@ mod tests {
         for (number, cells) in
             [(Number::Two, 40), (Number::Three, 12), (Number::Four, 63), (Number::Five, 42)]
         {
-            let published = number.published().unwrap();
+            let published = super::published(number).unwrap();
             assert_eq!(published.len(), cells, "{number:?}");
             let places: BTreeSet<_> = published.keys().map(|key| number.place(key)).collect();
             assert_eq!(places.len(), cells, "{number:?}");

@@ -1,12 +1,12 @@
 //! What holds for every method, whatever the images.
 
 use proptest::prelude::*;
-use sib_core::Error;
 use sib_core::testing::{formula_tensor, relative_difference, test_device};
-use sib_explain::{Method, MethodOptions, Target};
+use sib_core::{Backbone, Error, Result};
+use sib_explain::{Explainer, Method, MethodOptions, Target, explain_or_nan};
 use tch::{Kind, Tensor};
 
-use crate::toys::{CONVOLUTIONAL, Toy, images};
+use crate::toys::{self, CONVOLUTIONAL, Toy, images};
 
 fn methods() -> impl Iterator<Item = Method> {
     Method::ALL.into_iter()
@@ -165,4 +165,30 @@ proptest! {
         let complete = explainer.with_completeness(&CUBIC, &x, &Target::class(&targets)).unwrap();
         prop_assert!(complete.residual.abs().max().double_value(&[]) < 1e-12);
     }
+}
+
+/// The first channel; refuses a batch with a pixel that is not finite.
+#[derive(Debug)]
+struct FirstChannel;
+
+impl Explainer for FirstChannel {
+    fn explain(&self, _: &dyn Backbone, images: &Tensor, _: &Target) -> Result<Tensor> {
+        let map = images.select(1, 0);
+        match bool::try_from(map.isfinite().all())? {
+            true => Ok(map),
+            false => Err(Error::NonFinite { what: "a pixel".to_owned() }),
+        }
+    }
+}
+
+#[test]
+fn an_image_without_a_map_leaves_the_others_theirs() {
+    let images = toys::images(3, 2);
+    let targets = Tensor::zeros([3], (Kind::Int64, images.device()));
+    let _ = images.get(1).fill_(f64::INFINITY);
+    let target = Target::class(&targets);
+    let maps = explain_or_nan(&FirstChannel, &toys::LINEAR, &images, &target).unwrap();
+    assert_eq!(maps.size(), [3, 2, 2]);
+    assert!(maps.get(0).equal(&images.get(0).get(0)) && maps.get(2).equal(&images.get(2).get(0)));
+    assert!(bool::try_from(maps.get(1).isnan().all()).unwrap());
 }

@@ -1,7 +1,7 @@
 //! Binary confusion counts and what follows from them.
 
 use std::iter::Sum;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,20 @@ impl Add for Confusion {
     fn add(mut self, other: Self) -> Self {
         self += other;
         self
+    }
+}
+
+/// Takes away the counts of images that are part of these.
+impl Sub for Confusion {
+    type Output = Self;
+
+    fn sub(self, part: Self) -> Self {
+        Self {
+            true_positive: self.true_positive - part.true_positive,
+            false_positive: self.false_positive - part.false_positive,
+            false_negative: self.false_negative - part.false_negative,
+            true_negative: self.true_negative - part.true_negative,
+        }
     }
 }
 

@@ -20,10 +20,10 @@ impl AxisOptions {
 
 /// An axis with its ticks.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axis {
-    pub(super) low: f64,
-    pub(super) high: f64,
-    pub(super) ticks: Vec<f64>,
+pub struct Axis {
+    pub low: f64,
+    pub high: f64,
+    pub ticks: Vec<f64>,
     /// Tick labels are multiples of this power of ten.
     exponent: i32,
     decimals: usize,
@@ -32,7 +32,7 @@ pub(super) struct Axis {
 impl Axis {
     /// From `low` to `high`, with about `wanted` ticks at round numbers. A `loose` axis is made
     /// longer, so that it begins and ends at a tick.
-    pub(super) fn new((low, high): (f64, f64), wanted: usize, whole: bool, loose: bool) -> Self {
+    pub fn new((low, high): (f64, f64), wanted: usize, whole: bool, loose: bool) -> Self {
         let (low, high) = widened(low, high);
         let mut step = round_step((high - low) / wanted as f64);
         if whole {
@@ -59,12 +59,12 @@ impl Axis {
     }
 
     /// The label of a tick.
-    pub(super) fn tick_label(&self, value: f64) -> String {
+    pub fn tick_label(&self, value: f64) -> String {
         self.number(value, self.decimals)
     }
 
     /// A value with so many digits more than the ticks have.
-    pub(super) fn finer_label(&self, value: f64, digits: usize) -> String {
+    pub fn finer_label(&self, value: f64, digits: usize) -> String {
         self.number(value, self.decimals + digits)
     }
 
@@ -76,7 +76,7 @@ impl Axis {
     }
 
     /// The factor that all tick labels share, as `×10⁻³`; none where it is 1.
-    pub(super) fn factor(&self) -> Option<String> {
+    pub fn factor(&self) -> Option<String> {
         let digits = |text: String| -> String {
             text.chars()
                 .map(|char| match char {
@@ -94,7 +94,7 @@ impl Axis {
     }
 
     /// Where a value stands between `start` (the low end) and `end`.
-    pub(super) fn position(&self, value: f64, start: f64, end: f64) -> f64 {
+    pub fn position(&self, value: f64, start: f64, end: f64) -> f64 {
         start + (value - self.low) / (self.high - self.low) * (end - start)
     }
 }

@@ -1,32 +1,38 @@
-//! What the arguments choose, checked.
+//! What an evaluation is asked to do, checked against the images and the network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sib_core::data::{Dataset, DatasetName, GroundTruth, SyntheticOptions};
+use sib_core::data::{Dataset, DatasetName, SyntheticOptions};
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::faithfulness::Protocol;
 use toml::{Table, Value};
 
-use crate::commands;
+use super::settings::Settings;
+use super::suites::Suite;
 use crate::config::assign;
 use crate::error::usage;
-use crate::evaluation::settings::Suite;
 use crate::note;
 
 /// What `--set` changes.
-pub(super) struct Options {
-    pub(super) methods: MethodOptions,
-    pub(super) faithfulness: Protocol,
+#[derive(Debug)]
+pub struct Options {
+    /// Of the explainers.
+    pub methods: MethodOptions,
+    /// Of insertion and deletion.
+    pub faithfulness: Protocol,
     /// Where the dataset is synthetic.
-    pub(super) synthetic: Option<SyntheticOptions>,
+    pub synthetic: Option<SyntheticOptions>,
 }
 
 impl Options {
     /// The defaults, but for synthetic data what the network was trained on (`trained` is the
     /// `[data]` table of its configuration), with the assignments of the command line.
-    pub(super) fn read(assignments: &[String], data: DatasetName, trained: &Table) -> Result<Self> {
+    ///
+    /// # Errors
+    /// For a key that is none, or a value of another type.
+    pub fn read(assignments: &[String], data: DatasetName, trained: &Table) -> Result<Self> {
         let is_synthetic = data == DatasetName::Synthetic;
         let mut methods = MethodOptions::default();
         let mut table = Table::new();
@@ -66,13 +72,11 @@ impl Options {
     }
 }
 
-/// The suites named that the images have what it takes for, and those that they have not; why is
-/// printed.
-pub(super) fn suites(
-    names: &[String],
-    kind: GroundTruth,
-    dataset: &Dataset,
-) -> Result<(Vec<Suite>, Vec<Suite>)> {
+/// The suites named.
+///
+/// # Errors
+/// For a name that is none.
+pub fn suites(names: &[String]) -> Result<Vec<Suite>> {
     let mut asked = BTreeSet::new();
     for name in names {
         match name.as_str() {
@@ -82,37 +86,36 @@ pub(super) fn suites(
             }
         }
     }
-    let has_ground_truth = dataset.records.iter().any(|record| kind.of(record).is_some());
-    let (suites, refused): (Vec<Suite>, Vec<Suite>) =
-        asked.into_iter().partition(|suite| *suite != Suite::Localization || has_ground_truth);
-    let kind = match kind {
-        GroundTruth::Auto => "neither masks nor boxes",
-        GroundTruth::Box => "no boxes",
-        GroundTruth::Mask => "no masks",
-    };
-    if suites.is_empty() {
-        bail!("suite localization: {} has {kind}", dataset.name);
-    }
-    for suite in &refused {
-        note!("error: suite {suite}: {} has {kind}; the others are measured", dataset.name);
-    }
-    Ok((suites, refused))
+    Ok(asked.into_iter().collect())
 }
 
-/// Checks that a whole batch is enough for the suites.
-pub(super) fn expect_batches(suites: &[Suite], batch_size: u64, images: usize) -> Result<()> {
-    let whole = batch_size.min(images as u64);
-    if suites.contains(&Suite::Information) && whole < 2 {
-        return Err(usage(format!(
-            "suite information: got batches of {whole}, expected at least 2: it compares the images \
-             of a batch"
-        )));
+/// Leaves those of the settings' suites that the images have what it takes for, and returns the others;
+/// why is printed.
+///
+/// # Errors
+/// When none is left, or a suite could measure nothing so.
+pub fn leave_out_suites(settings: &mut Settings, dataset: &Dataset) -> Result<Vec<Suite>> {
+    let lacking = |&suite: &Suite| Some((suite, suite.definition().lacks(settings, dataset)?));
+    let refused: Vec<(Suite, String)> = settings.suites.iter().filter_map(lacking).collect();
+    if let Some((suite, why)) = refused.first().filter(|_| refused.len() == settings.suites.len()) {
+        bail!("suite {suite}: {why}");
     }
-    Ok(())
+    for (suite, why) in &refused {
+        note!("error: suite {suite}: {why}; the others are measured");
+    }
+    let refused: Vec<Suite> = refused.into_iter().map(|(suite, _)| suite).collect();
+    settings.suites.retain(|suite| !refused.contains(suite));
+    for suite in &settings.suites {
+        suite.definition().validate(settings, dataset)?;
+    }
+    Ok(refused)
 }
 
 /// The methods named, where a suite needs them.
-pub(super) fn methods(
+///
+/// # Errors
+/// For a name that is none.
+pub fn methods(
     names: &[String],
     suites: &[Suite],
     folders: &BTreeMap<String, PathBuf>,
@@ -123,11 +126,14 @@ pub(super) fn methods(
     if names.is_empty() && folders.is_empty() {
         return Ok(Method::PAPER.to_vec());
     }
-    commands::methods(names)
+    crate::explanation::methods(names)
 }
 
 /// The folders of heatmaps by their names.
-pub(super) fn heatmap_folders(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
+///
+/// # Errors
+/// When one is not there, or two have one name.
+pub fn heatmap_folders(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
     let mut folders = BTreeMap::new();
     for path in paths {
         let path = canonical(path)?;
@@ -145,14 +151,9 @@ pub(super) fn heatmap_folders(paths: &[PathBuf]) -> Result<BTreeMap<String, Path
 }
 
 /// The folder's path from the root of the file system.
-pub(super) fn canonical(root: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not there.
+pub fn canonical(root: &Path) -> Result<PathBuf> {
     root.canonicalize().with_context(|| format!("{}: cannot read", root.display()))
-}
-
-/// A distance in pixels.
-pub(super) fn tolerance(px: f64) -> Result<f64> {
-    if px.is_finite() && px >= 0.0 {
-        return Ok(px);
-    }
-    Err(usage(format!("--pointing-tolerance-px: got {px}, expected a number of at least 0")))
 }

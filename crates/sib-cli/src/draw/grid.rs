@@ -5,13 +5,14 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 use sib_explain::render::{Shading, Text};
 
+use super::colour::INK;
 use super::note::Note;
 use super::raster;
-use super::style::{INK, SMALL_PT, TEXT_PT};
+use super::style::{SMALL_PT, TEXT_PT};
 use super::svg::{Anchor, PT_PER_MM, Rect, Stroke, Svg, Type};
 
 /// What stands in one place.
-pub(super) enum Cell {
+pub enum Cell {
     /// A square picture.
     Picture(RgbImage),
     /// A text, broken into lines.
@@ -19,31 +20,31 @@ pub(super) enum Cell {
 }
 
 /// Cells beside one another.
-pub(super) struct Row {
+pub struct Row {
     /// To their left, read from below.
-    pub(super) label: String,
-    pub(super) cells: Vec<Cell>,
+    pub label: String,
+    pub cells: Vec<Cell>,
     /// Whether it belongs to another group than the row above.
-    pub(super) starts_group: bool,
+    pub starts_group: bool,
 }
 
 /// A row of colours from the lowest to the highest value.
-pub(super) struct ColourBar {
+pub struct ColourBar {
     /// What it is of.
-    pub(super) title: String,
-    pub(super) shading: Shading,
+    pub title: String,
+    pub shading: Shading,
     /// The values at its two ends, in words or numbers.
-    pub(super) ends: [String; 2],
+    pub ends: [String; 2],
 }
 
 /// The figure.
-pub(super) struct Grid {
-    pub(super) width_mm: f64,
+pub struct Grid {
+    pub width_mm: f64,
     /// Above the columns.
-    pub(super) titles: Vec<String>,
-    pub(super) rows: Vec<Row>,
-    pub(super) bars: Vec<ColourBar>,
-    pub(super) note: String,
+    pub titles: Vec<String>,
+    pub rows: Vec<Row>,
+    pub bars: Vec<ColourBar>,
+    pub note: String,
 }
 
 /// Space for the labels of rows.
@@ -66,7 +67,7 @@ impl Grid {
     ///
     /// # Errors
     /// When a picture cannot be encoded.
-    pub(super) fn to_svg(&self) -> Result<String> {
+    pub fn to_svg(&self) -> Result<String> {
         let width = self.width_mm * PT_PER_MM;
         let columns = self.titles.len() as f64;
         let room = (width - LABELS - GAP * (columns - 1.0)) / columns;

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use quick_xml::escape::escape;
 
+use super::colour::{Colour, Dash, INK};
 use super::label;
-use super::style::{Colour, Dash, INK};
 
 /// Points of a millimetre.
 pub const PT_PER_MM: f64 = 72.0 / 25.4;

@@ -20,19 +20,19 @@ fn runs(label: &str) -> impl Iterator<Item = (&str, bool)> {
 }
 
 /// Width in the unit of `size`.
-pub(super) fn width(label: &str, size: f64, bold: bool) -> f64 {
+pub fn width(label: &str, size: f64, bold: bool) -> f64 {
     let of_size = |size: f64| Text::with_font_size(bold, size as f32);
     let (normal, small) = (of_size(size), of_size(size * SUB_SIZE));
     runs(label).map(|(text, sub)| f64::from(if sub { &small } else { &normal }.width(text))).sum()
 }
 
 /// The label without what sets subscripts.
-pub(super) fn plain(label: &str) -> String {
+pub fn plain(label: &str) -> String {
     runs(label).map(|(text, _)| text).collect()
 }
 
 /// The content of a text element. Subscripts are moved by `dy`, which all viewers know.
-pub(super) fn tspans(label: &str, size: f64) -> String {
+pub fn tspans(label: &str, size: f64) -> String {
     let drop = SUB_DROP * size;
     let mut lowered = false;
     let mut content = String::new();

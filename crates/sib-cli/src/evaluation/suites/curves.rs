@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use sib_metrics::Summary;
 use sib_metrics::faithfulness::{Curve, Faithfulness, MeanCurve};
 
-use super::batch_log::Batched;
+use crate::records::Table;
 
 /// The paths that pixels are changed along.
 pub const PATHS: [&str; 2] = ["insertion", "deletion"];
 
 /// Sums of one batch's curves of one method, point by point.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "StoredSums")]
 pub struct CurveSums {
     /// Number of the batch, from 0.
@@ -51,12 +51,6 @@ impl From<StoredSums> for CurveSums {
             deviations = Points(squares.0.iter().zip(&sums.0).map(about_mean).collect());
         }
         Self { batch, method, path, images, sums, deviations }
-    }
-}
-
-impl Batched for CurveSums {
-    fn batch(&self) -> usize {
-        self.batch
     }
 }
 
@@ -101,9 +95,17 @@ impl CurveSums {
         Ok([sums(PATHS[0], |both| &both.insertion)?, sums(PATHS[1], |both| &both.deletion)?])
     }
 
+    /// The curves that the sums are of.
     fn mean(&self) -> Result<MeanCurve> {
         Ok(MeanCurve::from_sums(self.images, &self.sums.0, &self.deviations.0)?)
     }
+}
+
+/// Whether the rows of a batch are those of all `methods`.
+pub fn are_whole(batch: Table<'_>, methods: &[String]) -> bool {
+    let Ok(rows) = batch.rows::<CurveSums>() else { return false };
+    let expected = methods.iter().flat_map(|method| PATHS.map(|path| (method.as_str(), path)));
+    rows.iter().map(|row| (row.method.as_str(), row.path.as_str())).eq(expected)
 }
 
 /// A point of a mean curve, a row of `curves.csv`.

@@ -1,10 +1,10 @@
 //! Groups of bars with error bars.
 
 use super::axis::{Axis, AxisOptions};
+use super::colour::{Colour, INK};
 use super::label;
 use super::panels::{Key, Panel};
 use super::plot::{self, Place, Plot};
-use super::style::{Colour, INK};
 use super::svg::{Anchor, Rect, Stroke, Svg, Type};
 
 /// A bar.
@@ -138,7 +138,7 @@ impl Panel for BarChart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::panels::Page;
+    use crate::draw::panels::Page;
 
     #[test]
     fn every_value_is_a_bar_with_its_error() {

@@ -6,33 +6,46 @@ use anyhow::{Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use sib_core::data::{self, DataOptions, Dataset, SyntheticOptions};
+use sib_core::data::{self, DataOptions, Dataset, DatasetName, Split, SyntheticOptions};
 
-use super::Arguments;
 use crate::checkpoint::Checkpoint;
 use crate::error::usage;
 
+/// Which images.
+#[derive(Debug)]
+pub struct Images<'a> {
+    /// Dataset.
+    pub data: DatasetName,
+    /// Folder of the unpacked archive; none for `synthetic`.
+    pub root: Option<&'a Path>,
+    /// Part of the dataset.
+    pub split: Split,
+    /// Go on without images that the split files name and that are not there.
+    pub allow_missing: bool,
+    /// Settings of `synthetic`.
+    pub synthetic: Option<&'a SyntheticOptions>,
+}
+
 /// The dataset, labelled by the checkpoint's classes.
-pub(super) fn open(
-    arguments: &Arguments,
-    synthetic: Option<&SyntheticOptions>,
-    checkpoint: &Checkpoint,
-) -> Result<Dataset> {
-    let root = match &arguments.root {
-        Some(root) => root.as_path(),
-        None if !arguments.data.spec().needs_root() => Path::new(""),
+///
+/// # Errors
+/// When it cannot be read, or its classes are not the checkpoint's.
+pub fn open(images: &Images<'_>, checkpoint: &Checkpoint, file: &Path) -> Result<Dataset> {
+    let root = match images.root {
+        Some(root) => root,
+        None if !images.data.spec().needs_root() => Path::new(""),
         None => {
             return Err(usage(format!(
                 "--root: not given, expected the folder of the unpacked {} archive",
-                arguments.data
+                images.data
             )));
         }
     };
     let options = DataOptions {
-        allow_missing: arguments.allow_missing,
-        synthetic: synthetic.cloned().unwrap_or_default(),
+        allow_missing: images.allow_missing,
+        synthetic: images.synthetic.cloned().unwrap_or_default(),
     };
-    let dataset = data::open(arguments.data, root, arguments.split, &options)?;
+    let dataset = data::open(images.data, root, images.split, &options)?;
     let (known, logits) = (&checkpoint.meta.classes, checkpoint.model.num_classes() as usize);
     if !known.is_empty() {
         return Ok(dataset.relabelled(known)?);
@@ -40,7 +53,7 @@ pub(super) fn open(
     if dataset.classes.len() != logits {
         bail!(
             "{}: {logits} classes without names, but {} has {}",
-            arguments.checkpoint.display(),
+            file.display(),
             dataset.name,
             dataset.classes.len()
         );
@@ -50,7 +63,7 @@ pub(super) fn open(
 
 /// Puts the images in the order that `seed` draws and keeps the first `limit`, so that a smaller
 /// subset is part of a larger one.
-pub(super) fn choose(dataset: &mut Dataset, seed: u64, limit: Option<u64>) {
+pub fn choose(dataset: &mut Dataset, seed: u64, limit: Option<u64>) {
     dataset.records.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     if let Some(limit) = limit {
         dataset.records.truncate(limit as usize);

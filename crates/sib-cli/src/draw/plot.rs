@@ -1,8 +1,9 @@
 //! The axes of a plot, and where values stand between them.
 
 use super::axis::{Axis, AxisOptions};
+use super::colour::{GRID, INK};
 use super::label;
-use super::style::{GRID, INK, SMALL_PT, TEXT_PT};
+use super::style::{SMALL_PT, TEXT_PT};
 use super::svg::{Anchor, Rect, Stroke, Svg, Type};
 
 /// Length of a tick mark.
@@ -14,48 +15,48 @@ const LINE: f64 = 0.6;
 
 /// What of a panel's surroundings is drawn with it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The whole panel, with its labels.
-    pub(super) outer: Rect,
+    pub outer: Rect,
     /// Space to the left of the axes, as in all panels of the page.
-    pub(super) left: f64,
+    pub left: f64,
     /// Space below them.
-    pub(super) below: f64,
+    pub below: f64,
     /// Whether the axes are named: they are once a row, once a column.
-    pub(super) names: (bool, bool),
+    pub names: (bool, bool),
 }
 
 /// Axes in their place.
 #[derive(Debug)]
-pub(super) struct Plot<'a> {
+pub struct Plot<'a> {
     /// Between the axes.
-    pub(super) inner: Rect,
-    pub(super) y: Axis,
+    pub inner: Rect,
+    pub y: Axis,
     title: &'a str,
     /// The name of the y axis and where it stands.
     y_name: Option<(f64, &'a str)>,
 }
 
 /// Space to the left of the axes that the labels of `y` need.
-pub(super) fn left_space(y: &Axis) -> f64 {
+pub fn left_space(y: &Axis) -> f64 {
     let widths = y.ticks.iter().map(|&tick| label::width(&y.tick_label(tick), SMALL_PT, false));
     widths.fold(0.0, f64::max) + TICK + GAP + NAME
 }
 
 /// Space above the axes: the title, and the factor of the tick labels.
-pub(super) const ABOVE: f64 = TEXT_PT + 5.0;
+pub const ABOVE: f64 = TEXT_PT + 5.0;
 /// Space below them for the labels of ticks.
-pub(super) const BELOW: f64 = TICK + GAP + SMALL_PT + 2.0;
+pub const BELOW: f64 = TICK + GAP + SMALL_PT + 2.0;
 /// Space below these for the name of the x axis.
-pub(super) const NAME_BELOW: f64 = GAP + TEXT_PT;
+pub const NAME_BELOW: f64 = GAP + TEXT_PT;
 /// Space that the name of the y axis takes.
-pub(super) const NAME: f64 = TEXT_PT + 2.0 * GAP;
+pub const NAME: f64 = TEXT_PT + 2.0 * GAP;
 /// Space to the right of the axes, for half a tick's label.
-pub(super) const RIGHT: f64 = SMALL_PT + 2.0;
+pub const RIGHT: f64 = SMALL_PT + 2.0;
 
 impl<'a> Plot<'a> {
     /// Axes within `place`.
-    pub(super) fn new(place: &Place, title: &'a str, y: Axis, y_options: &'a AxisOptions) -> Self {
+    pub fn new(place: &Place, title: &'a str, y: Axis, y_options: &'a AxisOptions) -> Self {
         let Rect { x, y: top, width, height } = place.outer;
         let inner = Rect {
             x: x + place.left,
@@ -68,12 +69,12 @@ impl<'a> Plot<'a> {
     }
 
     /// Where a value stands along the y axis.
-    pub(super) fn y_at(&self, value: f64) -> f64 {
+    pub fn y_at(&self, value: f64) -> f64 {
         self.y.position(value, self.inner.bottom(), self.inner.y)
     }
 
     /// Title, y axis, and the lines to read values by: what is drawn before the data.
-    pub(super) fn draw_back(&self, svg: &mut Svg) {
+    pub fn draw_back(&self, svg: &mut Svg) {
         let Rect { x, y, width, .. } = self.inner;
         let (small, axis) = (Type::new(SMALL_PT, Anchor::End), Stroke::solid(INK, LINE));
         for &tick in &self.y.ticks {
@@ -94,14 +95,14 @@ impl<'a> Plot<'a> {
     }
 
     /// The axes themselves, which lie over the data.
-    pub(super) fn draw_axes(&self, svg: &mut Svg) {
+    pub fn draw_axes(&self, svg: &mut Svg) {
         let Rect { x, y, .. } = self.inner;
         let corner = [(x, y), (x, self.inner.bottom()), (self.inner.right(), self.inner.bottom())];
         svg.polyline(&corner, &Stroke::solid(INK, LINE));
     }
 
     /// A label below the x axis at `x`, with a tick mark where it is of a number.
-    pub(super) fn draw_x_tick(&self, svg: &mut Svg, x: f64, text: &str, mark: bool) {
+    pub fn draw_x_tick(&self, svg: &mut Svg, x: f64, text: &str, mark: bool) {
         let y = self.inner.bottom();
         if mark {
             svg.polyline(&[(x, y), (x, y + TICK)], &Stroke::solid(INK, LINE));
@@ -111,7 +112,7 @@ impl<'a> Plot<'a> {
     }
 
     /// The name of the x axis.
-    pub(super) fn draw_x_name(&self, svg: &mut Svg, name: &str) {
+    pub fn draw_x_name(&self, svg: &mut Svg, name: &str) {
         let middle = self.inner.x + self.inner.width / 2.0;
         let baseline = self.inner.bottom() + BELOW + NAME_BELOW - 2.0;
         svg.text((middle, baseline), &Type::new(TEXT_PT, Anchor::Middle), name);

@@ -1,27 +1,26 @@
 //! `sib-cli evaluate`: accuracy of a network and quality of its heatmaps on a dataset.
 
-mod choices;
-mod images;
-
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use sib_core::data::{DatasetName, GroundTruth, Split};
-use sib_metrics::Threshold;
-use sib_metrics::localization::max_box_acc::Contours;
+use sib_core::data::{DatasetName, Split};
 use sib_models::Precision;
-
-use choices::{Options, canonical, expect_batches, heatmap_folders, methods, suites, tolerance};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::environment::Environment;
 use crate::evaluation;
+use crate::evaluation::choices::{
+    Options, canonical, heatmap_folders, leave_out_suites, methods, suites,
+};
 use crate::evaluation::folder::{DatasetFacts, Description};
-use crate::evaluation::network::{Network, StoredConfig, sha256};
-use crate::evaluation::settings::{Settings, Suite, Target};
+use crate::evaluation::images::{self, Images};
+use crate::evaluation::settings::{Settings, Target};
+use crate::evaluation::suites::Suite;
+use crate::evaluation::suites::localization::Comparison;
 use crate::evaluation::summary_row::SummaryRow;
+use crate::network::{Network, StoredConfig, sha256};
 use crate::note;
 
 /// Arguments of `evaluate`.
@@ -64,18 +63,8 @@ pub struct Arguments {
     /// Images that go through the network together
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
     batch_size: u64,
-    /// Ground truth of localization: auto (mask where there is one, else box), box or mask
-    #[arg(long, default_value = "auto", value_parser = parse_ground_truth)]
-    ground_truth: GroundTruth,
-    /// What of a heatmap is foreground: fixed(T) or T alone, mean, otsu or top(FRACTION)
-    #[arg(long, default_value = "fixed(0.5)", allow_negative_numbers = true)]
-    threshold: Threshold,
-    /// How far from the object the highest pixel still counts as a hit of the pointing game
-    #[arg(long, default_value_t = 0.0, value_name = "PX", allow_negative_numbers = true)]
-    pointing_tolerance_px: f64,
-    /// Borders that give the boxes of MaxBoxAcc: largest, or all (MaxBoxAccV2)
-    #[arg(long, default_value = "largest", value_parser = parse_contours)]
-    contours: Contours,
+    #[command(flatten)]
+    localization: Comparison,
     /// Change an option of a method (integrated-gradients.steps=100), of insertion and deletion
     /// (faithfulness.step_px=1792, .insertion, .deletion, .batch) or of synthetic data
     /// (data.synthetic.test_rho=1.0); repeatable
@@ -92,38 +81,26 @@ pub struct Arguments {
     device: String,
 }
 
-fn parse_ground_truth(name: &str) -> Result<GroundTruth, String> {
-    match name {
-        "auto" => Ok(GroundTruth::Auto),
-        "box" => Ok(GroundTruth::Box),
-        "mask" => Ok(GroundTruth::Mask),
-        _ => Err("expected auto, box or mask".to_owned()),
-    }
-}
-
-fn parse_contours(name: &str) -> Result<Contours, String> {
-    match name {
-        "largest" => Ok(Contours::Largest),
-        "all" => Ok(Contours::All),
-        _ => Err("expected largest or all".to_owned()),
-    }
-}
-
 /// Evaluates, or goes on with an evaluation that was interrupted, and prints the summary.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let path = &checkpoint::file(&arguments.checkpoint)?;
     let checkpoint = Checkpoint::open(path, &arguments.device, arguments.precision)?;
     let stored = StoredConfig::of(&checkpoint.meta, path)?;
     let options = Options::read(&arguments.assignments, arguments.data, &stored.data)?;
-    let mut dataset = images::open(arguments, options.synthetic.as_ref(), &checkpoint)?;
+    let images = Images {
+        data: arguments.data,
+        root: arguments.root.as_deref(),
+        split: arguments.split,
+        allow_missing: arguments.allow_missing,
+        synthetic: options.synthetic.as_ref(),
+    };
+    let mut dataset = images::open(&images, &checkpoint, &arguments.checkpoint)?;
     dataset.remarks().iter().for_each(|remark| note!("{remark}"));
     let images_in_split = dataset.records.len();
     images::choose(&mut dataset, arguments.seed, arguments.limit);
 
-    let (suites, refused) = suites(&arguments.suite, arguments.ground_truth, &dataset)?;
-    expect_batches(&suites, arguments.batch_size, dataset.records.len())?;
-    let heatmaps = heatmap_folders(&arguments.heatmaps)?;
-    let settings = Settings {
+    arguments.localization.validate()?;
+    let mut settings = Settings {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         checkpoint_sha256: sha256(path)?,
         data: arguments.data,
@@ -135,18 +112,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         batch_size: arguments.batch_size as usize,
         device: arguments.device.clone(),
         precision: arguments.precision,
-        methods: methods(&arguments.method, &suites, &heatmaps)?,
-        suites,
-        heatmaps,
+        methods: Vec::new(),
+        suites: suites(&arguments.suite)?,
+        heatmaps: heatmap_folders(&arguments.heatmaps)?,
         target: arguments.target,
-        ground_truth: arguments.ground_truth,
-        threshold: arguments.threshold,
-        pointing_tolerance_px: tolerance(arguments.pointing_tolerance_px)?,
-        contours: arguments.contours,
+        localization: arguments.localization.clone(),
         faithfulness: options.faithfulness,
         method_options: options.methods,
         synthetic: options.synthetic,
     };
+    let refused = leave_out_suites(&mut settings, &dataset)?;
+    settings.methods = methods(&arguments.method, &settings.suites, &settings.heatmaps)?;
     let description = Description {
         settings,
         network: Network::of(&checkpoint.meta, &stored, path),

@@ -8,7 +8,7 @@ use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 
 /// Pixels of an inch.
-pub(super) const DPI: f32 = 300.0;
+pub const DPI: f32 = 300.0;
 const INCHES_PER_METRE: f32 = 1.0 / 0.0254;
 
 /// The document as PNG at 300 pixels an inch of its physical size, which the file states.
@@ -33,7 +33,7 @@ pub fn to_png(svg: &str) -> Result<Vec<u8>> {
 }
 
 /// A picture as PNG that states its pixels an inch, where they are given.
-pub(super) fn encode(picture: &RgbImage, dpi: Option<f32>) -> Result<Vec<u8>> {
+pub fn encode(picture: &RgbImage, dpi: Option<f32>) -> Result<Vec<u8>> {
     let mut png = Vec::new();
     let mut encoder = png::Encoder::new(&mut png, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);

@@ -2,15 +2,16 @@
 
 use anyhow::{Result, bail};
 
+use super::colour::Colour;
 use super::label;
 use super::note::Note;
 use super::plot::{self, Place};
-use super::style::{Colour, Style, TEXT_PT};
+use super::style::{Style, TEXT_PT};
 use super::svg::{Anchor, PT_PER_MM, Rect, Stroke, Svg, Type};
 
 /// How a series is recognised in the legend.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Key {
+pub enum Key {
     /// By its line and marker.
     Line(Style),
     /// By its filling.
@@ -23,7 +24,7 @@ pub(crate) enum Key {
 }
 
 /// A plot that knows how to draw itself.
-pub(crate) trait Panel {
+pub trait Panel {
     /// Whether anything would be drawn.
     fn has_data(&self) -> bool;
     /// Its series by name.
@@ -37,15 +38,15 @@ pub(crate) trait Panel {
 }
 
 /// Plots in rows, a legend of all their series, and a note.
-pub(crate) struct Page<'p> {
+pub struct Page<'p> {
     /// Physical width.
-    pub(crate) width_mm: f64,
+    pub width_mm: f64,
     /// Plots of a row.
-    pub(crate) columns: usize,
+    pub columns: usize,
     /// The plots, row by row.
-    pub(crate) panels: Vec<&'p dyn Panel>,
+    pub panels: Vec<&'p dyn Panel>,
     /// What the reader must know, below everything.
-    pub(crate) note: Option<String>,
+    pub note: Option<String>,
 }
 
 /// Height of the axes as a share of their width.
@@ -60,12 +61,12 @@ const AFTER_SAMPLE: f64 = 3.5;
 const AFTER_ENTRY: f64 = 10.0;
 
 /// Width of one column of print, and of two.
-pub(crate) const SINGLE_MM: f64 = 85.0;
-pub(crate) const DOUBLE_MM: f64 = 175.0;
+pub const SINGLE_MM: f64 = 85.0;
+pub const DOUBLE_MM: f64 = 175.0;
 
 impl<'p> Page<'p> {
     /// As wide as one column of print, or as two where there are several panels.
-    pub(crate) fn of(panels: Vec<&'p dyn Panel>, note: String) -> Self {
+    pub fn of(panels: Vec<&'p dyn Panel>, note: String) -> Self {
         let (width_mm, columns) = match panels.len() {
             1 => (SINGLE_MM, 1),
             2 | 4 => (DOUBLE_MM, 2),
@@ -78,7 +79,7 @@ impl<'p> Page<'p> {
     ///
     /// # Errors
     /// When no panel has a value to draw.
-    pub(crate) fn to_svg(&self) -> Result<String> {
+    pub fn to_svg(&self) -> Result<String> {
         if !self.panels.iter().any(|panel| panel.has_data()) {
             bail!("no value to draw");
         }

@@ -1,0 +1,63 @@
+//! Suite accuracy: top-1 and top-5.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use sib_core::data::Batch;
+use sib_metrics::accuracy::label_ranks;
+use tch::{Kind, Tensor};
+
+use super::{Definition, Logged};
+use crate::evaluation::summary::{Collector, percent};
+
+/// Top-1 and top-5. Its columns are those of the prediction, which every row has.
+#[derive(Debug)]
+pub struct Accuracy;
+
+/// What it reads of a row.
+#[derive(Debug, Deserialize)]
+struct Row {
+    label_rank: Option<usize>,
+}
+
+/// The network's predictions for a batch.
+#[derive(Debug)]
+pub struct Predictions {
+    /// The predicted classes `[B]`.
+    pub predicted: Tensor,
+    /// Their softmax probabilities.
+    pub probabilities: Vec<f64>,
+    /// For each image the classes that its label ranks below.
+    pub label_ranks: Vec<usize>,
+}
+
+impl Predictions {
+    /// From the logits `[B,K]` of `batch`.
+    ///
+    /// # Errors
+    /// When a logit is not finite; the error names the images.
+    pub fn of(logits: &Tensor, batch: &Batch) -> Result<Self> {
+        let label_ranks = label_ranks(logits, &batch.labels)
+            .with_context(|| format!("batch of {}", batch.ids.join(", ")))?;
+        let (probabilities, predicted) = logits.softmax(-1, Kind::Double).max_dim(1, false);
+        Ok(Self { predicted, probabilities: probabilities.try_into()?, label_ranks })
+    }
+}
+
+impl Definition for Accuracy {
+    fn name(&self) -> &'static str {
+        "accuracy"
+    }
+
+    fn summarise(&self, logged: &Logged<'_>, summary: &mut Collector<'_>) -> Result<()> {
+        // Every method repeats what is known of the image itself.
+        let of_methods = logged.of_methods::<Row>()?;
+        let Some((_, images)) = of_methods.first() else { return Ok(()) };
+        // Of five classes or fewer the label is always among the first five.
+        let classes = summary.classes();
+        let of_use = |&(_, k): &(&str, usize)| k < classes || k == 1;
+        for (name, k) in [("top1_pct", 1), ("top5_pct", 5)].into_iter().filter(of_use) {
+            summary.mean("", name, images, |row| Ok(percent(row.label_rank.ok_or("")? < k)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Contact sheets: images × methods; with a second network the rows before, after and the signed
+//! difference (the layout of Figs. 1b, 3 and 4 of the paper).
+
+use std::path::Path;
+
+use anyhow::Result;
+use image::RgbImage;
+use sib_explain::render::{Heatmap, Legend, Shading, Sheet, SheetRow, Style};
+
+use super::overlays::{over, save, signed};
+use super::request::Input;
+
+/// Width of a picture on a sheet.
+const CELL_PX: u32 = 180;
+
+/// Lines beside a row.
+pub(super) type Label = Vec<String>;
+
+/// Collects rows and writes a sheet whenever one is full.
+#[derive(Debug)]
+pub(super) struct Sheets<'e> {
+    folder: &'e Path,
+    /// Of the columns, one a method.
+    titles: Vec<&'static str>,
+    /// What the baseline and the network are called.
+    names: [&'static str; 2],
+    style: Style,
+    images_per_sheet: usize,
+    rows: Vec<SheetRow>,
+    images: usize,
+    written: usize,
+}
+
+impl<'e> Sheets<'e> {
+    pub(super) fn new(
+        folder: &'e Path,
+        titles: Vec<&'static str>,
+        names: [&'static str; 2],
+        style: Style,
+        images_per_sheet: usize,
+    ) -> Self {
+        let (rows, images, written) = (Vec::new(), 0, 0);
+        Self { folder, titles, names, style, images_per_sheet, rows, images, written }
+    }
+
+    /// One row: the image and its maps.
+    pub(super) fn push(
+        &mut self,
+        input: &Input<'_>,
+        (label, maps): (Label, Vec<Heatmap>),
+    ) -> Result<()> {
+        let row = row(label, Some(input), input, &maps, &self.style);
+        self.add([row])
+    }
+
+    /// Three rows: baseline, this network, difference.
+    pub(super) fn push_pair(
+        &mut self,
+        input: &Input<'_>,
+        before: (Label, Vec<Heatmap>),
+        after: (Label, Vec<Heatmap>),
+        differences: &[Heatmap],
+    ) -> Result<()> {
+        let named = |name: &str, label| [vec![name.to_owned()], label].concat();
+        let [first, second] = self.names;
+        let first = row(named(first, before.0), Some(input), input, &before.1, &self.style);
+        let second = row(named(second, after.0), None, input, &after.1, &self.style);
+        let difference = vec!["Difference".to_owned(), "red: more".to_owned()];
+        let third = row(difference, None, input, differences, &signed(self.style));
+        self.add([SheetRow { starts_group: true, ..first }, second, third])
+    }
+
+    fn add<const N: usize>(&mut self, rows: [SheetRow; N]) -> Result<()> {
+        if self.images_per_sheet == 0 {
+            return Ok(());
+        }
+        self.rows.extend(rows);
+        self.images += 1;
+        if self.images == self.images_per_sheet { self.write() } else { Ok(()) }
+    }
+
+    /// Writes what is left.
+    pub(super) fn finish(mut self) -> Result<()> {
+        if self.images > 0 { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let titles = self.titles.iter().map(|&title| title.to_owned());
+        let ends = match self.style.shading {
+            Shading::Sequential(_) => ["least relevant", "most relevant"],
+            Shading::Signed | Shading::SignedWithin(_) => ["against", "in favour"],
+        };
+        let sheet = Sheet {
+            columns: std::iter::once("Image".to_owned()).chain(titles).collect(),
+            rows: std::mem::take(&mut self.rows),
+            legend: Some(Legend { shading: self.style.shading, ends: ends.map(str::to_owned) }),
+            cell_px: CELL_PX,
+        };
+        self.images = 0;
+        self.written += 1;
+        save(&sheet.render(), &self.folder.join(format!("sheet-{:02}.png", self.written)))
+    }
+}
+
+fn row(
+    label: Label,
+    shown: Option<&Input<'_>>,
+    input: &Input<'_>,
+    maps: &[Heatmap],
+    style: &Style,
+) -> SheetRow {
+    let image: Option<RgbImage> = shown.map(|input| input.image.original.clone());
+    let overlays = maps.iter().map(|map| Some(over(input, map, style)));
+    let cells = std::iter::once(image).chain(overlays).collect();
+    SheetRow { label, cells, starts_group: false }
+}

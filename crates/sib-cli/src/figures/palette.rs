@@ -1,0 +1,12 @@
+//! Which colours the paper's figures give to trainings.
+
+use crate::draw::colour::{Colour, PALETTE};
+use crate::network::Training;
+
+/// The colour of a training in every figure.
+pub(super) fn colour(training: Training) -> Colour {
+    match training {
+        Training::Baseline => PALETTE[0],
+        Training::SIb => PALETTE[1],
+    }
+}
