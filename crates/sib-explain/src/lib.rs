@@ -46,4 +46,4 @@ pub use s_ib_map::{SIbMap, SIbMapOptions, SIbMaps};
 pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreCamOptions, ScoreWeights};
 pub use smooth_grad::SmoothGrad;
-pub use target::{Scalar, Target, TargetScores, target_scores};
+pub use target::{ScalarFn, Target, TargetScores, target_scores};

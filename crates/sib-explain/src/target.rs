@@ -32,7 +32,7 @@ pub enum Target {
         Tensor,
     ),
     /// Whatever else can be said of the logits.
-    Scalar(Scalar),
+    Scalar(ScalarFn),
 }
 
 /// A function of one's own from logits `[N,K]` to scalars `[N]`, differentiable by libtorch.
@@ -40,11 +40,11 @@ pub enum Target {
 /// Each scalar is of its own row alone, whatever the number of rows: an image passes the network in
 /// chunks with others, several times for some methods.
 #[derive(Clone)]
-pub struct Scalar(Arc<dyn Fn(&Tensor) -> Tensor + Send + Sync>);
+pub struct ScalarFn(Arc<dyn Fn(&Tensor) -> Tensor + Send + Sync>);
 
-impl fmt::Debug for Scalar {
+impl fmt::Debug for ScalarFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Scalar")
+        f.write_str("ScalarFn")
     }
 }
 
@@ -64,9 +64,9 @@ impl Target {
         Self::LogProbability(classes.shallow_clone())
     }
 
-    /// A scalar of one's own: see [`Scalar`].
+    /// A scalar of one's own: see [`ScalarFn`].
     pub fn scalar(scalar: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static) -> Self {
-        Self::Scalar(Scalar(Arc::new(scalar)))
+        Self::Scalar(ScalarFn(Arc::new(scalar)))
     }
 
     /// The scalars `[B]` of `logits` `[B,K]`.
@@ -81,7 +81,7 @@ impl Target {
                 Ok(entries(logits, class)? - entries(logits, other)?)
             }
             Self::LogProbability(classes) => entries(&logits.log_softmax(1, None::<Kind>), classes),
-            Self::Scalar(Scalar(scalar)) => {
+            Self::Scalar(ScalarFn(scalar)) => {
                 let scores = scalar(logits);
                 if scores.size() != logits.size()[..1] {
                     let expected = format!("one scalar an image, {:?}", &logits.size()[..1]);

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use sib_core::data::check::{SplitReport, check};
-use sib_core::data::{self, DatasetName, Split};
+use sib_core::data::{self, DatasetName, GroundTruth, Split};
 
 use crate::config::DataConfig;
 use crate::note;
@@ -94,6 +94,7 @@ fn list(name: DatasetName, out: &mut impl Write) -> io::Result<()> {
     )?;
     for (key, value) in [
         ("annotations", it.annotations),
+        ("ground truth", it.ground_truth.map_or("none", GroundTruth::as_str)),
         ("reference", it.reference),
         ("licence", it.licence),
         ("published", it.published),

@@ -35,6 +35,15 @@ pub enum Annotation<'a> {
 }
 
 impl GroundTruth {
+    /// The name in configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Box => "box",
+            Self::Mask => "mask",
+        }
+    }
+
     /// The annotation of `record`; `None` where it has none of the kind.
     pub fn of(self, record: &Record) -> Option<Annotation<'_>> {
         let boxes = match (&record.box_fault, &record.boxes[..]) {

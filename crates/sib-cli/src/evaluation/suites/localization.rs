@@ -55,16 +55,8 @@ impl Comparison {
 
 fn parse_ground_truth(name: &str) -> Result<GroundTruth, String> {
     let all = [GroundTruth::Auto, GroundTruth::Box, GroundTruth::Mask];
-    let known = all.into_iter().find(|&kind| ground_truth_name(kind) == name);
+    let known = all.into_iter().find(|kind| kind.as_str() == name);
     known.ok_or_else(|| "expected auto, box or mask".to_owned())
-}
-
-fn ground_truth_name(kind: GroundTruth) -> &'static str {
-    match kind {
-        GroundTruth::Auto => "auto",
-        GroundTruth::Box => "box",
-        GroundTruth::Mask => "mask",
-    }
 }
 
 fn parse_contours(name: &str) -> Result<Contours, String> {
@@ -196,7 +188,7 @@ impl Definition for Localization {
         let Comparison { ground_truth, threshold, pointing_tolerance_px, contours } =
             &settings.localization;
         vec![
-            ("ground_truth", ground_truth_name(*ground_truth).to_owned()),
+            ("ground_truth", GroundTruth::as_str(*ground_truth).to_owned()),
             ("threshold", threshold.to_string()),
             ("pointing_tolerance_px", pointing_tolerance_px.to_string()),
             ("contours", contours_name(*contours).to_owned()),
