@@ -148,7 +148,7 @@ fn going_on_with_another_setting_is_refused_with_its_name() {
     assert_success(&run(&[]));
     let before = read(&place.path("e/per_image.csv"));
     for (more, key) in [
-        (&["--threshold", "mean"][..], "threshold: the evaluation was begun with \"fixed(0.5)\""),
+        (&["--threshold", "mean"][..], "threshold: the evaluation was begun with fixed(0.5)"),
         (&["--seed", "3"], "seed: the evaluation was begun with 0, now it is 3"),
         (&["--set", "data.synthetic.test_rho=1.0"], "synthetic.test_rho: "),
     ] {

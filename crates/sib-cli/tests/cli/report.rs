@@ -230,7 +230,7 @@ fn a_table_does_not_join_what_was_measured_in_different_ways() {
         evaluate(&place, "runs/sib", &[&base[..], &[suite], differs].concat());
         let table = ["table", number, "--runs", "runs", "--output", "table.csv"];
         let output = place.run(&table);
-        assert_refused(&output, 1, "evaluated with different settings, ");
+        assert_refused(&output, 1, "measured with different settings, ");
         // The key that differs with both values, never a Rust debug dump.
         assert!(stderr(&output).contains(" against "), "{}", stderr(&output));
         assert!(!stderr(&output).contains('{'), "{}", stderr(&output));
