@@ -130,6 +130,18 @@ impl Error {
         Self::Invalid { key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 
+    /// The error with `table` before the key of an [`Error::Invalid`]: where the settings that it is about
+    /// stand among others.
+    #[must_use]
+    pub fn within(self, table: &str) -> Self {
+        match self {
+            Self::Invalid { key, value, expected } => {
+                Self::Invalid { key: format!("{table}.{key}"), value, expected }
+            }
+            other => other,
+        }
+    }
+
     /// An [`Error::Shape`].
     pub fn shape(what: &'static str, tensor: &tch::Tensor, expected: impl Into<String>) -> Self {
         Self::Shape { what, got: tensor.size(), expected: expected.into() }
