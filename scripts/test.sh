@@ -2,7 +2,8 @@
 # The whole test suite, with all set-up. Arguments go to cargo test.
 #
 # Tests on real data run where a folder `shared` with it lies beside this checkout, and say what
-# they skip where it does not. SIB_TEST_DEVICE=cuda runs the device-generic tests on a GPU.
+# they skip where it does not; a part of it that is missing fails them.
+# SIB_TEST_DEVICE=cuda runs the device-generic tests on a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${SIB_TEST_DEVICE:-cpu}" = cuda ]; then
@@ -14,4 +15,5 @@ if [ "${SIB_TEST_DEVICE:-cpu}" = cuda ]; then
 else
     scripts/setup.sh
 fi
+[ ! -d ../shared/data ] || export SIB_REQUIRE_SHARED=1
 cargo test --workspace --locked "$@"

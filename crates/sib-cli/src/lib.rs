@@ -24,6 +24,7 @@ mod output;
 mod progress;
 mod records;
 mod report;
+mod reproduce;
 mod results;
 mod run_dir;
 mod run_record;

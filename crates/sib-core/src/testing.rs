@@ -5,6 +5,8 @@
 //! `u = (splitmix64(fnv1a64(name) + i) >> 40) / 2^23 - 1`, uniform on `[-1, 1)` with 24 bits, so
 //! exact in f32 on both sides.
 
+use std::io::Write;
+
 use tch::{Device, Kind, Tensor, nn};
 
 /// FNV-1a, 64 bits.
@@ -82,14 +84,18 @@ pub fn golden_path(name: &str) -> std::path::PathBuf {
 }
 
 /// A path under the project's shared folder beside the checkout (`../shared`), where it is there;
-/// otherwise `None`, with a line on stderr that says what is skipped.
+/// otherwise `None`, with a line on stderr that says what is skipped, or a panic where `SIB_REQUIRE_SHARED`
+/// is set: `scripts/test.sh` sets it where the folder is there, so that no part of it goes missing unseen.
 pub fn shared_path(relative: &str) -> Option<std::path::PathBuf> {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(relative);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: ../shared/{relative} is not here");
+    let is_required = std::env::var_os("SIB_REQUIRE_SHARED").is_some_and(|value| !value.is_empty());
+    assert!(!is_required, "../shared/{relative} is not here, and SIB_REQUIRE_SHARED is set");
+    // Past the test harness, which shows what is printed in tests that fail alone.
+    let _ = writeln!(std::io::stderr(), "skipped: ../shared/{relative} is not here");
     None
 }
 

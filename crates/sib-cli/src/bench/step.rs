@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use sib_core::objective::SibConfig;
-use sib_core::train::{TrainConfig, Trainer};
+use sib_core::train::{Length, Trainer, UpdateConfig};
 use sib_models::Model;
 
 use super::Workload;
@@ -38,15 +38,19 @@ impl<'m> Steps<'m> {
     }
 
     /// Trainers of `models`.
-    pub fn new(models: &'m [(&'static str, Model)], inputs: Inputs) -> Self {
+    ///
+    /// # Errors
+    /// When a model has nothing to train.
+    pub fn new(models: &'m [(&'static str, Model)], inputs: Inputs) -> Result<Self> {
         let trainer = |(variant, model): &'m (&'static str, Model)| {
             let sib = (*variant != "plain").then(SibConfig::default);
             let checkpoint_blocks = *variant == CHECKPOINTED;
-            let config = TrainConfig { checkpoint_blocks, ..TrainConfig::default() };
-            let trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, u64::MAX);
-            (*variant, trainer)
+            let config = UpdateConfig { checkpoint_blocks, ..UpdateConfig::default() };
+            let length = Length { epochs: 1, steps_per_epoch: u64::MAX };
+            let trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, length)?;
+            Ok((*variant, trainer))
         };
-        Self { trainers: models.iter().map(trainer).collect(), inputs }
+        Ok(Self { trainers: models.iter().map(trainer).collect::<Result<_>>()?, inputs })
     }
 }
 

@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Step { inputs, only, run } => {
             let models = Steps::models(inputs, only.as_deref())?;
-            run.time(&mut Steps::new(&models, inputs.read()?))
+            run.time(&mut Steps::new(&models, inputs.read()?)?)
         }
         What::Explain { inputs, method, precision, assignments, run } => {
             let mut options = MethodOptions::default();

@@ -7,10 +7,8 @@ use clap::Args;
 use sib_core::device;
 
 use crate::config::Config;
-use crate::environment::Environment;
 use crate::error::usage;
-use crate::run_dir::RunDir;
-use crate::training::{Session, resume};
+use crate::training;
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -36,17 +34,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let device = device::parse(&arguments.device)?;
     match (&arguments.resume, &arguments.config) {
-        (Some(path), _) => resume::go_on(path, &arguments.assignments, device),
+        (Some(path), _) => training::go_on(path, &arguments.assignments, device),
         (None, Some(file)) => {
             let config = Config::load(file, &arguments.assignments)?;
             let path = arguments.output.clone().unwrap_or_else(|| default_output(file));
-            // Everything that can fail on bad input fails before the folder is made.
-            let session = Session::prepare(&config, device)?;
-            session.load_initial_weights()?;
-            let run = RunDir::create(&path)?;
-            run.write("config.toml", &config.to_toml()?)?;
-            run.write("environment.toml", &Environment::of(device).to_toml()?)?;
-            session.train(&run)
+            training::begin(&config, &path, device)
         }
         (None, None) => Err(usage("--config: not given, expected a file")),
     }

@@ -1,15 +1,17 @@
 //! What is measured after an epoch on images that training does not see.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use anyhow::Result;
 use sib_core::data::Loader;
 use sib_core::information::RegionInformation;
 use sib_core::objective::{SibConfig, cross_entropy, unit_scale};
-use sib_core::{Error, Mode};
+use sib_core::train::{Evaluation, Metric, Position};
+use sib_core::{Backbone, Error, Mode, Result};
 use sib_metrics::accuracy::top_k_hits;
-use sib_models::Model;
 use tch::{Device, Kind};
+
+use super::divergence;
 
 /// Regions of image and R, and the measures between them (METHOD: Fig. 1a).
 const REGIONS: [&str; 2] = ["fg", "bg"];
@@ -22,8 +24,42 @@ const LOSS: &str = "loss";
 /// Of how many classes the label must be among the first five for that to say something.
 const MORE_THAN: usize = 5;
 
+/// Measures the splits that training does not see, one after the other.
+pub(super) struct HeldOut<'r> {
+    pub(super) images: &'r [Loader],
+    pub(super) device: Device,
+    /// With these settings of R and its mask, the information between regions too.
+    pub(super) information: Option<SibConfig>,
+    /// The run's folder, which an error names.
+    pub(super) run: &'r Path,
+}
+
+impl Evaluation<anyhow::Error> for HeldOut<'_> {
+    fn evaluate(&mut self, net: &dyn Backbone, at: Position) -> anyhow::Result<Vec<Metric>> {
+        let measured: Result<Vec<_>> = self.images.iter().map(|it| self.measure(net, it)).collect();
+        match measured {
+            Ok(metrics) => Ok(metrics.concat()),
+            Err(error) if divergence::is_one(&error) => {
+                Err(divergence::of_network(error, self.run, at.step))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl HeldOut<'_> {
+    fn measure(&self, net: &dyn Backbone, images: &Loader) -> Result<Vec<Metric>> {
+        let mut values = accuracy(net, images, self.device)?;
+        if let Some(sib) = &self.information {
+            values.extend(information(net, images, self.device, sib)?);
+        }
+        let split = images.dataset().split;
+        Ok(values.into_iter().map(|(name, value)| Metric { split, name, value }).collect())
+    }
+}
+
 /// Names of all metrics of images of `classes` classes.
-pub fn names(classes: usize, log_information: bool) -> Vec<String> {
+pub(crate) fn names(classes: usize, log_information: bool) -> Vec<String> {
     let accuracy =
         [TOP1, TOP5, LOSS].into_iter().filter(|&name| name != TOP5 || classes > MORE_THAN);
     let mut names: Vec<String> = accuracy.map(str::to_owned).collect();
@@ -41,17 +77,17 @@ fn information_name(measure: &str, x: &str, r: &str) -> String {
     format!("{measure}_x_{x}_r_{r}")
 }
 
-/// Top-1 and top-5 in per cent and mean cross-entropy of `model` over `images`; no top-5 where there are
+/// Top-1 and top-5 in per cent and mean cross-entropy of `net` over `images`; no top-5 where there are
 /// no more than five classes, of which every label is one of the first five.
 ///
 /// # Errors
 /// When an image cannot be read or a logit is not finite.
-pub fn accuracy(model: &Model, images: &Loader, device: Device) -> Result<Vec<(String, f64)>> {
-    let classes = model.num_classes() as usize;
+fn accuracy(net: &dyn Backbone, images: &Loader, device: Device) -> Result<Vec<(String, f64)>> {
+    let classes = images.dataset().classes.len();
     let (mut top1, mut top5, mut loss, mut n) = (0, 0, 0.0, 0);
     for batch in images.epoch(0, 0) {
         let batch = batch?.to(device);
-        let logits = tch::no_grad(|| model.backbone().forward(&batch.images, Mode::Eval));
+        let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
         let hits = |k: usize| -> Result<usize> {
             Ok(top_k_hits(&logits, &batch.labels, k)?.into_iter().filter(|&hit| hit).count())
         };
@@ -79,8 +115,8 @@ pub fn accuracy(model: &Model, images: &Loader, device: Device) -> Result<Vec<(S
 ///
 /// # Errors
 /// When an image cannot be read or R is not finite.
-pub fn information(
-    model: &Model,
+fn information(
+    net: &dyn Backbone,
     images: &Loader,
     device: Device,
     sib: &SibConfig,
@@ -94,7 +130,7 @@ pub fn information(
             break;
         }
         let images = batch.images.set_requires_grad(true);
-        let logits = model.backbone().forward(&images, Mode::Eval);
+        let logits = net.forward(&images, Mode::Eval);
         let r = sib.vjp.vjp(&images, &logits, false)?;
         let mask = sib.mask.apply(&unit_scale(&r))?.mask;
         let [images, r, mask] = [images.detach(), r, mask].map(|x| x.to_kind(Kind::Double));

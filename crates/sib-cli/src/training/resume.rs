@@ -4,10 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sib_core::checkpoint::read_meta;
+use sib_core::train::{Fit, Length};
 use tch::Device;
 
-use super::Session;
-use super::running::LAST;
+use super::checkpoints::{LAST, steps_of};
+use super::setup::Setup;
+use super::start::train;
 use crate::config::Config;
 use crate::dotted::{self, Difference};
 use crate::error::usage;
@@ -71,34 +73,32 @@ pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> 
             return Ok(());
         }
     }
-    let session = Session::prepare(&config, device)?;
+    let setup = Setup::prepare(&config, device)?;
     if !last.exists() {
-        session.load_initial_weights()?;
+        setup.load_initial_weights()?;
     }
+    let fit = setup.fit()?;
     if config.train.epochs < before.train.epochs {
-        session.expect_reaches(&last)?;
+        expect_reaches(&fit, &last)?;
     }
     for Difference { key, first, second } in &changes {
         note!("{}: {key}: {first} -> {second}", path.display());
     }
     if config.train.epochs != before.train.epochs {
-        note!("{}: {}", path.display(), what_more_epochs_mean(&before, &config, &session));
+        note!("{}: {}", path.display(), what_more_epochs_mean(&before, &config, fit.length()));
     }
     run.write("config.toml", &config.to_toml()?)?;
     run.remove_status()?;
-    session.train(&run)
+    train(&setup, fit, &run)
 }
 
-/// Whether the updates so far are those that a run of the new length would have made.
-fn what_more_epochs_mean(before: &Config, now: &Config, session: &Session<'_>) -> String {
-    let (schedule, per_epoch) = (&now.train.schedule, session.steps_per_epoch());
-    let factor = |step, epochs| schedule.factor(step, per_epoch, epochs);
-    let so_far = before.train.epochs.min(now.train.epochs) * per_epoch;
-    let is_same = (0..so_far).all(|step| {
-        factor(step, before.train.epochs).to_bits() == factor(step, now.train.epochs).to_bits()
-    });
-    let epochs = now.train.epochs;
-    if is_same {
+/// Whether the updates so far are those that a run of the new `length` would have made.
+fn what_more_epochs_mean(before: &Config, now: &Config, length: Length) -> String {
+    let epochs = length.epochs;
+    let length_before = Length { epochs: before.train.epochs, ..length };
+    let factor = |step, length| now.train.schedule.factor(step, length).to_bits();
+    let so_far = length.steps().min(length_before.steps());
+    if (0..so_far).all(|step| factor(step, length_before) == factor(step, length)) {
         return format!("its learning rate is at every step that of a run of {epochs} epochs");
     }
     format!(
@@ -108,18 +108,15 @@ fn what_more_epochs_mean(before: &Config, now: &Config, session: &Session<'_>) -
     )
 }
 
-impl Session<'_> {
-    /// Checks that the run whose last checkpoint is at `last` has not gone further than it shall.
-    fn expect_reaches(&self, last: &Path) -> Result<()> {
-        let steps: u64 =
-            read_meta(last)?.extra.get("steps").and_then(|s| s.parse().ok()).unwrap_or_default();
-        let (epochs, per_epoch) = (self.config.train.epochs, self.steps_per_epoch());
-        if steps > epochs * per_epoch {
-            bail!(
-                "train.epochs: got {epochs}, but {} epochs are trained already",
-                steps.div_ceil(per_epoch)
-            );
-        }
-        Ok(())
+/// Checks that the run whose last checkpoint is at `last` has not gone further than it shall.
+fn expect_reaches(fit: &Fit<'_>, last: &Path) -> Result<()> {
+    let (steps, length) = (steps_of(last)?, fit.length());
+    if steps > length.steps() {
+        bail!(
+            "train.epochs: got {}, but {} epochs are trained already",
+            length.epochs,
+            steps.div_ceil(length.steps_per_epoch)
+        );
     }
+    Ok(())
 }

@@ -4,11 +4,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use clap::{Arg, ArgAction, CommandFactory, Parser};
+use clap::{Arg, ArgAction, CommandFactory};
 use sib_cli::cli::Cli;
-use sib_cli::error;
 
-use crate::workplace::Workplace;
+use crate::workplace::{Workplace, in_process};
 
 /// What a flag gets: nothing, other alphabets, numbers out of range, no file, a folder, and files that
 /// are not what their endings say.
@@ -65,6 +64,8 @@ fn right(place: &Workplace, command: &str) -> Vec<String> {
         "table" => vec!["2".into(), "--runs".into(), path("i"), "--output".into(), path("t.csv")],
         "figure" => vec!["5".into(), "--runs".into(), path("i"), "--output".into(), path("f.svg")],
         "report" => vec!["--runs".into(), path("i"), "--output".into(), path("r.html")],
+        // A plan, since a step runs the program again, which here is the tests.
+        "reproduce" => vec!["--dry-run".into(), "--configs".into(), path("i")],
         "import" => vec![
             path("net.safetensors"),
             "--arch".into(),
@@ -91,16 +92,9 @@ fn right(place: &Workplace, command: &str) -> Vec<String> {
     words
 }
 
-/// What `arguments` come to: the message of the error, where there is one.
-fn outcome(arguments: &[String]) -> Result<(), String> {
-    let words = std::iter::once("sib-cli".to_owned()).chain(arguments.iter().cloned());
-    let cli = Cli::try_parse_from(words).map_err(|error| error.render().to_string())?;
-    cli.run().map_err(|error| error::message(&error))
-}
-
 #[track_caller]
 fn assert_no_panic(arguments: &[String]) {
-    let result = catch_unwind(AssertUnwindSafe(|| outcome(arguments)));
+    let result = catch_unwind(AssertUnwindSafe(|| in_process(arguments)));
     let message = match result {
         Ok(Ok(())) => return,
         Ok(Err(message)) => message,

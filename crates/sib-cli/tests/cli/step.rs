@@ -7,7 +7,7 @@ use sib_core::objective::SibConfig;
 use sib_core::testing::{
     fill_by_formula, formula_tensor, golden_path, relative_difference, test_device,
 };
-use sib_core::train::{OptimizerConfig, OptimizerKind, TrainConfig, Trainer};
+use sib_core::train::{Length, OptimizerConfig, OptimizerKind, Trainer, UpdateConfig};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
 
@@ -37,9 +37,11 @@ fn one_step_of_resnet18_equals_pytorchs() {
             Model::new(Arch::ResNet18, CLASSES, device, &ModelOptions::default()).unwrap();
         fill_by_formula(model.variables_mut());
         let optimizer = OptimizerConfig { kind, learning_rate, ..OptimizerConfig::default() };
-        let config = TrainConfig { optimizer, ..TrainConfig::default() };
+        let config = UpdateConfig { optimizer, ..UpdateConfig::default() };
         let sib = Some(SibConfig::default());
-        let mut trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, 1);
+        let length = Length { epochs: 90, steps_per_epoch: 1 };
+        let mut trainer =
+            Trainer::new(model.backbone(), model.state_dict(), config, sib, length).unwrap();
 
         let images = formula_tensor("images", &[4, 3, 64, 64]).to_kind(Kind::Float);
         let labels = Tensor::arange(4, (Kind::Int64, device));

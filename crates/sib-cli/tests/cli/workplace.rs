@@ -4,6 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use clap::Parser;
+use sib_cli::cli::Cli;
+use sib_cli::error;
+use sib_core::checkpoint::{CheckpointMeta, Preprocessing};
+use sib_core::testing::fill_by_formula;
+use sib_models::{Arch, Model, ModelOptions};
+use tch::Device;
+
 /// Tiny: ResNet-18 at 32 px, 40 images, 5 steps an epoch.
 pub(crate) const CONFIG: &str = r#"
 [model]
@@ -24,6 +32,20 @@ batch_size = 8
 checkpoint_every_minutes = 0.0001
 [sib]
 "#;
+
+/// Of the built-in data.
+const CLASSES: [&str; 10] = [
+    "striped-disc",
+    "checked-square",
+    "dotted-triangle",
+    "ringed-star",
+    "zigzag-cross",
+    "gridded-ring",
+    "bricked-hexagon",
+    "rayed-crescent",
+    "blotched-heart",
+    "woven-capsule",
+];
 
 pub(crate) struct Workplace {
     folder: tempfile::TempDir,
@@ -52,6 +74,33 @@ impl Workplace {
         place
     }
 
+    /// Writes a checkpoint of `arch` for `tiny.toml` whose weights are a formula's, so that what it gives
+    /// is the same on every machine up to rounding.
+    pub(crate) fn formula_checkpoint(&self, arch: Arch) -> PathBuf {
+        let path = self.path("formula.safetensors");
+        let mut model = Model::new(arch, 10, Device::Cpu, &ModelOptions::default()).unwrap();
+        fill_by_formula(model.variables_mut());
+        let meta = CheckpointMeta {
+            classes: CLASSES.map(str::to_owned).into(),
+            preprocessing: Preprocessing { resize_px: 32, crop_px: 32, ..Preprocessing::default() },
+            config: CONFIG.replace("[train]", "[train]\nseed = 7") + "enabled = true\n",
+            ..CheckpointMeta::default()
+        };
+        model.save(&path, &meta).unwrap();
+        path
+    }
+
+    /// As [`Self::new`], with these files in it.
+    pub(crate) fn with_files(files: &[(PathBuf, Vec<u8>)]) -> Self {
+        let place = Self::new();
+        for (name, content) in files {
+            let path = place.folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        place
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -72,6 +121,14 @@ impl Workplace {
         settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
         self.run(&arguments)
     }
+}
+
+/// What the command of these arguments comes to in this process: its error, where there is one, in
+/// words.
+pub(crate) fn in_process(arguments: &[String]) -> Result<(), String> {
+    let words = std::iter::once("sib-cli").chain(arguments.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(words).map_err(|error| error.render().to_string())?;
+    cli.run().map_err(|error| error::message(&error))
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

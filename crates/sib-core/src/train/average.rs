@@ -42,6 +42,24 @@ impl WeightAverage {
         });
     }
 
+    /// Puts the average in the place of the variables, and these back when what is returned is dropped:
+    /// all to the bit.
+    pub(super) fn in_place(&mut self) -> InPlace<'_> {
+        self.exchange();
+        InPlace(self)
+    }
+
+    fn exchange(&mut self) {
+        tch::no_grad(|| {
+            for (name, average) in &mut self.average {
+                let mut variable = self.variables[name].shallow_clone();
+                let held = variable.detach().copy();
+                variable.copy_(average);
+                average.copy_(&held);
+            }
+        });
+    }
+
     /// The average by state-dict key.
     pub(super) fn state(&self) -> &BTreeMap<String, Tensor> {
         &self.average
@@ -61,6 +79,15 @@ impl WeightAverage {
             tch::no_grad(|| average.f_copy_(saved))?;
         }
         Ok(())
+    }
+}
+
+/// The variables hold the average as long as this lives.
+pub(super) struct InPlace<'a>(&'a mut WeightAverage);
+
+impl Drop for InPlace<'_> {
+    fn drop(&mut self) {
+        self.0.exchange();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result, native};
 
@@ -54,14 +54,13 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
-        let refuse = |key: &str, value: f64, expected: &str| {
-            Err(Error::invalid(format!("{prefix}.{key}"), value, expected))
-        };
+    pub fn validate(&self) -> Result<()> {
+        let refuse =
+            |key: &str, value: f64, expected: &str| Err(Error::invalid(key, value, expected));
         for (key, value) in [("learning_rate", self.learning_rate), ("epsilon", self.epsilon)] {
             if !(value > 0.0 && value.is_finite()) {
                 return refuse(key, value, "a number above 0");
@@ -119,6 +118,11 @@ impl Optimizer {
     /// The parameters, in the order that [`Self::step`] expects gradients in.
     pub fn parameters(&self) -> Vec<&Tensor> {
         self.slots.iter().map(|slot| &slot.parameter).collect()
+    }
+
+    /// Where the parameters are; the CPU where there are none.
+    pub fn device(&self) -> Device {
+        self.slots.first().map_or(Device::Cpu, |slot| slot.parameter.device())
     }
 
     /// Number of updates made.
@@ -220,7 +224,7 @@ impl Slot {
 }
 
 /// Euclidean norm of all `gradients` together; undefined ones count as zero.
-pub fn global_norm(gradients: &[Tensor]) -> f64 {
+pub(super) fn global_norm(gradients: &[Tensor]) -> f64 {
     let squares: Vec<Tensor> = gradients
         .iter()
         .filter(|gradient| gradient.defined())

@@ -1,8 +1,37 @@
-//! Learning-rate schedules, as factors of the configured learning rate.
+//! How long a training is, and learning-rate schedules over it, as factors of the configured learning rate.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
+
+/// How long a training is: `epochs` epochs of `steps_per_epoch` updates each, both at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Updates of each.
+    pub steps_per_epoch: u64,
+}
+
+impl Length {
+    /// Checks that there is an update.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the number that is 0.
+    pub fn validate(self) -> Result<()> {
+        for (key, value) in [("epochs", self.epochs), ("steps_per_epoch", self.steps_per_epoch)] {
+            if value == 0 {
+                return Err(Error::invalid(key, value, "at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates altogether.
+    pub fn steps(self) -> u64 {
+        self.epochs.saturating_mul(self.steps_per_epoch)
+    }
+}
 
 /// Shape of the schedule after warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,31 +67,27 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if self.every_epochs == 0 {
-            return Err(Error::invalid(format!("{prefix}.every_epochs"), 0, "at least 1"));
+            return Err(Error::invalid("every_epochs", 0, "at least 1"));
         }
         if !(self.factor > 0.0 && self.factor <= 1.0) {
-            return Err(Error::invalid(
-                format!("{prefix}.factor"),
-                self.factor,
-                "above 0, up to 1",
-            ));
+            return Err(Error::invalid("factor", self.factor, "above 0, up to 1"));
         }
         if !(self.warmup_epochs >= 0.0 && self.warmup_epochs.is_finite()) {
-            let key = format!("{prefix}.warmup_epochs");
-            return Err(Error::invalid(key, self.warmup_epochs, "at least 0"));
+            return Err(Error::invalid("warmup_epochs", self.warmup_epochs, "at least 0"));
         }
         Ok(())
     }
 
-    /// Factor of the learning rate at update `step` (counted from 0) of a run of `epochs` epochs
-    /// with `steps_per_epoch` updates each: in `[0, 1]`.
-    pub fn factor(&self, step: u64, steps_per_epoch: u64, epochs: u64) -> f64 {
+    /// Factor of the learning rate at update `step` (counted from 0) of a training of this `length`: in
+    /// `[0, 1]`.
+    pub fn factor(&self, step: u64, length: Length) -> f64 {
+        let Length { epochs, steps_per_epoch } = length;
         let epoch = step as f64 / steps_per_epoch as f64;
         if epoch < self.warmup_epochs {
             // The first update is not wasted on a rate of zero.
@@ -87,10 +112,14 @@ impl ScheduleConfig {
 mod tests {
     use super::*;
 
+    fn length(epochs: u64) -> Length {
+        Length { epochs, steps_per_epoch: 10 }
+    }
+
     #[test]
     fn the_papers_schedule_drops_after_30_and_60_epochs() {
         let schedule = ScheduleConfig::default();
-        let at = |epoch: u64| schedule.factor(epoch * 10, 10, 90);
+        let at = |epoch: u64| schedule.factor(epoch * 10, length(90));
         assert_eq!([at(0), at(29)], [1.0, 1.0]);
         assert!((at(30) - 0.1).abs() < 1e-15 && (at(89) - 0.01).abs() < 1e-15);
     }
@@ -102,7 +131,7 @@ mod tests {
             warmup_epochs: 2.0,
             ..ScheduleConfig::default()
         };
-        let at = |step| schedule.factor(step, 10, 12);
+        let at = |step| schedule.factor(step, length(12));
         assert_eq!([at(0), at(9), at(19), at(20)], [0.05, 0.5, 1.0, 1.0]);
         assert!((at(70) - 0.5).abs() < 1e-12 && at(119) < 1e-3);
     }
@@ -110,7 +139,7 @@ mod tests {
     #[test]
     fn a_warm_up_of_a_part_of_an_epoch_ends_at_one() {
         let schedule = ScheduleConfig { warmup_epochs: 0.25, ..ScheduleConfig::default() };
-        let factors: Vec<f64> = (0..4).map(|step| schedule.factor(step, 10, 90)).collect();
+        let factors: Vec<f64> = (0..4).map(|step| schedule.factor(step, length(90))).collect();
         assert_eq!(factors, [0.4, 0.8, 1.0, 1.0]);
     }
 }

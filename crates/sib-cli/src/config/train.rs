@@ -1,0 +1,127 @@
+//! Settings of training: one table of a file, of which parts go to the library and parts are this program's.
+
+use serde::{Deserialize, Serialize};
+use sib_core::train::{BestValue, FitConfig, OptimizerConfig, ScheduleConfig, UpdateConfig};
+use sib_core::{Error, Result};
+
+/// Training; the defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training split.
+    pub epochs: u64,
+    /// Images a batch; at least 2 with S-IB, whose HSIC compares the images of a batch.
+    pub batch_size: usize,
+    /// See [`FitConfig::accumulate_batches`].
+    pub accumulate_batches: u64,
+    /// See [`UpdateConfig::checkpoint_blocks`].
+    pub checkpoint_blocks: bool,
+    /// Of the initial weights, the order of the images, their augmentation, and dropout.
+    pub seed: u64,
+    /// See [`UpdateConfig::ema_decay`]; what is kept as `best` is then the average.
+    pub ema_decay: Option<f64>,
+    /// See [`UpdateConfig::label_smoothing`].
+    pub label_smoothing: f64,
+    /// See [`UpdateConfig::clip_norm`].
+    pub clip_norm: Option<f64>,
+    /// Update rule.
+    pub optimizer: OptimizerConfig,
+    /// Learning-rate schedule.
+    pub schedule: ScheduleConfig,
+    /// Log every k-th step; at least 1.
+    pub log_every_steps: u64,
+    /// See [`UpdateConfig::log_gradient_norms`].
+    pub log_gradient_norms: u64,
+    /// With each evaluation, log the information between regions of image and R (Fig. 1a of the paper);
+    /// costs one backward pass a batch.
+    pub log_information: bool,
+    /// Evaluate top-1 and top-5 on the test split, and on the validation split where there is one, every
+    /// k-th epoch and after the last; at least 1.
+    pub evaluate_every_epochs: u64,
+    /// The metric by which `best` is chosen and training stopped early: of the validation split, of the
+    /// test split where there is none.
+    pub best_metric: String,
+    /// Which of its values is the best.
+    pub best_value: BestValue,
+    /// See [`FitConfig::early_stop_epochs`].
+    pub early_stop_epochs: Option<u64>,
+    /// See [`FitConfig::max_hours`].
+    pub max_hours: Option<f64>,
+    /// Save `last` this often within an epoch too, in minutes; it is saved after every epoch anyway.
+    pub checkpoint_every_minutes: f64,
+    /// Write the metrics as a TensorBoard event file too.
+    pub tensorboard: bool,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        let fit = FitConfig::default();
+        let update = fit.update;
+        Self {
+            epochs: fit.epochs,
+            batch_size: 64,
+            accumulate_batches: fit.accumulate_batches,
+            checkpoint_blocks: update.checkpoint_blocks,
+            seed: update.seed,
+            ema_decay: update.ema_decay,
+            label_smoothing: update.label_smoothing,
+            clip_norm: update.clip_norm,
+            optimizer: update.optimizer,
+            schedule: update.schedule,
+            log_every_steps: 1,
+            log_gradient_norms: update.log_gradient_norms,
+            log_information: false,
+            evaluate_every_epochs: fit.evaluate_every_epochs,
+            best_metric: fit.best_metric,
+            best_value: fit.best_value,
+            early_stop_epochs: fit.early_stop_epochs,
+            max_hours: fit.max_hours,
+            checkpoint_every_minutes: 10.0,
+            tensorboard: true,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The library's part.
+    pub fn fit(&self) -> FitConfig {
+        FitConfig {
+            epochs: self.epochs,
+            accumulate_batches: self.accumulate_batches,
+            evaluate_every_epochs: self.evaluate_every_epochs,
+            best_metric: self.best_metric.clone(),
+            best_value: self.best_value,
+            early_stop_epochs: self.early_stop_epochs,
+            max_hours: self.max_hours,
+            update: UpdateConfig {
+                checkpoint_blocks: self.checkpoint_blocks,
+                seed: self.seed,
+                ema_decay: self.ema_decay,
+                label_smoothing: self.label_smoothing,
+                clip_norm: self.clip_norm,
+                optimizer: self.optimizer.clone(),
+                schedule: self.schedule.clone(),
+                log_gradient_norms: self.log_gradient_norms,
+            },
+        }
+    }
+
+    /// Checks the settings' ranges.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key.
+    pub fn validate(&self) -> Result<()> {
+        for (key, value) in
+            [("batch_size", self.batch_size as u64), ("log_every_steps", self.log_every_steps)]
+        {
+            if value == 0 {
+                return Err(Error::invalid(key, value, "at least 1"));
+            }
+        }
+        let minutes = self.checkpoint_every_minutes;
+        if !(minutes > 0.0 && minutes.is_finite()) {
+            return Err(Error::invalid("checkpoint_every_minutes", minutes, "a number above 0"));
+        }
+        self.fit().validate()
+    }
+}

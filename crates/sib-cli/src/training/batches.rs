@@ -1,0 +1,51 @@
+//! The training split as training sees it.
+
+use std::ops::Range;
+
+use sib_core::Result;
+use sib_core::data::{Batch, Loader, Mix, soft_targets};
+use sib_core::train::{Batches, Examples};
+use tch::Device;
+
+/// Batches on their device, mixed as `data.mix` says.
+#[derive(Debug)]
+pub(super) struct TrainingBatches {
+    pub(super) images: Loader,
+    pub(super) device: Device,
+    pub(super) mix: Option<Mix>,
+}
+
+impl TrainingBatches {
+    /// Number of classes.
+    pub(super) fn classes(&self) -> usize {
+        self.images.dataset().classes.len()
+    }
+
+    /// `batch`, number `number` of the run.
+    fn examples(&self, batch: Batch, epoch: u64, number: u64) -> Result<Examples> {
+        let batch = batch.to(self.device);
+        let Some(mix) = self.mix else { return Ok(batch.into()) };
+        // Label smoothing is part of the loss.
+        let targets = soft_targets(&batch.labels, self.classes() as i64, 0.0)?;
+        let seed = self.images.options().seed;
+        let (images, targets) = mix.apply(&batch.images, &targets, seed, epoch, number)?;
+        Ok(Examples { images, targets, ids: batch.ids })
+    }
+}
+
+impl Batches for TrainingBatches {
+    fn per_epoch(&self) -> usize {
+        self.images.batches_per_epoch()
+    }
+
+    fn epoch(
+        &self,
+        epoch: u64,
+        places: Range<usize>,
+    ) -> Box<dyn Iterator<Item = Result<Examples>> + '_> {
+        let before = epoch * places.end as u64;
+        let batches = self.images.epoch(epoch, places.start);
+        let numbered = places.map(move |place| before + place as u64).zip(batches);
+        Box::new(numbered.map(move |(number, batch)| self.examples(batch?, epoch, number)))
+    }
+}

@@ -1,0 +1,119 @@
+//! What a run trains, and on what: from its configuration to images and network.
+
+use anyhow::Result;
+use sha2::{Digest, Sha256};
+use sib_core::data::{self, Dataset, Loader, LoaderOptions, Split, Transform};
+use sib_core::train::Fit;
+use sib_models::Model;
+use tch::Device;
+
+use super::batches::TrainingBatches;
+use super::held_out;
+use crate::checkpoint;
+use crate::config::Config;
+use crate::error::usage;
+use crate::note;
+
+/// A run that is ready to start: its images and its network.
+#[derive(Debug)]
+pub(super) struct Setup<'c> {
+    pub(super) config: &'c Config,
+    pub(super) train: TrainingBatches,
+    /// Evaluated after an epoch: the validation split, where there is one, and the test split.
+    pub(super) held_out: Vec<Loader>,
+    pub(super) model: Model,
+    /// SHA-256 of the training images' ids and labels, in their order.
+    pub(super) training_images_sha256: String,
+}
+
+impl<'c> Setup<'c> {
+    /// Opens the images and makes the network, freshly initialised.
+    ///
+    /// # Errors
+    /// When a setting does not fit the images, or files cannot be read.
+    pub(super) fn prepare(config: &'c Config, device: Device) -> Result<Self> {
+        let (data, train) = (&config.data, &config.train);
+        let open = |split, limit: Option<usize>| -> Result<_> {
+            let dataset = data::open(data.name, data.root()?, split, &data.options())?;
+            Ok(match limit {
+                Some(n) => dataset.limit(n),
+                None => dataset,
+            })
+        };
+        let options = LoaderOptions {
+            batch_size: train.batch_size,
+            seed: train.seed,
+            workers: data.workers,
+            cache_mib: data.cache_mib,
+            ..LoaderOptions::default()
+        };
+        let images = Loader::new(
+            open(Split::Train, data.limit_train)?,
+            data.train_transform()?,
+            LoaderOptions {
+                shuffle: true,
+                // A last batch of one image has no batch statistics and no HSIC.
+                drop_last: true,
+                class_balanced: data.class_balanced,
+                ..options.clone()
+            },
+        )?;
+        let train = TrainingBatches { images, device, mix: data.mix };
+        let mut held_out = Vec::new();
+        let has_validation = data::splits(data.name, data.root()?)?.contains(&Split::Validation);
+        let validation = has_validation.then_some((Split::Validation, data.limit_val));
+        for (split, limit) in validation.into_iter().chain([(Split::Test, data.limit_test)]) {
+            let transform = Transform::matching(&data.preprocessing)?;
+            held_out.push(Loader::new(open(split, limit)?, transform, options.clone())?);
+        }
+        let classes = train.classes();
+        let best_of = held_out::names(classes, config.train.log_information);
+        if !best_of.contains(&config.train.best_metric) {
+            return Err(usage(format!(
+                "train.best_metric: got {}, expected one of {}",
+                config.train.best_metric,
+                best_of.join(", ")
+            )));
+        }
+        tch::manual_seed(config.train.seed as i64);
+        let model = Model::new(config.model.arch, classes as i64, device, &config.model.options)?;
+        let training_images_sha256 = sha256_of(train.images.dataset());
+        Ok(Self { config, train, held_out, model, training_images_sha256 })
+    }
+
+    /// Fills the network from `model.weights`, where the configuration names a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is of another architecture.
+    pub(super) fn load_initial_weights(&self) -> Result<()> {
+        let Some(path) = &self.config.model.weights else { return Ok(()) };
+        let path = checkpoint::file(path)?;
+        let report = self.model.load_weights(&path)?;
+        note!("initial weights: {}: {report}", path.display());
+        Ok(())
+    }
+
+    /// The training, at its beginning.
+    ///
+    /// # Errors
+    /// When a setting does not fit the images.
+    pub(super) fn fit(&self) -> Result<Fit<'_>> {
+        let (net, variables) = (self.model.backbone(), self.model.state_dict());
+        let (fit, sib) = (self.config.train.fit(), self.config.sib.clone());
+        let fit = Fit::new(net, variables, &self.train, fit, sib);
+        Ok(fit.map_err(|error| error.within("train"))?)
+    }
+
+    /// The split that `best` and early stopping are chosen on: no other has been looked at by then.
+    pub(super) fn chosen_on(&self) -> Split {
+        self.held_out.first().map_or(Split::Test, |images| images.dataset().split)
+    }
+}
+
+fn sha256_of(dataset: &Dataset) -> String {
+    let mut digest = Sha256::new();
+    for record in &dataset.records {
+        digest.update(format!("{}\t{}\n", record.id, record.label));
+    }
+    format!("{:x}", digest.finalize())
+}

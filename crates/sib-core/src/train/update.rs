@@ -1,0 +1,327 @@
+//! One update of a network, plain or with S-IB, and all the state of it that must survive an interruption.
+
+use std::collections::BTreeMap;
+
+use rand::Rng;
+use tch::{Kind, Tensor};
+
+use super::average::WeightAverage;
+use super::balance::Balance;
+use super::optimizer::global_norm;
+use super::{Length, Optimizer, UpdateConfig};
+use crate::checkpoint::non_finite;
+use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
+use crate::random::{Use, stream};
+use crate::tensor::for_convolutions;
+use crate::{Backbone, Error, Mode, Result};
+
+/// What an update measured, in the order of the log: name and value.
+pub type Measurements = Vec<(&'static str, f64)>;
+
+/// What must be saved of a training besides the network's variables for it to go on later.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Of the optimizer, and the average where one is kept.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// Numbers, as text that parses back to the same bits.
+    pub text: BTreeMap<String, String>,
+}
+
+/// A network in training.
+///
+/// An update is [`Self::backward`] for each of its batches, then [`Self::update`]; [`Fit`](super::Fit) is
+/// the loop around them.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    net: &'a dyn Backbone,
+    config: UpdateConfig,
+    sib: Option<SibConfig>,
+    length: Length,
+    optimizer: Optimizer,
+    balance: Balance,
+    average: Option<WeightAverage>,
+    pending: Pending,
+}
+
+/// The batches of an update so far.
+#[derive(Debug, Default)]
+struct Pending {
+    batches: u64,
+    /// Sums over the batches, in the optimizer's order.
+    gradients: Vec<Tensor>,
+    /// Sums over the batches.
+    measured: Measurements,
+}
+
+/// Marks the average's tensors in [`Trainer::state`].
+const AVERAGE: &str = "average.";
+const STEPS: &str = "steps";
+
+impl<'a> Trainer<'a> {
+    /// A trainer of `net`, whose `variables` (not copies) are given by state-dict key; those that
+    /// require a gradient are trained. Without `sib`, or while that is not enabled, it trains on
+    /// cross-entropy alone. The learning rate and the start of S-IB follow from `length`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting that is out of range, or where no variable requires a gradient.
+    pub fn new(
+        net: &'a dyn Backbone,
+        variables: BTreeMap<String, Tensor>,
+        config: UpdateConfig,
+        sib: Option<SibConfig>,
+        length: Length,
+    ) -> Result<Self> {
+        config.validate()?;
+        length.validate()?;
+        let sib = sib.filter(|sib| sib.enabled);
+        sib.as_ref().map_or(Ok(()), |sib| sib.validate("sib"))?;
+        let trained = variables.iter().filter(|(_, variable)| variable.requires_grad());
+        let trained: BTreeMap<_, _> =
+            trained.map(|(name, variable)| (name.clone(), variable.shallow_clone())).collect();
+        if trained.is_empty() {
+            let got = format!("{} without gradient", variables.len());
+            return Err(Error::invalid("variables", got, "one to train"));
+        }
+        let optimizer = Optimizer::new(trained, config.optimizer.clone());
+        let average = config.ema_decay.map(|decay| WeightAverage::new(variables, decay));
+        Ok(Self {
+            net,
+            config,
+            sib,
+            length,
+            optimizer,
+            balance: Balance::default(),
+            average,
+            pending: Pending::default(),
+        })
+    }
+
+    /// Updates made so far.
+    pub fn steps(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// Calls `f` with the network as it is to be evaluated: the moving average of its variables, where
+    /// one is kept, stands in their place meanwhile.
+    pub fn with_average<T>(&mut self, f: impl FnOnce(&dyn Backbone) -> T) -> T {
+        let _in_place = self.average.as_mut().map(WeightAverage::in_place);
+        f(self.net)
+    }
+
+    /// Adds the gradients of a batch to the next update: `images` `[B,3,H,W]` (normalised) with
+    /// `targets`, classes `[B]` or their probabilities `[B,K]`; both on any device.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] naming the terms, before any weight has changed; whatever
+    /// [`SibConfig::terms`] refuses.
+    pub fn backward(&mut self, images: &Tensor, targets: &Tensor) -> Result<()> {
+        let step = self.steps();
+        let epoch = step / self.length.steps_per_epoch;
+        // Dropout depends on where it stands in the run alone, so that a resumed run repeats it.
+        let seed = stream(Use::Dropout, self.config.seed, step, self.pending.batches).random();
+        tch::manual_seed(seed);
+        let device = self.optimizer.device();
+        let images = &for_convolutions(&images.to_device(device));
+        let targets = &targets.to_device(device);
+        let cross_entropy =
+            |logits: &Tensor| cross_entropy(logits, targets, self.config.label_smoothing);
+        let sib = self
+            .sib
+            .clone()
+            .filter(|sib| epoch >= sib.start_epoch && step.is_multiple_of(sib.every));
+
+        let mode =
+            if self.config.checkpoint_blocks { Mode::TrainCheckpointed } else { Mode::Train };
+        let mut measured = Measurements::new();
+        let loss = match &sib {
+            None => {
+                let logits = self.net.forward(images, mode);
+                let loss = cross_entropy(&logits);
+                let values = [("loss", &loss), ("top1", &top1(&logits, targets))];
+                measured.extend(values_of(values));
+                loss
+            }
+            Some(sib) => {
+                let terms = sib.terms(self.net, images, mode, cross_entropy)?;
+                let lambdas = self.lambdas(sib, &terms, step, &mut measured)?;
+                let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, lambdas);
+                let values = [
+                    ("loss", &loss),
+                    ("top1", &top1(&terms.logits, targets)),
+                    ("cross_entropy", &terms.cross_entropy),
+                    ("foreground", &terms.foreground),
+                    ("background", &terms.background),
+                    ("hsic", &-&terms.foreground),
+                    ("vjp_norm", &mean_norm(&terms.vjp)),
+                    ("mask_mean", &terms.mask.mean(None::<Kind>)),
+                ];
+                measured.extend(values_of(values));
+                loss
+            }
+        };
+        if measured.iter().any(|(_, value)| !value.is_finite()) {
+            let values: Vec<_> = measured.iter().map(|(name, v)| format!("{name} {v}")).collect();
+            let what = format!("the loss of step {step} ({})", values.join(", "));
+            return Err(Error::NonFinite { what });
+        }
+        let gradients =
+            Tensor::f_run_backward(&[loss], &self.optimizer.parameters(), false, false)?;
+        self.pending.add(gradients, measured);
+        Ok(())
+    }
+
+    /// Changes the weights by the mean gradient of the batches since the last update; returns means
+    /// over these batches.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when the gradient is not finite, before any weight has changed.
+    pub fn update(&mut self) -> Result<Measurements> {
+        let step = self.steps();
+        let Pending { batches, mut gradients, mut measured } = std::mem::take(&mut self.pending);
+        assert!(batches > 0, "no batch since the last update");
+        let share = 1.0 / batches as f64;
+        measured.iter_mut().for_each(|(_, value)| *value *= share);
+        let sum_norm = global_norm(&gradients);
+        let norm = sum_norm * share;
+        if !norm.is_finite() {
+            let values: Vec<_> = measured.iter().map(|(name, v)| format!("{name} {v}")).collect();
+            let what = format!("the gradient of step {step} ({})", values.join(", "));
+            return Err(Error::NonFinite { what });
+        }
+        measured.push(("gradient_norm", norm));
+        let shortened = self.config.clip_norm.map_or(1.0, |longest| (longest / norm).min(1.0));
+        scale(&mut gradients, share * shortened);
+
+        let factor = self.config.schedule.factor(step, self.length);
+        self.optimizer.step(&gradients, factor);
+        if let Some(average) = &mut self.average {
+            average.update(self.optimizer.steps());
+        }
+        measured.push(("learning_rate", self.config.optimizer.learning_rate * factor));
+        Ok(measured)
+    }
+
+    /// The weights of the two terms at this step, with the norms measured on the way.
+    fn lambdas(
+        &mut self,
+        sib: &SibConfig,
+        terms: &Terms,
+        step: u64,
+        measured: &mut Measurements,
+    ) -> Result<Lambdas> {
+        let due = |every: u64| every > 0 && (step / sib.every).is_multiple_of(every);
+        let shared = sib.weights == Weights::GradientShare;
+        let share = &sib.gradient_share;
+        let balance_due = shared && (due(share.every_steps) || self.balance.lacks_ratio(share));
+        if balance_due || due(self.config.log_gradient_norms) {
+            let [cross_entropy, background, foreground] =
+                self.term_norms([&terms.cross_entropy, &terms.background, &terms.foreground])?;
+            measured.extend([
+                ("gradient_norm_cross_entropy", cross_entropy),
+                ("gradient_norm_background", background),
+                ("gradient_norm_foreground", foreground),
+            ]);
+            if balance_due {
+                let momentum = sib.gradient_share.momentum;
+                self.balance.update(momentum, cross_entropy, background, foreground);
+            }
+        }
+        let lambdas =
+            if shared { self.balance.lambdas(&sib.gradient_share) } else { sib.lambdas() };
+        if shared {
+            measured.push(("lambda_bg", lambdas.background));
+            measured.push(("lambda_fg", lambdas.foreground));
+        }
+        // Lazy regularisation keeps its average strength (Karras et al. 2020, arXiv:1912.04958).
+        let every = sib.every as f64;
+        Ok(Lambdas {
+            background: lambdas.background * every,
+            foreground: lambdas.foreground * every,
+        })
+    }
+
+    /// Euclidean norms of the terms' gradients with respect to all parameters.
+    fn term_norms<const N: usize>(&self, terms: [&Tensor; N]) -> Result<[f64; N]> {
+        let mut norms = [0.0; N];
+        for (norm, term) in norms.iter_mut().zip(terms) {
+            let parameters = self.optimizer.parameters();
+            *norm = global_norm(&Tensor::f_run_backward(&[term], &parameters, true, false)?);
+        }
+        Ok(norms)
+    }
+
+    /// What must be saved besides the network's own variables.
+    pub fn state(&self) -> State {
+        let mut text = self.balance.state();
+        text.insert(STEPS.to_owned(), self.steps().to_string());
+        let mut tensors = self.optimizer.state();
+        for (name, average) in self.average.iter().flat_map(WeightAverage::state) {
+            tensors.insert(format!("{AVERAGE}{name}"), average.shallow_clone());
+        }
+        State { tensors, text }
+    }
+
+    /// Restores what [`Self::state`] gave: training goes on as if never stopped.
+    ///
+    /// # Errors
+    /// When a number is not finite, before anything is restored; when something is missing or of another
+    /// shape.
+    pub fn restore(&mut self, State { tensors, text }: &State) -> Result<()> {
+        if let Some(what) = non_finite(tensors) {
+            return Err(Error::malformed("training state", format!("not finite: {what}")));
+        }
+        let steps = text.get(STEPS).map_or("none", String::as_str);
+        let steps = steps.parse().map_err(|_| {
+            Error::invalid("training state, steps", steps, "the number of updates made")
+        })?;
+        self.balance = Balance::from_state(text)?;
+        if let Some(average) = &mut self.average {
+            average.restore(tensors, AVERAGE)?;
+        }
+        self.optimizer.restore(tensors, steps)
+    }
+}
+
+impl Pending {
+    fn add(&mut self, gradients: Vec<Tensor>, measured: Measurements) {
+        self.batches += 1;
+        if self.batches == 1 {
+            (self.gradients, self.measured) = (gradients, measured);
+            return;
+        }
+        for (sum, gradient) in self.gradients.iter_mut().zip(gradients) {
+            // Undefined where nothing depends on the parameter, in every batch.
+            if sum.defined() {
+                *sum = &*sum + gradient;
+            }
+        }
+        for ((name, sum), (other, value)) in self.measured.iter_mut().zip(measured) {
+            assert_eq!(*name, other, "the batches of an update measure the same");
+            *sum += value;
+        }
+    }
+}
+
+/// Multiplies the defined `gradients` by `factor`.
+fn scale(gradients: &mut [Tensor], factor: f64) {
+    if factor != 1.0 {
+        for gradient in gradients.iter_mut().filter(|gradient| gradient.defined()) {
+            *gradient = &*gradient * factor;
+        }
+    }
+}
+
+/// Share of `logits` `[B,K]` whose largest is at the target, a class `[B]` or the most probable of
+/// `[B,K]`: a scalar in `[0, 1]`.
+fn top1(logits: &Tensor, targets: &Tensor) -> Tensor {
+    let classes =
+        if targets.dim() == 1 { targets.shallow_clone() } else { targets.argmax(-1, false) };
+    logits.argmax(-1, false).eq_tensor(&classes).to_kind(Kind::Float).mean(None::<Kind>)
+}
+
+/// The named scalars in one transfer from their device.
+fn values_of<const N: usize>(named: [(&'static str, &Tensor); N]) -> Measurements {
+    let scalars = named.map(|(_, scalar)| scalar.detach().to_kind(Kind::Double));
+    let values = Vec::<f64>::try_from(Tensor::stack(&scalars, 0)).expect("a vector of f64");
+    named.into_iter().map(|(name, _)| name).zip(values).collect()
+}
