@@ -5,6 +5,18 @@
 //! signed share, mostly from the gradient of the [`Target`]; a [`Cam`] weighs the channels of a
 //! feature map, and a [`ChannelWeights`] is all that tells one from another. [`Method`] names them
 //! all, and [`Method::build`] makes an [`Explainer`] of a name and [`MethodOptions`].
+//!
+//! ```no_run
+//! # use sib_core::{Backbone, Result};
+//! # use sib_explain::{Method, MethodOptions, Target};
+//! # use tch::Tensor;
+//! /// Heatmaps `[B,H,W]` of normalised `images` `[B,3,H,W]`: why each is of its class in `labels` `[B]` rather
+//! /// than of the other.
+//! fn explain(net: &dyn Backbone, images: &Tensor, labels: &Tensor) -> Result<Tensor> {
+//!     let explainer = Method::GradCam.build(&MethodOptions::default())?;
+//!     explainer.explain(net, images, &Target::difference(labels, &(1 - labels)))
+//! }
+//! ```
 
 mod cam;
 mod explainer;
