@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::spec::Spec;
-use super::{cifar100, cub200, dogs, folder, imagenet, pets, synthetic};
 use crate::{Error, Result};
 
 /// Makes of `Variant = module` the names, in the order in which they are listed to users, each with
@@ -30,7 +29,7 @@ macro_rules! datasets {
             /// All that there is to say of the dataset.
             pub fn spec(self) -> &'static Spec {
                 match self {
-                    $(Self::$variant => &$module::SPEC,)*
+                    $(Self::$variant => &super::$module::SPEC,)*
                 }
             }
         }
