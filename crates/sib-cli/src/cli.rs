@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, data, doctor, evaluate, explain, figure, import, predict, report, table, train,
+    bench, data, doctor, evaluate, explain, figure, import, predict, report, reproduce, table,
+    train,
 };
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
@@ -32,6 +33,8 @@ enum Command {
     Figure(figure::Arguments),
     /// Put runs, evaluations, tables, curves and heatmaps on one self-contained HTML page
     Report(report::Arguments),
+    /// Train, evaluate, tabulate and draw what a profile names, in one go
+    Reproduce(reproduce::Arguments),
     /// Turn weights of other software into a checkpoint
     Import(import::Arguments),
     /// Describe datasets, check that one is whole, export its images
@@ -53,6 +56,7 @@ impl Cli {
             Command::Table(arguments) => table::run(&arguments),
             Command::Figure(arguments) => figure::run(&arguments),
             Command::Report(arguments) => report::run(&arguments),
+            Command::Reproduce(arguments) => reproduce::run(&arguments),
             Command::Import(arguments) => import::run(&arguments),
             Command::Data(arguments) => data::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),

@@ -18,6 +18,7 @@ pub mod left_out;
 pub mod output;
 pub mod progress;
 pub mod report;
+mod reproduce;
 pub mod run_dir;
 pub mod run_record;
 pub mod tables;

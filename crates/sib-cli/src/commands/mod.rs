@@ -9,6 +9,7 @@ pub mod figure;
 pub mod import;
 pub mod predict;
 pub mod report;
+pub mod reproduce;
 pub mod table;
 pub mod train;
 

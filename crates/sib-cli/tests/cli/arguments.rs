@@ -64,6 +64,8 @@ fn right(place: &Workplace, command: &str) -> Vec<String> {
         "table" => vec!["2".into(), "--runs".into(), path("i"), "--output".into(), path("t.csv")],
         "figure" => vec!["5".into(), "--runs".into(), path("i"), "--output".into(), path("f.svg")],
         "report" => vec!["--runs".into(), path("i"), "--output".into(), path("r.html")],
+        // A plan, since a step runs the program again, which here is the tests.
+        "reproduce" => vec!["--dry-run".into(), "--configs".into(), path("i")],
         "import" => vec![
             path("net.safetensors"),
             "--arch".into(),

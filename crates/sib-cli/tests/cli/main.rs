@@ -13,6 +13,7 @@ mod figure;
 mod import;
 mod pipes;
 mod report;
+mod reproduce;
 mod resume;
 mod snapshot;
 mod statistics;

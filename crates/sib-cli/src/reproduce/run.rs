@@ -1,0 +1,117 @@
+//! Runs a plan, step by step.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::joined;
+use super::plan::{Plan, Step, Work};
+use crate::error::{message, with_hint};
+use crate::note;
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Failed,
+    /// A step that it needs was not done.
+    LeftOut,
+}
+
+/// Runs the steps of `plan` that no earlier call has done. A step that fails does not stop the others.
+///
+/// # Errors
+/// Names the steps that failed.
+pub(crate) fn run(plan: &Plan) -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    plan.remarks.iter().for_each(|remark| note!("{remark}"));
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(plan.steps.len());
+    for (number, step) in plan.steps.iter().enumerate() {
+        let is_shown = matches!(step.work, Work::Show { .. } | Work::Join { .. });
+        let trained = plan.steps.iter().zip(&outcomes);
+        let mut trained = trained.filter(|(step, _)| matches!(step.work, Work::Train { .. }));
+        let outcome = if step.needs.iter().any(|&needed| outcomes[needed] != Outcome::Done)
+            || is_shown && step.needs.is_empty() && trained.all(|(_, it)| *it != Outcome::Done)
+        {
+            Outcome::LeftOut
+        } else {
+            one(step, &program, &format!("{} of {}", number + 1, plan.steps.len()))
+        };
+        if outcome == Outcome::LeftOut {
+            note!("\n== {}: left out, what it needs has failed", step.title);
+        }
+        outcomes.push(outcome);
+    }
+    let written: Vec<&PathBuf> =
+        plan.steps.iter().flat_map(files).filter(|it| it.is_file()).collect();
+    for file in written {
+        note!("written: {}", file.display());
+    }
+    let steps = plan.steps.iter().zip(outcomes);
+    let failed: Vec<&str> = steps
+        .filter(|(_, outcome)| *outcome == Outcome::Failed)
+        .map(|(step, _)| step.title.as_str())
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!("failed: {}", failed.join(", "));
+    Err(with_hint(error, "the same command goes on from here: what is done is not repeated"))
+}
+
+/// Runs a step, number `place`, unless it is done.
+fn one(step: &Step, program: &Path, place: &str) -> Outcome {
+    let Step { title, work, .. } = step;
+    if work.is_done() {
+        note!("\n== {place}: {title} (done before)");
+        return Outcome::Done;
+    }
+    note!("\n== {place}: {title}");
+    match call(work, program) {
+        Ok(()) => Outcome::Done,
+        Err(error) => {
+            note!("error: {title}: {}", message(&error));
+            Outcome::Failed
+        }
+    }
+}
+
+fn call(work: &Work, program: &Path) -> Result<()> {
+    if let Work::Join { output, summaries, gradient_norms } = work {
+        write(summaries, &joined::summaries(output)?)?;
+        return write(gradient_norms, &joined::gradient_norms(output)?);
+    }
+    if let Work::Train { run, .. } = work {
+        discard_unsaved(run)?;
+    }
+    let arguments = work.arguments().unwrap_or_default();
+    let status = Command::new(program).args(arguments).status().context("cannot start")?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
+
+/// Removes a run's folder that was made, but in which nothing was saved yet to go on from. A folder that is
+/// no run's is not ours to remove: `train` refuses it.
+fn discard_unsaved(run: &Path) -> Result<()> {
+    let is_saved = run.join("checkpoints/last.safetensors").is_file();
+    if !is_saved && run.join("config.toml").is_file() {
+        std::fs::remove_dir_all(run).map_err(sib_core::Error::io("remove", run))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    Ok(sib_core::checkpoint::write_atomic(path, |file| file.write_all(content))?)
+}
+
+/// The files that show what all runs came to.
+fn files(step: &Step) -> Vec<&PathBuf> {
+    match &step.work {
+        Work::Show { files, .. } => files.iter().collect(),
+        Work::Join { summaries, gradient_norms, .. } => vec![summaries, gradient_norms],
+        _ => Vec::new(),
+    }
+}
