@@ -18,3 +18,8 @@ pub use outcome::{Exclusion, Outcome};
 pub use paired::PairedTest;
 pub use summary::Summary;
 pub use threshold::Threshold;
+
+/// The example on the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
