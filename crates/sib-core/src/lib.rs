@@ -44,3 +44,8 @@ pub mod train;
 
 pub use backbone::{Backbone, Mode, Probe};
 pub use error::{Error, Result};
+
+/// The example on the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

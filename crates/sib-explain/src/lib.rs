@@ -59,3 +59,8 @@ pub use saliency::Saliency;
 pub use score_cam::{ScoreCam, ScoreCamOptions, ScoreWeights};
 pub use smooth_grad::SmoothGrad;
 pub use target::{ScalarFn, Target, TargetScores, target_scores};
+
+/// The example on the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

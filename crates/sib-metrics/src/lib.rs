@@ -36,3 +36,8 @@ pub use paired::PairedTest;
 pub use pooled::Pooled;
 pub use summary::Summary;
 pub use threshold::Threshold;
+
+/// The example on the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

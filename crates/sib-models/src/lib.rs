@@ -19,3 +19,8 @@ pub use arch::Arch;
 pub use import::{Selection, read_state_dict};
 pub use inference::Precision;
 pub use model::{LoadReport, Model, ModelOptions, Reshaped};
+
+/// The example on the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

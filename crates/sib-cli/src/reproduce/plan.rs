@@ -14,8 +14,8 @@ pub(crate) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What differs from what the profile's name promises.
     pub(super) remarks: Vec<String>,
-    /// Backbones of the trainings, one for each.
-    pub(super) trained: Vec<Arch>,
+    /// How many trainings there are of each backbone.
+    pub(super) runs: HashMap<Arch, usize>,
 }
 
 /// One step.
@@ -104,15 +104,11 @@ impl Plan {
     /// Bytes of all checkpoints: the last and the best network of each run, and twice the weights of
     /// optimizer state.
     fn checkpoint_bytes(&self) -> Result<usize> {
-        let mut known = HashMap::new();
         let mut sum = 0;
-        for &arch in &self.trained {
-            if !known.contains_key(&arch) {
-                let model = Model::new(arch, 1000, tch::Device::Cpu, &ModelOptions::default())?;
-                let weights = model.parameters().values().map(tch::Tensor::numel).sum::<usize>();
-                known.insert(arch, 4 * weights);
-            }
-            sum += 4 * known[&arch];
+        for (&arch, runs) in &self.runs {
+            let model = Model::new(arch, 1000, tch::Device::Cpu, &ModelOptions::default())?;
+            let weights: usize = model.parameters().values().map(tch::Tensor::numel).sum();
+            sum += runs * 4 * weights * size_of::<f32>();
         }
         Ok(sum)
     }

@@ -184,7 +184,7 @@ impl<'a> Planner<'a> {
         let work = Work::Train { run: run.into(), arguments, resume, config: config.into() };
         let trained = self.push(format!("training: {name}"), work, needs);
         self.trainings.insert(name.to_owned(), trained);
-        self.plan.trained.push(place.backbone);
+        *self.plan.runs.entry(place.backbone).or_default() += 1;
         Ok(trained)
     }
 

@@ -4,6 +4,7 @@ mod arguments;
 mod bench;
 mod configs;
 mod data;
+mod dependencies;
 mod doctor;
 mod evaluate;
 mod evaluate_again;
