@@ -59,8 +59,8 @@ impl SIbMap {
     /// [`Error::Invalid`](sib_core::Error::Invalid) for options out of range.
     pub fn new(options: &SIbMapOptions, batch_size: i64) -> Result<Self> {
         let SIbMapOptions { vjp, mask } = options.clone();
-        vjp.validate("s-ib-map.vjp")?;
-        mask.validate("s-ib-map.mask")?;
+        vjp.validate().map_err(|error| error.within("s-ib-map.vjp"))?;
+        mask.validate().map_err(|error| error.within("s-ib-map.mask"))?;
         Ok(Self { vjp, mask, batch_size })
     }
 

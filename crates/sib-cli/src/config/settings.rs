@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sib_core::data::DatasetName;
+use sib_core::data::{DatasetName, Mix};
 use sib_core::objective::SibConfig;
 use sib_models::{Arch, ModelOptions};
 
@@ -88,11 +88,12 @@ impl Config {
         self.train.validate().map_err(|error| error.within("train"))?;
         self.data.root()?;
         self.data.train_transform()?;
-        self.data.mix.map_or(Ok(()), |mix| mix.validate("data.mix"))?;
+        self.data.mix.map_or(Ok(()), Mix::validate).map_err(|error| error.within("data.mix"))?;
+        self.data.synthetic.validate().map_err(|error| error.within("data.synthetic"))?;
         let crop_px = self.data.preprocessing.crop_px;
         self.model.arch.check_image_size(crop_px, crop_px)?;
         if let Some(sib) = self.sib.as_ref().filter(|sib| sib.enabled) {
-            sib.validate("sib")?;
+            sib.validate().map_err(|error| error.within("sib"))?;
             let least = sib.hsic.estimator.min_batch();
             if (self.train.batch_size as i64) < least {
                 return Err(usage(format!(

@@ -26,11 +26,11 @@ pub enum Mix {
 }
 
 impl Mix {
-    /// Checks the range of `alpha`; `prefix` names the table it stands in.
+    /// Checks the range of `alpha`.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(self, prefix: &str) -> Result<()> {
+    pub fn validate(self) -> Result<()> {
         let (name, alpha) = match self {
             Self::Mixup { alpha } => ("mixup", alpha),
             Self::CutMix { alpha } => ("cut-mix", alpha),
@@ -38,7 +38,7 @@ impl Mix {
         if alpha.is_finite() && alpha > 0.0 {
             return Ok(());
         }
-        Err(Error::invalid(format!("{prefix}.{name}.alpha"), alpha, "a number above 0"))
+        Err(Error::invalid(format!("{name}.alpha"), alpha, "a number above 0"))
     }
 
     /// Mixes `images` `[B,3,H,W]` with a permutation of themselves; the choices follow from
@@ -62,7 +62,7 @@ impl Mix {
         if targets.size().first() != Some(&count) || targets.dim() != 2 {
             return Err(Error::shape("targets", targets, format!("[{count},K]")));
         }
-        self.validate("mix")?;
+        self.validate()?;
         let (Self::Mixup { alpha } | Self::CutMix { alpha }) = self;
         let mut rng = stream(Use::Mix, seed, epoch, batch);
         let mut order: Vec<i64> = (0..count).collect();

@@ -29,14 +29,14 @@ pub struct BackgroundConfig {
 }
 
 impl BackgroundConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         match self.sigma {
             Some(sigma) if !(sigma > 0.0 && sigma.is_finite()) => {
-                Err(Error::invalid(format!("{prefix}.sigma"), sigma, "a number above 0"))
+                Err(Error::invalid("sigma", sigma, "a number above 0"))
             }
             _ => Ok(()),
         }

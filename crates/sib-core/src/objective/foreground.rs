@@ -33,15 +33,13 @@ pub struct HsicConfig {
 }
 
 impl HsicConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         match self.projection {
-            Some(k) if k < 1 => {
-                Err(Error::invalid(format!("{prefix}.projection"), k, "at least 1 feature"))
-            }
+            Some(k) if k < 1 => Err(Error::invalid("projection", k, "at least 1 feature")),
             _ => Ok(()),
         }
     }

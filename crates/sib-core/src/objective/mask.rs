@@ -65,14 +65,13 @@ pub struct Mask {
 const RANGE: (f64, f64) = (0.05, 0.95);
 
 impl MaskConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
-        let refuse = |key: &str, value: f64, expected: &str| {
-            Err(Error::invalid(format!("{prefix}.{key}"), value, expected))
-        };
+    pub fn validate(&self) -> Result<()> {
+        let refuse =
+            |key: &str, value: f64, expected: &str| Err(Error::invalid(key, value, expected));
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             return refuse("temperature", self.temperature, "a number above 0");
         }

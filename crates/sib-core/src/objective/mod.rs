@@ -155,11 +155,11 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, label_smoothing: f64) -> 
 }
 
 impl SibConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         let share = &self.gradient_share;
         for (key, value) in [
             ("lambda_bg", self.lambda_bg),
@@ -168,28 +168,28 @@ impl SibConfig {
             ("gradient_share.foreground", share.foreground),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 0"));
+                return Err(Error::invalid(key, value, "at least 0"));
             }
         }
         for (key, value) in
             [("every", self.every), ("gradient_share.every_steps", share.every_steps)]
         {
             if value == 0 {
-                return Err(Error::invalid(format!("{prefix}.{key}"), value, "at least 1"));
+                return Err(Error::invalid(key, value, "at least 1"));
             }
         }
         if !(0.0..1.0).contains(&share.momentum) {
-            let key = format!("{prefix}.gradient_share.momentum");
-            return Err(Error::invalid(key, share.momentum, "a number in [0, 1)"));
+            let expected = "a number in [0, 1)";
+            return Err(Error::invalid("gradient_share.momentum", share.momentum, expected));
         }
         if self.mask.kind == MaskKind::Hard {
-            let key = format!("{prefix}.mask.kind");
-            return Err(Error::invalid(key, "hard", "soft or max-norm: steps have no gradient"));
+            let expected = "soft or max-norm: steps have no gradient";
+            return Err(Error::invalid("mask.kind", "hard", expected));
         }
-        self.vjp.validate(&format!("{prefix}.vjp"))?;
-        self.mask.validate(&format!("{prefix}.mask"))?;
-        self.hsic.validate(&format!("{prefix}.hsic"))?;
-        self.background.validate(&format!("{prefix}.background"))
+        self.vjp.validate().map_err(|error| error.within("vjp"))?;
+        self.mask.validate().map_err(|error| error.within("mask"))?;
+        self.hsic.validate().map_err(|error| error.within("hsic"))?;
+        self.background.validate().map_err(|error| error.within("background"))
     }
 
     /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `cross_entropy` takes the

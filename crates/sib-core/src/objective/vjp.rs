@@ -49,14 +49,13 @@ impl Default for VjpConfig {
 }
 
 impl VjpConfig {
-    /// Checks the settings' ranges; `prefix` names the table they stand in.
+    /// Checks the settings' ranges.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the key.
-    pub fn validate(&self, prefix: &str) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            let key = format!("{prefix}.temperature");
-            return Err(Error::invalid(key, self.temperature, "a number above 0"));
+            return Err(Error::invalid("temperature", self.temperature, "a number above 0"));
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl<'a> Trainer<'a> {
         config.validate()?;
         length.validate()?;
         let sib = sib.filter(|sib| sib.enabled);
-        sib.as_ref().map_or(Ok(()), |sib| sib.validate("sib"))?;
+        sib.as_ref().map_or(Ok(()), SibConfig::validate).map_err(|error| error.within("sib"))?;
         let trained = variables.iter().filter(|(_, variable)| variable.requires_grad());
         let trained: BTreeMap<_, _> =
             trained.map(|(name, variable)| (name.clone(), variable.shallow_clone())).collect();
