@@ -17,7 +17,7 @@ pub struct TrainConfig {
     /// terms are those of each batch by itself: HSIC over 4 batches of 16 is not HSIC over 64.
     pub accumulate_batches: u64,
     /// Keep only the inputs of the network's blocks and compute the rest again for each derivative
-    /// (activation checkpointing): less memory, more time, the same result.
+    /// ([`recompute`](crate::recompute)): less memory, more time, the same result.
     pub checkpoint_blocks: bool,
     /// Of the initial weights, the order of the images and their augmentation.
     pub seed: u64,
