@@ -1,6 +1,6 @@
 //! Compiles the C++ part against the libtorch that torch-sys links, and the C part against libjpeg.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[path = "../../scripts/rpath.rs"]
 mod rpath;
@@ -17,18 +17,7 @@ fn main() {
     build
         .cpp(true)
         .std("c++20")
-        .files(
-            [
-                "affine",
-                "process",
-                "batch_norm",
-                "batch_norm_eval",
-                "convolution",
-                "optimizer",
-                "recomputed",
-            ]
-            .map(|name| format!("native/{name}.cpp")),
-        )
+        .files(units())
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))
         // Kernels: slow code would be slow in tests too.
@@ -52,6 +41,29 @@ fn main() {
         let name = if own { "+verbatim=libgomp.so.1" } else { "=gomp" };
         println!("cargo:rustc-link-lib=dylib{}{name}", if own { ":" } else { "" });
     }
+}
+
+/// Files of the C++ part that are compiled together: libtorch's headers take longer than the code, and two
+/// units keep two cores busy.
+const UNITS: [&[&str]; 2] = [
+    &["affine", "batch_norm", "optimizer", "process"],
+    &["batch_norm_eval", "convolution", "recomputed"],
+];
+
+/// Writes a file a unit that includes its files.
+fn units() -> Vec<PathBuf> {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let here = std::env::current_dir().expect("a build script has a working folder");
+    let write = |(number, files): (usize, &[&str])| {
+        let include = |name: &&str| {
+            format!("#include \"{}\"\n", here.join(format!("native/{name}.cpp")).display())
+        };
+        let unit = out.join(format!("unit_{number}.cpp"));
+        std::fs::write(&unit, files.iter().map(include).collect::<String>())
+            .expect("OUT_DIR can be written");
+        unit
+    };
+    UNITS.into_iter().enumerate().map(write).collect()
 }
 
 /// The glue to the libjpeg that mozjpeg-sys has built.

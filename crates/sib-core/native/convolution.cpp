@@ -17,15 +17,15 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-// Convolution without bias. For the cotangents v of the input gradient and u of the weight
-// gradient: ∂/∂g = conv(v, w) + conv(x, u), ∂/∂w is the weight gradient with v in the input's
-// place, ∂/∂x the input gradient with u in the weights' place.
+// For the cotangents v of the input gradient and u of the weight gradient:
+// ∂/∂g = conv(v, w) + conv(x, u), ∂/∂w is the weight gradient with v in the input's place, ∂/∂x the
+// input gradient with u in the weights' place. The gradient of a bias is the sum of the incoming one.
 
 struct Geometry {
-  int64_t stride, padding;
+  int64_t stride, padding, groups;
 
-  Tensor conv(const Tensor& x, const Tensor& w) const {
-    return at::conv2d(x, w, {}, stride, padding);
+  Tensor conv(const Tensor& x, const Tensor& w, const std::optional<Tensor>& b = {}) const {
+    return at::conv2d(x, w, b, stride, padding, /*dilation=*/1, groups);
   }
 
   // Of the input, of the weights: those asked for.
@@ -33,18 +33,21 @@ struct Geometry {
       const Tensor& g, const Tensor& x, const Tensor& w, bool of_x, bool of_w) const {
     const int64_t s[] = {stride, stride}, p[] = {padding, padding}, one[] = {1, 1}, none[] = {0, 0};
     auto [dx, dw, unused] = at::convolution_backward(
-        g, x, w, at::OptionalIntArrayRef(), s, p, one, false, none, 1, {of_x, of_w, false});
+        g, x, w, at::OptionalIntArrayRef(), s, p, one, false, none, groups, {of_x, of_w, false});
     return {dx, dw};
   }
 };
 
 Geometry geometry(AutogradContext* ctx) {
-  return {ctx->saved_data["stride"].toInt(), ctx->saved_data["padding"].toInt()};
+  return {
+      ctx->saved_data["stride"].toInt(), ctx->saved_data["padding"].toInt(),
+      ctx->saved_data["groups"].toInt()};
 }
 
 void remember(AutogradContext* ctx, const Geometry& geometry) {
   ctx->saved_data["stride"] = geometry.stride;
   ctx->saved_data["padding"] = geometry.padding;
+  ctx->saved_data["groups"] = geometry.groups;
 }
 
 Tensor sum_of(const Tensor& a, const Tensor& b) {
@@ -53,10 +56,9 @@ Tensor sum_of(const Tensor& a, const Tensor& b) {
 
 struct Conv2dBackward : Function<Conv2dBackward> {
   static variable_list forward(
-      AutogradContext* ctx, const Tensor& g, const Tensor& x, const Tensor& w, int64_t stride,
-      int64_t padding, bool of_x, bool of_w) {
+      AutogradContext* ctx, const Tensor& g, const Tensor& x, const Tensor& w,
+      const Geometry& geometry, bool of_x, bool of_w) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Geometry geometry{stride, padding};
     auto [dx, dw] = geometry.gradients(g, x, w, of_x, of_w);
     ctx->save_for_backward({g, x, w});
     ctx->set_materialize_grads(false);
@@ -81,27 +83,33 @@ struct Conv2dBackward : Function<Conv2dBackward> {
       if (ctx->needs_input_grad(0)) dg = sum_of(dg, of.conv(x, u));
       if (ctx->needs_input_grad(1)) dx = std::get<0>(of.gradients(g, x, u, true, false));
     }
-    return {dg, dx, dw, {}, {}, {}, {}};
+    return {dg, dx, dw, {}, {}, {}};
   }
 };
 
 struct Conv2d : Function<Conv2d> {
   static Tensor forward(
-      AutogradContext* ctx, const Tensor& x, const Tensor& w, int64_t stride, int64_t padding) {
+      AutogradContext* ctx, const Tensor& x, const Tensor& w, const std::optional<Tensor>& b,
+      const Geometry& geometry) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Geometry geometry{stride, padding};
     ctx->save_for_backward({x, w});
     remember(ctx, geometry);
-    return geometry.conv(x, w);
+    if (b) ctx->saved_data["bias"] = true;
+    return geometry.conv(x, w, b);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list g) {
     const auto saved = ctx->get_saved_variables();
     const Geometry of = geometry(ctx);
     const bool of_x = ctx->needs_input_grad(0), of_w = ctx->needs_input_grad(1);
-    auto gradients =
-        Conv2dBackward::apply(g[0], saved[0], saved[1], of.stride, of.padding, of_x, of_w);
-    return {of_x ? gradients[0] : Tensor(), of_w ? gradients[1] : Tensor(), {}, {}};
+    Tensor dx, dw, db;
+    if (of_x || of_w) {
+      const auto gradients = Conv2dBackward::apply(g[0], saved[0], saved[1], of, of_x, of_w);
+      if (of_x) dx = gradients[0];
+      if (of_w) dw = gradients[1];
+    }
+    if (ctx->saved_data.count("bias") && ctx->needs_input_grad(2)) db = g[0].sum({0, 2, 3});
+    return {dx, dw, db, {}};
   }
 };
 
@@ -137,12 +145,12 @@ Tensor fused(
     static const auto call = mkldnn_operator<WithSum>("binary");
     return call
         .call(
-            x, shortcut, w, bias, p, s, one, 1, "add", std::nullopt, std::nullopt, Attributes(),
-            std::nullopt)
+            x, shortcut, w, bias, p, s, one, of.groups, "add", std::nullopt, std::nullopt,
+            Attributes(), std::nullopt)
         .relu_();
   }
   static const auto call = mkldnn_operator<WithBias>("");
-  return call.call(x, w, bias, p, s, one, 1, "none", Attributes(), std::nullopt).relu_();
+  return call.call(x, w, bias, p, s, one, of.groups, "none", Attributes(), std::nullopt).relu_();
 }
 
 // Whether this libtorch on this processor has the calls for numbers of kind `kind`.
@@ -151,7 +159,7 @@ bool can_fuse(at::ScalarType kind) {
     try {
       const Tensor x = at::ones({1, 2, 2, 2}, kind).contiguous(at::MemoryFormat::ChannelsLast);
       const Tensor w = at::ones({2, 2, 1, 1}, kind), bias = at::ones({2}, kind);
-      const Geometry plain{1, 0};
+      const Geometry plain{1, 0, 1};
       return fused(x, w, bias, {}, plain).eq(3).all().item<bool>() &&
              fused(x, w, bias, x, plain).eq(4).all().item<bool>();
     } catch (const c10::Error&) {
@@ -174,7 +182,9 @@ Tensor conv2d_relu(
   if (!recorded && channels_last && x.is_cpu() && can_fuse(x.scalar_type())) {
     return fused(x, w, bias, shortcut, of);
   }
-  const Tensor y = at::conv2d(x, w, bias, of.stride, of.padding);
+  const at::ScalarType kind = x.scalar_type();
+  const bool derived = recorded && x.is_cpu() && (kind == at::kFloat || kind == at::kDouble);
+  const Tensor y = derived ? Conv2d::apply(x, w, bias, of) : of.conv(x, w, bias);
   return at::relu(shortcut.defined() ? y + shortcut : y);
 }
 
@@ -182,17 +192,24 @@ Tensor conv2d_relu(
 
 extern "C" {
 
+// `bias` may be null.
 char* sib_conv2d(
-    Tensor** out, const Tensor* x, const Tensor* w, int64_t stride, int64_t padding) {
-  return sib::caught([&] { *out = new Tensor(Conv2d::apply(*x, *w, stride, padding)); });
+    Tensor** out, const Tensor* x, const Tensor* w, const Tensor* bias, int64_t stride,
+    int64_t padding, int64_t groups) {
+  return sib::caught([&] {
+    std::optional<Tensor> b;
+    if (bias) b = *bias;
+    const Geometry geometry{stride, padding, groups};
+    *out = new Tensor(Conv2d::apply(*x, *w, b, geometry));
+  });
 }
 
 // `shortcut` may be null.
 char* sib_conv2d_relu(
     Tensor** out, const Tensor* x, const Tensor* w, const Tensor* bias, const Tensor* shortcut,
-    int64_t stride, int64_t padding) {
+    int64_t stride, int64_t padding, int64_t groups) {
   return sib::caught([&] {
-    const Geometry geometry{stride, padding};
+    const Geometry geometry{stride, padding, groups};
     *out = new Tensor(conv2d_relu(*x, *w, *bias, shortcut ? *shortcut : Tensor(), geometry));
   });
 }

@@ -9,12 +9,6 @@ use tch::Tensor;
 pub enum Mode {
     /// Batch statistics (running statistics are updated), dropout active.
     Train,
-    /// The same, but of each of the network's blocks only the input is kept: what derivatives need
-    /// of the block is computed again ([`recomputed`](crate::tensor::recomputed)). A probe sees what
-    /// happens between the blocks only.
-    TrainCheckpointed,
-    /// A block's pass again, as in `Train`, but running statistics stay as they are.
-    Recompute,
     /// Running statistics, dropout off.
     Eval,
 }
@@ -51,8 +45,10 @@ pub trait Backbone: Debug + Send {
     /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`, with `probe` at every ReLU and tap.
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor;
 
-    /// The tap that class-activation maps read when none is named.
-    fn cam_layer(&self) -> &'static str;
+    /// The tap that class-activation maps read when none is named; without one they ask for a name.
+    fn cam_layer(&self) -> Option<&str> {
+        None
+    }
 
     /// Logits `[B,K]` of normalised `images` `[B,3,H,W]`.
     fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {

@@ -38,6 +38,7 @@ mod native;
 pub mod nearest;
 pub mod objective;
 mod random;
+pub mod recompute;
 pub mod tensor;
 pub mod testing;
 pub mod train;

@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 use tch::Tensor;
 
+use crate::tensor::ConvGeometry;
+
 /// An `at::Tensor` on the other side of the border.
 type CTensor = c_void;
 
@@ -46,8 +48,10 @@ unsafe extern "C" {
         out: *mut *mut CTensor,
         x: *const CTensor,
         weight: *const CTensor,
+        bias: *const CTensor,
         stride: i64,
         padding: i64,
+        groups: i64,
     ) -> *mut c_char;
     fn sib_conv2d_relu(
         out: *mut *mut CTensor,
@@ -57,6 +61,7 @@ unsafe extern "C" {
         shortcut: *const CTensor,
         stride: i64,
         padding: i64,
+        groups: i64,
     ) -> *mut c_char;
     fn sib_adamw(
         parameters: *const *const CTensor,
@@ -114,7 +119,7 @@ pub(crate) fn batch_norm(
         sib_batch_norm(
             out,
             x.as_ptr().cast(),
-            shortcut.map_or(ptr::null(), |shortcut| shortcut.as_ptr().cast()),
+            pointer(shortcut),
             weight.as_ptr().cast(),
             bias.as_ptr().cast(),
             running_mean.as_ptr().cast(),
@@ -152,24 +157,26 @@ pub(crate) fn batch_norm_eval(
     })
 }
 
-/// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]`.
+/// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C/groups,h,w]` and `bias` `[D]`.
 ///
 /// # Errors
 /// libtorch's words.
 pub(crate) fn conv2d(
     x: &Tensor,
     weight: &Tensor,
-    stride: i64,
-    padding: i64,
+    bias: Option<&Tensor>,
+    ConvGeometry { stride, padding, groups }: ConvGeometry,
 ) -> Result<Tensor, String> {
-    // SAFETY: the pointers are of live tensors, which the function only reads. No exception leaves
-    // it.
+    let bias = pointer(bias);
+    // SAFETY: the pointers are of live tensors, which the function only reads, or null where it
+    // allows that. No exception leaves it.
     returned(|out| unsafe {
-        sib_conv2d(out, x.as_ptr().cast(), weight.as_ptr().cast(), stride, padding)
+        let (x, weight) = (x.as_ptr().cast(), weight.as_ptr().cast());
+        sib_conv2d(out, x, weight, bias, stride, padding, groups)
     })
 }
 
-/// `relu(conv(x) + bias + shortcut)`, of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]` and `bias` `[D]`.
+/// `relu(conv(x) + bias + shortcut)`, of `x` `[B,C,H,W]` with `weight` `[D,C/groups,h,w]` and `bias` `[D]`.
 ///
 /// # Errors
 /// libtorch's words.
@@ -177,15 +184,14 @@ pub(crate) fn conv2d_relu(
     x: &Tensor,
     (weight, bias): (&Tensor, &Tensor),
     shortcut: Option<&Tensor>,
-    stride: i64,
-    padding: i64,
+    ConvGeometry { stride, padding, groups }: ConvGeometry,
 ) -> Result<Tensor, String> {
-    let shortcut = shortcut.map_or(ptr::null(), |shortcut| shortcut.as_ptr().cast());
+    let shortcut = pointer(shortcut);
     // SAFETY: the pointers are of live tensors, which the function only reads, or null where it
     // allows that. No exception leaves it.
     returned(|out| unsafe {
         let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
-        sib_conv2d_relu(out, x, weight, bias, shortcut, stride, padding)
+        sib_conv2d_relu(out, x, weight, bias, shortcut, stride, padding, groups)
     })
 }
 
@@ -231,6 +237,11 @@ pub(crate) fn adamw(
             epsilon,
         )
     })
+}
+
+/// Null where there is no tensor.
+fn pointer(tensor: Option<&Tensor>) -> *const CTensor {
+    tensor.map_or(ptr::null(), |tensor| tensor.as_ptr().cast())
 }
 
 /// The tensor that `call` leaves in its argument, or the message that it returns.

@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::native;
 use crate::native::Then;
-use crate::{Mode, native};
 
 /// `[B, ...]` as rows `[B, D]`.
 pub fn rows(x: &Tensor) -> Tensor {
@@ -105,23 +105,39 @@ fn batch_norm_eval_then(x: &Tensor, variables: [&Tensor; 4], eps: f64, relu: boo
     if relu { y.relu_() } else { y }
 }
 
-/// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C,h,w]`, without bias.
+/// How the kernels of a convolution lie on the image, alike in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Pixels from one place of a kernel to the next.
+    pub stride: i64,
+    /// Pixels of zeros on each side.
+    pub padding: i64,
+    /// Parts that the channels are divided into, each convolved by itself.
+    pub groups: i64,
+}
+
+/// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C/groups,h,w]`, then `bias` `[D]` where there is one.
 ///
 /// On the CPU the weights' share of the second derivative is taken by the ordinary weight-gradient
 /// primitive, and third derivatives are an error. Elsewhere it is libtorch's.
 ///
 /// # Panics
 /// As tch's operations do, when shapes or kinds do not fit.
-pub fn conv2d(x: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Tensor {
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    geometry: ConvGeometry,
+) -> Tensor {
     if has_kernels(x) {
-        return native::conv2d(x, weight, stride, padding)
+        return native::conv2d(x, weight, bias, geometry)
             .unwrap_or_else(|message| panic!("conv2d: {message}"));
     }
-    x.conv2d(weight, None::<&Tensor>, stride, padding, 1, 1)
+    let ConvGeometry { stride, padding, groups } = geometry;
+    x.conv2d(weight, bias, stride, padding, 1, groups)
 }
 
-/// `relu(conv(x) + bias + shortcut)`: `x` `[B,C,H,W]`, `weight` `[D,C,h,w]`, `bias` `[D]`, `shortcut`
-/// like the result.
+/// `relu(conv2d(x) + shortcut)`, `shortcut` like the result.
 ///
 /// On the CPU, where no derivative is recorded, the convolution adds bias and shortcut, and the ReLU, which
 /// keeps NaN, is one pass in place.
@@ -133,28 +149,10 @@ pub fn conv2d_relu(
     weight: &Tensor,
     bias: &Tensor,
     shortcut: Option<&Tensor>,
-    stride: i64,
-    padding: i64,
+    geometry: ConvGeometry,
 ) -> Tensor {
-    native::conv2d_relu(x, (weight, bias), shortcut, stride, padding)
+    native::conv2d_relu(x, (weight, bias), shortcut, geometry)
         .unwrap_or_else(|message| panic!("conv2d_relu: {message}"))
-}
-
-/// `f(x, Mode::Train)`, of which only `x` is kept for derivatives: `f(x, Mode::Recompute)` runs anew
-/// for each of them, with the same random numbers. This is activation checkpointing (Chen et al. 2016,
-/// arXiv:1604.06174), here for second derivatives too; third ones are an error.
-///
-/// `f` depends on its argument and on leaves of the graph, which must not change before the last
-/// derivative is taken. That comes from another thread where libtorch computes it on one.
-///
-/// A plain step runs `f` twice. A step with the derivative of an input gradient runs it four times
-/// and the input gradient twice.
-///
-/// # Panics
-/// As `f` does on its first run; the panics of later ones are errors of the backward pass.
-pub fn recomputed(x: &Tensor, f: impl Fn(&Tensor, Mode) -> Tensor + Send + 'static) -> Tensor {
-    let again = move |x: &Tensor, again| f(x, if again { Mode::Recompute } else { Mode::Train });
-    native::recomputed(x, again).unwrap_or_else(|message| panic!("{message}"))
 }
 
 /// `x` `[B,C,H,W]` in the memory layout that convolutions are fastest in: on the CPU channels last,

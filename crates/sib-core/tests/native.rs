@@ -1,8 +1,8 @@
 //! The project's own derivatives against libtorch's composites.
 
 use sib_core::tensor::{
-    batch_norm_eval, batch_norm_eval_relu, batch_norm_train, batch_norm_train_relu, conv2d,
-    conv2d_relu,
+    ConvGeometry, batch_norm_eval, batch_norm_eval_relu, batch_norm_train, batch_norm_train_relu,
+    conv2d, conv2d_relu,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use tch::{Kind, Tensor};
@@ -218,22 +218,40 @@ fn batch_normalisation_in_eval_mode_takes_pixels_in_any_order() {
     assert_same(&fused, &composite, 1e-11, "a view");
 }
 
+/// A stride of 2 and a padding of 1.
+const HALVING: ConvGeometry = ConvGeometry { stride: 2, padding: 1, groups: 1 };
+
 #[test]
 fn convolution_has_libtorchs_derivatives() {
     for kind in [Kind::Double, Kind::Float] {
         let tolerance = if kind == Kind::Double { 1e-12 } else { 1e-4 };
-        for (side, stride) in [(1, 1), (3, 1), (3, 2), (7, 2)] {
-            for layout in [Layout::Planes, Layout::ChannelsLast] {
-                let inputs = [
-                    leaf("x", &[3, 5, 9, 11], kind, layout),
-                    leaf("w", &[4, 5, side, side], kind, layout),
+        for (side, stride, groups) in [(1, 1, 1), (3, 1, 1), (3, 2, 1), (7, 2, 1), (3, 2, 3)] {
+            let geometry = ConvGeometry { stride, padding: side / 2, groups };
+            for (layout, with_bias) in [
+                (Layout::Planes, false),
+                (Layout::ChannelsLast, false),
+                (Layout::Planes, true),
+                (Layout::ChannelsLast, true),
+            ] {
+                let mut inputs = vec![
+                    leaf("x", &[3, 6, 9, 11], kind, layout),
+                    leaf("w", &[9, 6 / groups, side, side], kind, layout),
                 ];
-                let ours = derivatives(&inputs, |i| conv2d(&i[0], &i[1], stride, side / 2));
-                let theirs = derivatives(&inputs, |i| {
-                    i[0].conv2d(&i[1], None::<&Tensor>, stride, side / 2, 1, 1)
-                });
-                let case = format!("{kind:?} {side} {stride} {layout:?}");
+                if with_bias {
+                    inputs.push(leaf("b", &[9], kind, layout));
+                }
+                let ours = derivatives(&inputs, |i| conv2d(&i[0], &i[1], i.get(2), geometry));
+                let libtorchs =
+                    |i: &[Tensor]| i[0].conv2d(&i[1], i.get(2), stride, side / 2, 1, groups);
+                let theirs = derivatives(&inputs, libtorchs);
+                let case = format!("{kind:?} {geometry:?} {layout:?} {with_bias}");
                 assert_same(&ours, &theirs, tolerance, &case);
+                if let Some(bias) = inputs.get(2) {
+                    let ours =
+                        derivatives(&inputs, |i| conv2d_relu(&i[0], &i[1], bias, None, geometry));
+                    let theirs = derivatives(&inputs, |i| libtorchs(i).relu());
+                    assert_same(&ours, &theirs, tolerance, &format!("{case}, ReLU"));
+                }
             }
         }
     }
@@ -243,7 +261,7 @@ fn convolution_has_libtorchs_derivatives() {
 fn a_third_derivative_is_an_error_and_not_zero() {
     let x = leaf("x", &[2, 3, 4, 4], Kind::Double, Layout::Planes);
     let w = leaf("w", &[3, 3, 3, 3], Kind::Double, Layout::Planes);
-    let y = conv2d(&x, &w, 1, 1);
+    let y = conv2d(&x, &w, None, ConvGeometry { stride: 1, padding: 1, groups: 1 });
     let first = Tensor::run_backward(&[(&y * &y).sum(Kind::Double)], &[&x], true, true);
     let functional = (&first[0] * &first[0]).sum(Kind::Double);
     let error = Tensor::f_run_backward(&[functional], &[&w], true, true).unwrap_err();
@@ -270,7 +288,7 @@ fn a_convolution_with_what_follows_is_the_composite() {
                 let shortcut = with_shortcut.then_some(&shortcut);
                 let y = x.conv2d(&weight, Some(&bias), 2, 1, 1, 1);
                 let expected = shortcut.map_or(y.shallow_clone(), |shortcut| &y + shortcut).relu();
-                let fused = || conv2d_relu(&x, &weight, &bias, shortcut, 2, 1);
+                let fused = || conv2d_relu(&x, &weight, &bias, shortcut, HALVING);
                 let unrecorded = tch::no_grad(fused);
                 let case = format!("{kind:?} {layout:?} {with_shortcut}");
                 assert!(relative_difference(&unrecorded, &expected) <= tolerance, "{case}");
@@ -344,7 +362,7 @@ fn a_convolution_with_what_follows_hides_no_nan() {
                 for place in 0..inputs.len() {
                     for value in NOT_FINITE {
                         let i = spoiled(&inputs, place, value);
-                        let fused = || conv2d_relu(&i[0], &i[1], &i[2], i.get(3), 2, 1);
+                        let fused = || conv2d_relu(&i[0], &i[1], &i[2], i.get(3), HALVING);
                         let y = i[0].conv2d(&i[1], Some(&i[2]), 2, 1, 1, 1);
                         let y = i.get(3).map_or(y.shallow_clone(), |shortcut| y + shortcut).relu();
                         let case = format!("{kind:?} {layout:?} input {place}: {value}");
@@ -367,7 +385,7 @@ fn convolution_hides_no_nan_in_any_derivative() {
         ];
         for (place, value) in (0..2).flat_map(|place| NOT_FINITE.map(|value| (place, value))) {
             let inputs = spoiled(&inputs, place, value);
-            let ours = derivatives(&inputs, |i| conv2d(&i[0], &i[1], 2, 1));
+            let ours = derivatives(&inputs, |i| conv2d(&i[0], &i[1], None, HALVING));
             let theirs = derivatives(&inputs, |i| i[0].conv2d(&i[1], None::<&Tensor>, 2, 1, 1, 1));
             let case = format!("{layout:?} input {place}: {value}");
             assert_hides_nothing(&ours, &theirs, true, &case);

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sib_core::Mode;
-use sib_core::tensor::recomputed;
+use sib_core::recompute::{self, recomputed};
 use sib_core::testing::{formula_tensor, relative_difference};
 use tch::{Kind, Tensor};
 
@@ -32,8 +31,8 @@ fn derivatives_are_the_function_s_and_it_runs_four_times() {
     let runs = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let ours = step(&x, &w, |x| {
         let (w, runs) = (w.shallow_clone(), runs.clone());
-        recomputed(x, move |x, mode| {
-            runs[usize::from(mode == Mode::Recompute)].fetch_add(1, Ordering::Relaxed);
+        recomputed(x, move |x| {
+            runs[usize::from(recompute::is_again())].fetch_add(1, Ordering::Relaxed);
             smooth(x, &w)
         })
     });
@@ -50,7 +49,7 @@ fn derivatives_are_the_function_s_and_it_runs_four_times() {
 fn random_numbers_are_the_first_run_s() {
     let x = leaf("x", &[64]);
     tch::manual_seed(3);
-    let y = recomputed(&x, |x, _| x * Tensor::rand([64], (Kind::Double, x.device())));
+    let y = recomputed(&x, |x| x * Tensor::rand([64], (Kind::Double, x.device())));
     let before = Tensor::rand([2], (Kind::Double, x.device()));
     let gradient = Tensor::run_backward(&[y.sum(Kind::Double)], &[&x], false, false).swap_remove(0);
     let after = Tensor::rand([2], (Kind::Double, x.device()));
@@ -69,28 +68,47 @@ fn without_derivatives_it_is_a_call() {
     let expected = tch::no_grad(|| smooth(&x, &w));
     let y = tch::no_grad(|| {
         let w = w.shallow_clone();
-        recomputed(&x, move |x, _| smooth(x, &w))
+        recomputed(&x, move |x| smooth(x, &w))
     });
     assert_eq!(y, expected);
     assert!(!y.requires_grad());
-    assert!(!recomputed(&x, |x, _| x.sin()).requires_grad(), "nothing to differentiate");
+    assert!(!recomputed(&x, |x| x.sin()).requires_grad(), "nothing to differentiate");
+}
+
+#[test]
+fn blocks_are_told_apart_from_what_lies_within_them_and_flags_are_set_back() {
+    let x = leaf("x", &[2]);
+    assert!(!recompute::is_on() && !recompute::is_again());
+    let y = recompute::within(true, || {
+        assert!(recompute::is_on());
+        recompute::within(false, || assert!(!recompute::is_on()));
+        let y = recomputed(&x, |x| {
+            assert!(!recompute::is_on(), "a block within a block keeps its activations");
+            x.sin()
+        });
+        assert!(recompute::is_on() && !recompute::is_again());
+        y
+    });
+    let _ = Tensor::run_backward(&[y.sum(Kind::Double)], &[&x], false, false);
+    let panic = std::panic::catch_unwind(|| recompute::within(true, || panic!("within")));
+    assert!(panic.is_err() && !recompute::is_on() && !recompute::is_again());
 }
 
 #[test]
 fn what_goes_wrong_is_said() {
     let x = leaf("x", &[2, 3]);
-    let y = recomputed(&x, |x, mode| {
-        assert_ne!(mode, Mode::Recompute, "the second time\0 fails");
+    let y = recomputed(&x, |x| {
+        assert!(!recompute::is_again(), "the second time\0 fails");
         x.sin()
     });
     let error = Tensor::f_run_backward(&[y.sum(Kind::Double)], &[&x], false, false).unwrap_err();
     assert!(error.to_string().contains("the second time"), "{error}");
 
-    let panic = std::panic::catch_unwind(|| recomputed(&leaf("x", &[2]), |_, _| panic!("at once")));
+    let panic = std::panic::catch_unwind(|| recomputed(&leaf("x", &[2]), |_| panic!("at once")));
     let panic = panic.unwrap_err();
     assert_eq!(panic.downcast_ref::<String>().unwrap(), "at once");
 
-    let y = recomputed(&x, |x, _| x.sin()).sum(Kind::Double);
+    let y = recomputed(&x, |x| x.sin()).sum(Kind::Double);
     let first = Tensor::run_backward(&[y], &[&x], true, true).swap_remove(0);
     let functional = first.square().sum(Kind::Double);
     let error = Tensor::f_run_backward(&[functional], &[&x], true, true).unwrap_err();

@@ -89,7 +89,8 @@ impl<W: ChannelWeights> Cam<W> {
     /// The map `[B,h,w]` at the tap's own resolution.
     ///
     /// # Errors
-    /// As [`Explainer::explain`], and [`Error::Invalid`] for a tap that the network has not.
+    /// As [`Explainer::explain`], and [`Error::Invalid`] for a tap that the network has not, and where
+    /// neither it nor [`Self::layer`] names one.
     pub fn coarse(&self, model: &dyn Backbone, images: &Tensor, target: &Target) -> Result<Tensor> {
         in_chunks(self.batch_size, images, target, |images, target| self.map(model, images, target))
     }
@@ -107,12 +108,11 @@ impl<W: ChannelWeights> Cam<W> {
         target: &'a Target,
     ) -> Result<CamContext<'a>> {
         tch::with_grad(|| {
-            let layer = self.layer.as_deref().unwrap_or_else(|| model.cam_layer());
+            let layer = self.layer.as_deref().or_else(|| model.cam_layer()).unwrap_or_default();
             let mut tap = Tap { layer, leaf: None, seen: Vec::new() };
             let logits = model.forward_probed(images, Mode::Eval, &mut tap);
             let Some(leaf) = tap.leaf else {
-                let expected = format!("a tap of the network: {}", tap.seen.join(", "));
-                return Err(Error::invalid("cam.layer", layer, expected));
+                return Err(no_such_tap(layer, &tap.seen));
             };
             if leaf.dim() != 4 {
                 return Err(Error::shape("the tapped feature map", &leaf, "[B,C,h,w]"));
@@ -151,6 +151,16 @@ pub(crate) fn upsample(maps: &Tensor, size: [i64; 2]) -> Tensor {
     let lowest = maps.amin([2, 3].as_slice(), true);
     let highest = maps.amax([2, 3].as_slice(), true);
     upsampled.clamp_tensor(Some(lowest), Some(highest))
+}
+
+/// What is wrong with `layer`, empty where nobody chose one, of a network with the taps `seen`.
+fn no_such_tap(layer: &str, seen: &[String]) -> Error {
+    let layer = if layer.is_empty() { "none" } else { layer };
+    let expected = match seen {
+        [] => "a tap, but the network shows its probe no feature map".to_owned(),
+        _ => format!("a tap of the network: {}", seen.join(", ")),
+    };
+    Error::invalid("cam.layer", layer, expected)
 }
 
 /// Makes the named feature map a leaf: what lies before it is not differentiated, nor kept.

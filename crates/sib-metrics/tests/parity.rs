@@ -181,10 +181,6 @@ impl Backbone for SmallNet {
         let x = probe.relu(&self.second.forward(&x));
         self.head.forward(&x.mean_dim([2i64, 3].as_slice(), false, None))
     }
-
-    fn cam_layer(&self) -> &'static str {
-        "2"
-    }
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 
-use sib_core::Result;
-use tch::Device;
+use tch::{Device, Tensor, nn};
 
+use crate::Arch;
+use crate::layers::shapes_alone;
 use crate::model::{LoadReport, Model, ModelOptions, Reshaped};
-use crate::{Arch, vit};
 
 /// Shape of a tensor by its name: `None` where there is no such tensor, and no shape where that is not
 /// known.
@@ -31,22 +31,28 @@ pub(crate) struct Fit {
 
 impl Blueprint {
     pub(crate) fn of(model: &Model) -> Self {
-        let shapes = model.state_dict();
-        let shapes = shapes.into_iter().map(|(name, variable)| (name, variable.size())).collect();
-        Self { arch: model.arch(), shapes }
+        Self::new(model.arch(), model.state_dict())
     }
 
-    /// Of the architecture `arch`, with a head for one class. The first call builds a network of it, with
-    /// numbers of libtorch's global generator.
-    pub(crate) fn of_arch(arch: Arch) -> Result<&'static Self> {
+    /// Of the architecture `arch`, with a head for one class.
+    pub(crate) fn of_arch(arch: Arch) -> &'static Self {
         static KNOWN: [OnceLock<Blueprint>; Arch::ALL.len()] =
             [const { OnceLock::new() }; Arch::ALL.len()];
-        let known = &KNOWN[arch as usize];
-        if known.get().is_none() {
-            let model = Model::new(arch, 1, Device::Cpu, &ModelOptions::default())?;
-            known.get_or_init(|| Self::of(&model));
-        }
-        Ok(known.get().expect("it was set above"))
+        KNOWN[arch as usize].get_or_init(|| Self::with_classes(arch, 1))
+    }
+
+    /// Of the architecture `arch`, with a head for `num_classes`; no variable is drawn.
+    fn with_classes(arch: Arch, num_classes: i64) -> Self {
+        let variables = nn::VarStore::new(Device::Cpu);
+        shapes_alone(|| {
+            (arch.spec().build)(&variables.root(), num_classes, &ModelOptions::default())
+        });
+        Self::new(arch, variables.variables())
+    }
+
+    fn new(arch: Arch, variables: impl IntoIterator<Item = (String, Tensor)>) -> Self {
+        let shape = |(name, variable): (String, Tensor)| (name, variable.size());
+        Self { arch, shapes: variables.into_iter().map(shape).collect() }
     }
 
     pub(crate) fn arch(&self) -> Arch {
@@ -59,7 +65,6 @@ impl Blueprint {
     }
 
     /// The shape of the tensor `name`, which is one of the network's.
-    #[cfg(test)]
     pub(crate) fn shape(&self, name: &str) -> &[i64] {
         &self.shapes[name]
     }
@@ -72,7 +77,7 @@ impl Blueprint {
                 size.is_none_or(|have| {
                     have == self.shapes[name]
                         || self.is_other_head(name, &have)
-                        || self.is_resizable(name, &have)
+                        || self.is_adapted(name, &have)
                 })
             });
             fit.number += usize::from(fits);
@@ -100,7 +105,7 @@ impl Blueprint {
                     if self.is_other_head(name, &have) {
                         let (name, want) = (name.clone(), want.clone());
                         report.replaced.push(Reshaped { name, have, want });
-                    } else if !self.is_resizable(name, &have) {
+                    } else if !self.is_adapted(name, &have) {
                         let mut want = want.clone();
                         if self.in_head(name) && have.len() == want.len() {
                             // The number of classes is free.
@@ -152,9 +157,10 @@ impl Blueprint {
         self.in_head(name) && have.len() == want.len() && have[1..] == want[1..]
     }
 
-    /// Whether the tensor is the position embeddings of square images of another size.
-    fn is_resizable(&self, name: &str, have: &[i64]) -> bool {
-        self.arch == Arch::VitB32 && name == vit::POS_EMBEDDING && vit::is_pos_embedding(have)
+    /// Whether the tensor can be made to fit.
+    fn is_adapted(&self, name: &str, have: &[i64]) -> bool {
+        let mut adapted = self.arch.spec().adapted.iter().filter(|tensor| tensor.name == name);
+        adapted.any(|tensor| (tensor.fits)(have, self.shape(name)))
     }
 }
 
@@ -179,4 +185,24 @@ fn pattern(text: &str) -> String {
         }
     }
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_dicts_are_torchvision_s() {
+        for arch in Arch::ALL {
+            let shapes = Blueprint::with_classes(arch, 1000).shapes;
+            let line = |(name, shape): (&String, &Vec<i64>)| {
+                let kind = if is_counter(name) { "int64" } else { "float32" };
+                let sides: Vec<_> = shape.iter().map(i64::to_string).collect();
+                format!("{name} {kind} {}", sides.join("x")).trim_end().to_owned() + "\n"
+            };
+            let ours: String = shapes.iter().map(line).collect();
+            let path = sib_core::testing::golden_path(&format!("models_{arch}_keys.txt"));
+            assert_eq!(ours, std::fs::read_to_string(path).expect("golden file"), "{arch}");
+        }
+    }
 }

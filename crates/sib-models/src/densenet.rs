@@ -1,36 +1,66 @@
-//! DenseNet-121 (Huang et al. 2017, doi:10.1109/CVPR.2017.243), as torchvision builds it.
+//! Densely connected networks (Huang et al. 2017, doi:10.1109/CVPR.2017.243), as torchvision builds them.
 
 use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::Precision;
-use crate::arch::Network;
-use crate::block::Block;
-use crate::conv_norm::{ConvNorm, Stem};
-use crate::layers::{BatchNorm2d, Conv2d, Init, Linear, dropout};
+use crate::layers::{BatchNorm2d, Block, Conv2d, ConvConfig, ConvNorm, Init, Linear, dropout};
+use crate::spec::{Build, Sides, Spec};
+use crate::stem::Stem;
+use crate::{Network, Precision};
 
-/// Taps in the order of the forward pass.
-pub(crate) const TAPS: &[&str] = &[
+pub(crate) static DENSENET121: Spec =
+    spec("densenet121", "DenseNet-121", |path, classes, options| {
+        let size = Size { depths: [6, 12, 24, 16], growth: 32, stem: 64 };
+        Box::new(DenseNet::new(path, size, classes, options.dropout))
+    });
+
+const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
+    Spec {
+        name,
+        title,
+        taps: &TAPS,
+        last_stage: &["features.denseblock4", "features.norm5"],
+        head: "classifier",
+        // Five halvings; the first two round up, the last three down.
+        sides: Sides::from(29),
+        dropout: Some(0.0),
+        attention_dropout: None,
+        // torchvision's files of before 2018: `denselayer1.norm.1` for `denselayer1.norm1`. (timm's names
+        // are torchvision's.)
+        renames: &[
+            (".norm.1.", ".norm1."),
+            (".norm.2.", ".norm2."),
+            (".conv.1.", ".conv1."),
+            (".conv.2.", ".conv2."),
+        ],
+        adapted: &[],
+        build,
+    }
+}
+
+const TAPS: [&str; 7] = [
     "features.pool0",
     "features.denseblock1",
     "features.denseblock2",
     "features.denseblock3",
     "features.denseblock4",
     "features.norm5",
-    "features.relu5",
+    CAM_LAYER,
 ];
+const CAM_LAYER: &str = "features.relu5";
 
-/// Dense layers in each block.
-const DEPTHS: [usize; 4] = [6, 12, 24, 16];
-/// Channels that each dense layer adds.
-const GROWTH: i64 = 32;
-/// Channels between the two convolutions of a dense layer.
-const BOTTLENECK: i64 = 4 * GROWTH;
-/// Channels of the stem.
-const STEM: i64 = 64;
+/// What tells one DenseNet from another.
+struct Size {
+    /// Dense layers in each block.
+    depths: [usize; 4],
+    /// Channels that each dense layer adds.
+    growth: i64,
+    /// Channels of the stem.
+    stem: i64,
+}
 
-/// Adds [`GROWTH`] channels to its input: norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution.
+/// Adds `growth` channels to its input: norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution.
 #[derive(Debug, Clone)]
 struct DenseLayer {
     norm1: BatchNorm2d,
@@ -39,12 +69,13 @@ struct DenseLayer {
 }
 
 impl DenseLayer {
-    fn new(path: &Path, in_channels: i64) -> Self {
-        let conv1 = conv_layer(&(path / "conv1"), in_channels, BOTTLENECK, 1, 1);
+    fn new(path: &Path, in_channels: i64, growth: i64) -> Self {
+        let bottleneck = 4 * growth;
+        let conv1 = conv_layer(&(path / "conv1"), in_channels, bottleneck, 1, 1);
         Self {
             norm1: BatchNorm2d::new(&(path / "norm1"), in_channels),
             reduce: ConvNorm::new(conv1, &(path / "norm2")),
-            conv2: conv_layer(&(path / "conv2"), BOTTLENECK, GROWTH, 3, 1),
+            conv2: conv_layer(&(path / "conv2"), bottleneck, growth, 3, 1),
         }
     }
 
@@ -92,7 +123,7 @@ impl Block for Transition {
     }
 }
 
-/// DenseNet-121.
+/// Stem, and dense blocks with transitions between them.
 #[derive(Debug)]
 pub(crate) struct DenseNet {
     stem: Stem,
@@ -104,25 +135,26 @@ pub(crate) struct DenseNet {
 }
 
 impl DenseNet {
-    pub(crate) fn new(path: &Path, num_classes: i64, dropout: f64) -> Self {
+    fn new(path: &Path, size: Size, num_classes: i64, dropout: f64) -> Self {
+        let Size { depths, growth, stem: stem_channels } = size;
         let features = path / "features";
-        let conv0 = conv_layer(&(&features / "conv0"), 3, STEM, 7, 2);
+        let conv0 = conv_layer(&(&features / "conv0"), 3, stem_channels, 7, 2);
         let stem = Stem(ConvNorm::new(conv0, &(&features / "norm0")));
         // Channels that enter each block, and those that leave it.
-        let mut channels = [(STEM, 0); 4];
-        for (i, depth) in DEPTHS.into_iter().enumerate() {
+        let mut channels = [(stem_channels, 0); 4];
+        for (i, depth) in depths.into_iter().enumerate() {
             if i > 0 {
                 channels[i].0 = channels[i - 1].1 / 2;
             }
-            channels[i].1 = channels[i].0 + depth as i64 * GROWTH;
+            channels[i].1 = channels[i].0 + depth as i64 * growth;
         }
         let blocks = [0, 1, 2, 3].map(|i| {
             let path = &features / format!("denseblock{}", i + 1);
             let layer = |j| {
                 let path = &path / format!("denselayer{}", j + 1);
-                DenseLayer::new(&path, channels[i].0 + j as i64 * GROWTH)
+                DenseLayer::new(&path, channels[i].0 + j as i64 * growth, growth)
             };
-            (0..DEPTHS[i]).map(layer).collect()
+            (0..depths[i]).map(layer).collect()
         });
         let transitions = [0, 1, 2].map(|i| {
             let path = &features / format!("transition{}", i + 1);
@@ -138,7 +170,7 @@ impl DenseNet {
 
 impl Backbone for DenseNet {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let x = self.stem.forward(images, mode, probe); // [B,64,H/4,W/4]
+        let x = self.stem.forward(images, mode, probe); // [B,stem,H/4,W/4]
         let mut x = probe.tap(TAPS[0], x);
         for (i, block) in self.blocks.iter().enumerate() {
             if i > 0 {
@@ -150,19 +182,19 @@ impl Backbone for DenseNet {
             }
             x = probe.tap(TAPS[1 + i], x);
         }
-        let x = probe.tap(TAPS[5], self.norm5.forward(&x, mode)); // [B,1024,H/32,W/32]
+        let x = probe.tap(TAPS[5], self.norm5.forward(&x, mode)); // [B,C,H/32,W/32]
         let x = probe.relu(&x);
         let x = probe.tap(TAPS[6], x);
         self.classifier.forward_pooled(&x)
     }
 
-    fn cam_layer(&self) -> &'static str {
-        "features.relu5"
+    fn cam_layer(&self) -> Option<&str> {
+        Some(CAM_LAYER)
     }
 }
 
 impl Network for DenseNet {
-    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
+    fn folded(&self, precision: Precision) -> Box<dyn Backbone> {
         let blocks = self.blocks.each_ref();
         Box::new(Self {
             stem: self.stem.folded(precision),
@@ -182,5 +214,6 @@ fn conv_layer(
     kernel: i64,
     stride: i64,
 ) -> Conv2d {
-    Conv2d::new(path, in_channels, out_channels, kernel, stride, Init::KaimingFanIn)
+    let config = ConvConfig { stride, weight: Init::KaimingFanIn, ..ConvConfig::default() };
+    Conv2d::new(path, in_channels, out_channels, kernel, config)
 }

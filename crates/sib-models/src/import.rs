@@ -55,12 +55,12 @@ pub struct Selection {
 /// The file cannot be read, is damaged, holds no state dict or more than one that fits, or names anything
 /// that is refused.
 pub fn read_state_dict(path: &Path, arch: Arch) -> Result<BTreeMap<String, Tensor>> {
-    let network = Blueprint::of_arch(arch)?;
+    let network = Blueprint::of_arch(arch);
     let (dicts, mut source) = Contents::open(path)?.into_parts();
     let mut read = || -> Result<_, Refusal> {
         let candidate = choose(&dicts, network, None)?.candidate;
         let mut state = read_tensors(&candidate, &mut source, |_| true)?;
-        keys::resize(&mut state, arch);
+        keys::adapt(&mut state, network);
         Ok(state)
     };
     read().map_err(|refusal| refusal.at(path, ""))
@@ -115,7 +115,7 @@ impl Model {
         let num_classes = match num_classes {
             Some(number) => number,
             None => {
-                let network = Blueprint::of_arch(arch)?;
+                let network = Blueprint::of_arch(arch);
                 classes_of(&contents.dicts, network, selection)
                     .map_err(|refusal| explained(path, refusal, &contents.dicts, arch))?
             }
@@ -134,7 +134,7 @@ impl Model {
         let is_wanted = |name: &str| !report.unexpected.iter().any(|other| other == name);
         let mut state = read_tensors(&candidate, &mut source, is_wanted)
             .map_err(|problem| Error::malformed(path, problem))?;
-        let resized = keys::resize(&mut state, self.arch());
+        let resized = keys::adapt(&mut state, &network);
         let counters_added = keys::add_batch_counters(&mut state, &self.state_dict());
         let loaded = self.load_state_dict(&state, path)?;
         report.unexpected.extend(candidate.beside().cloned());
@@ -194,15 +194,14 @@ fn read_tensors(
 /// tensor is there, and no part of another.
 fn explained(path: &Path, refusal: Refusal, dicts: &[Dict], arch: Arch) -> Error {
     let fits = |other: &Arch| {
-        Blueprint::of_arch(*other).is_ok_and(|network| {
-            choose(dicts, network, None).is_ok_and(|choice| {
-                let candidate = choice.candidate;
-                let size_of = |name: &str| candidate.entry(name).map(Entry::size);
-                network.fit(&size_of).complete
-                    && network
-                        .compare(candidate.names.keys(), &size_of)
-                        .is_ok_and(|report| foreign::check(&report, network, &[]).is_ok())
-            })
+        let network = Blueprint::of_arch(*other);
+        choose(dicts, network, None).is_ok_and(|choice| {
+            let candidate = choice.candidate;
+            let size_of = |name: &str| candidate.entry(name).map(Entry::size);
+            network.fit(&size_of).complete
+                && network
+                    .compare(candidate.names.keys(), &size_of)
+                    .is_ok_and(|report| foreign::check(&report, network, &[]).is_ok())
         })
     };
     let other = Arch::ALL.into_iter().filter(|other| *other != arch).find(fits);

@@ -57,6 +57,25 @@ impl FromStr for Precision {
     }
 }
 
+/// A network that can be copied to a form for eval mode alone.
+pub trait Network: Backbone {
+    /// The copy, which does not follow training: normalisation that follows a convolution is folded into
+    /// it, and all before the head computes in `precision`.
+    fn folded(&self, precision: Precision) -> Box<dyn Backbone>;
+}
+
+/// A copy of `network` for eval mode: each batch normalisation that follows a convolution is
+/// folded into it, and kernels are stored channels-last. ReLUs, taps and gradients with respect
+/// to images are those of the network; its variables are not followed any more. Logits have the
+/// kind of the images.
+///
+/// # Panics
+/// The copy, when it is run in a mode other than [`Mode::Eval`].
+pub fn inference_form(network: &dyn Network, precision: Precision) -> Box<dyn Backbone> {
+    let rounded = (precision == Precision::BF16).then(|| network.folded(precision));
+    Box::new(EvalOnly { exact: network.folded(Precision::F32), rounded })
+}
+
 /// A network whose normalisation is part of its convolutions.
 #[derive(Debug)]
 struct EvalOnly {
@@ -71,7 +90,7 @@ impl Backbone for EvalOnly {
         self.exact.forward_probed(images, mode, probe)
     }
 
-    fn cam_layer(&self) -> &'static str {
+    fn cam_layer(&self) -> Option<&str> {
         self.exact.cam_layer()
     }
 
@@ -88,16 +107,8 @@ impl Backbone for EvalOnly {
 }
 
 impl Model {
-    /// A copy of the network for eval mode: each batch normalisation that follows a convolution is
-    /// folded into it, and kernels are stored channels-last. ReLUs, taps and gradients with respect
-    /// to images are those of the network; its variables are not followed any more. Logits have the
-    /// kind of the images.
-    ///
-    /// # Panics
-    /// The copy, when it is run in a mode other than [`Mode::Eval`].
+    /// [`inference_form`] of the network.
     pub fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
-        let form = |precision| self.network.inference_form(precision);
-        let rounded = (precision == Precision::BF16).then(|| form(precision));
-        Box::new(EvalOnly { exact: form(Precision::F32), rounded })
+        inference_form(self.network.as_ref(), precision)
     }
 }

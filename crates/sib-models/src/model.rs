@@ -9,11 +9,11 @@ use sib_core::checkpoint::{CheckpointMeta, expect_finite, read_checkpoint, write
 use sib_core::{Backbone, Error, Result};
 use tch::{Device, Kind, Tensor, nn};
 
-use crate::Arch;
-use crate::arch::Network;
 use crate::blueprint::{Blueprint, is_counter};
+use crate::{Arch, Network};
 
-/// Options of the networks that do not change their state dict; active in train mode only.
+/// Options of the networks that do not change their state dict; active in train mode only. The default is
+/// no dropout, [`Arch::options`] are torchvision's.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelOptions {
@@ -27,16 +27,12 @@ pub struct ModelOptions {
 impl ModelOptions {
     /// Checks that the probabilities are in `[0,1)` and that `arch` has a use for them.
     pub(crate) fn check(&self, arch: Arch) -> Result<()> {
-        let (drops, attends) = match arch {
-            Arch::ResNet18 | Arch::ResNet50 => (false, false),
-            Arch::DenseNet121 => (true, false),
-            Arch::VitB32 => (true, true),
-        };
-        for (key, value, has_it) in [
-            ("dropout", self.dropout, drops),
-            ("attention_dropout", self.attention_dropout, attends),
+        let spec = arch.spec();
+        for (key, value, usual) in [
+            ("dropout", self.dropout, spec.dropout),
+            ("attention_dropout", self.attention_dropout, spec.attention_dropout),
         ] {
-            if value != 0.0 && !has_it {
+            if value != 0.0 && usual.is_none() {
                 return Err(Error::invalid(key, value, format!("0: {arch} has none")));
             }
             if !(0.0..1.0).contains(&value) {
@@ -72,7 +68,8 @@ impl Model {
             return Err(Error::invalid("number of classes", num_classes, "at least 1"));
         }
         let variables = nn::VarStore::new(device);
-        let network = arch.build(&variables.root(), num_classes, options)?;
+        options.check(arch)?;
+        let network = (arch.spec().build)(&variables.root(), num_classes, options);
         Ok(Self { arch, num_classes, variables, network })
     }
 

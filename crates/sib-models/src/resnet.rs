@@ -1,18 +1,44 @@
-//! ResNet-18 and ResNet-50 (He et al. 2016, doi:10.1109/CVPR.2016.90), the latter with the stride
-//! on the 3×3 convolution (known as v1.5), as torchvision builds them.
+//! Residual networks (He et al. 2016, doi:10.1109/CVPR.2016.90), with the stride on the 3×3 convolution
+//! (known as v1.5), as torchvision builds them.
 
 use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::Precision;
-use crate::arch::Network;
-use crate::block::Block;
-use crate::conv_norm::{ConvNorm, Stem};
-use crate::layers::{Conv2d, Init, Linear};
+use crate::layers::{Block, Conv2d, ConvConfig, ConvNorm, Init, Linear};
+use crate::spec::{Build, Sides, Spec};
+use crate::stem::Stem;
+use crate::{Network, Precision};
 
-/// Taps in the order of the forward pass.
-pub(crate) const TAPS: &[&str] = &["maxpool", "layer1", "layer2", "layer3", "layer4"];
+pub(crate) static RESNET18: Spec = spec("resnet18", "ResNet-18", |path, classes, _| {
+    let kind = BlockKind::Basic;
+    Box::new(ResNet::new(path, kind, [2, 2, 2, 2], classes))
+});
+
+pub(crate) static RESNET50: Spec = spec("resnet50", "ResNet-50", |path, classes, _| {
+    let kind = BlockKind::Bottleneck;
+    Box::new(ResNet::new(path, kind, [3, 4, 6, 3], classes))
+});
+
+const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
+    Spec {
+        name,
+        title,
+        taps: &TAPS,
+        last_stage: &["layer4"],
+        head: "fc",
+        sides: Sides::from(1),
+        dropout: None,
+        attention_dropout: None,
+        // timm's names are torchvision's.
+        renames: &[],
+        adapted: &[],
+        build,
+    }
+}
+
+const TAPS: [&str; 5] = ["maxpool", "layer1", "layer2", "layer3", CAM_LAYER];
+const CAM_LAYER: &str = "layer4";
 
 /// The two kinds of residual block.
 #[derive(Debug, Clone, Copy)]
@@ -139,13 +165,13 @@ impl Backbone for ResNet {
         self.fc.forward_pooled(&x)
     }
 
-    fn cam_layer(&self) -> &'static str {
-        "layer4"
+    fn cam_layer(&self) -> Option<&str> {
+        Some(CAM_LAYER)
     }
 }
 
 impl Network for ResNet {
-    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
+    fn folded(&self, precision: Precision) -> Box<dyn Backbone> {
         Box::new(Self {
             stem: self.stem.folded(precision),
             stages: self
@@ -164,5 +190,6 @@ fn conv_layer(
     kernel: i64,
     stride: i64,
 ) -> Conv2d {
-    Conv2d::new(path, in_channels, out_channels, kernel, stride, Init::KaimingFanOut)
+    let config = ConvConfig { stride, weight: Init::KaimingFanOut, ..ConvConfig::default() };
+    Conv2d::new(path, in_channels, out_channels, kernel, config)
 }

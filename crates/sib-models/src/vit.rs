@@ -1,21 +1,79 @@
-//! Vision transformer ViT-B/32 (Dosovitskiy et al. 2021, arXiv:2010.11929), as torchvision builds
-//! it.
-//!
-//! Attention is written out as matmul, softmax, matmul: none of libtorch's fused kernels for it can
-//! be differentiated twice.
+//! Vision transformers (Dosovitskiy et al. 2021, arXiv:2010.11929), as torchvision builds them.
 
-use sib_core::tensor::recomputed;
 use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::Precision;
-use crate::arch::Network;
-use crate::layers::{Init, LayerNorm, Linear, Variable, dropout, frozen};
+use crate::layers::{Block, Init, LayerNorm, Linear, SelfAttention, Variable, dropout};
 use crate::model::ModelOptions;
+use crate::patches::{PatchMaps, is_square_grid, resize_positions, to_tokens};
+use crate::spec::{Adapted, Build, Sides, Spec};
+use crate::{Network, Precision};
 
-/// Taps in the order of the forward pass: what enters each block's attention.
-pub(crate) const TAPS: &[&str] = &[
+pub(crate) static VIT_B_32: Spec = base("vit_b_32", "ViT-B/32", 32, |path, classes, options| {
+    Box::new(VisionTransformer::new(path, Size::base(32), classes, options))
+});
+
+const fn base(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
+    let last_stage = &["encoder.layers.encoder_layer_11", "encoder.ln"];
+    Spec { taps: BASE_TAPS, last_stage, ..spec(name, title, patch_px, build) }
+}
+
+const fn spec(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
+    Spec {
+        name,
+        title,
+        taps: &[],
+        last_stage: &[],
+        head: "heads.head",
+        sides: Sides::multiples_of(patch_px),
+        dropout: Some(0.0),
+        attention_dropout: Some(0.0),
+        // timm's, and the multi-layer perceptron of torchvision before 0.13.
+        renames: &[
+            ("^cls_token", "class_token"),
+            ("^pos_embed", POSITIONS),
+            ("^patch_embed.proj.", "conv_proj."),
+            ("^blocks.", "encoder.layers.encoder_layer_"),
+            ("^norm.", "encoder.ln."),
+            ("^head.", "heads.head."),
+            (".norm1.", ".ln_1."),
+            (".norm2.", ".ln_2."),
+            (".attn.qkv.", ".self_attention.in_proj_"),
+            (".attn.proj.", ".self_attention.out_proj."),
+            (".mlp.fc1.", ".mlp.0."),
+            (".mlp.fc2.", ".mlp.3."),
+            (".mlp.linear_1.", ".mlp.0."),
+            (".mlp.linear_2.", ".mlp.3."),
+        ],
+        adapted: &[Adapted { name: POSITIONS, fits: are_positions, adapt: resized }],
+        build,
+    }
+}
+
+/// Key of the position embeddings.
+const POSITIONS: &str = "encoder.pos_embedding";
+
+/// What tells one vision transformer from another.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Side of a patch; input sizes are multiples of it.
+    patch_px: i64,
+    /// Channels of a token.
+    width: i64,
+    heads: i64,
+    mlp_width: i64,
+    /// What enters each block's attention, one a block.
+    taps: &'static [&'static str],
+}
+
+impl Size {
+    const fn base(patch_px: i64) -> Self {
+        Self { patch_px, width: 768, heads: 12, mlp_width: 3072, taps: BASE_TAPS }
+    }
+}
+
+const BASE_TAPS: &[&str] = &[
     "encoder.layers.encoder_layer_0.ln_1",
     "encoder.layers.encoder_layer_1.ln_1",
     "encoder.layers.encoder_layer_2.ln_1",
@@ -30,101 +88,43 @@ pub(crate) const TAPS: &[&str] = &[
     "encoder.layers.encoder_layer_11.ln_1",
 ];
 
-/// Side of a patch; input sizes are multiples of it.
-pub(crate) const PATCH_PX: i64 = 32;
-/// Side, in patches, of the grid that position embeddings are stored for (224 px).
-pub(crate) const GRID: i64 = 7;
-/// Channels of a token.
-pub(crate) const WIDTH: i64 = 768;
-/// Key of the position embeddings.
-pub(crate) const POS_EMBEDDING: &str = "encoder.pos_embedding";
-const HEADS: i64 = 12;
-const MLP_WIDTH: i64 = 3072;
+/// Side of the images that position embeddings are stored for.
+const IMAGE_PX: i64 = 224;
 const LAYER_NORM_EPS: f64 = 1e-6;
-
-/// Multi-head self-attention.
-#[derive(Debug, Clone)]
-struct Attention {
-    in_proj_weight: Variable,
-    in_proj_bias: Variable,
-    out_proj: Linear,
-    dropout: f64,
-}
-
-impl Attention {
-    fn new(path: &Path, dropout: f64) -> Self {
-        // Xavier's rule over queries, keys and values together, as in PyTorch.
-        let weight = Init::Xavier.draw(&[3 * WIDTH, WIDTH], (WIDTH, 3 * WIDTH), path.device());
-        let bias = Init::Zeros.draw(&[3 * WIDTH], (WIDTH, 3 * WIDTH), path.device());
-        Self {
-            in_proj_weight: path.add("in_proj_weight", weight, true).into(),
-            in_proj_bias: path.add("in_proj_bias", bias, true).into(),
-            out_proj: Linear::new(&(path / "out_proj"), WIDTH, WIDTH, Init::Default, Init::Zeros),
-            dropout,
-        }
-    }
-
-    /// `softmax(Q K^T / sqrt(d)) V` per head, `x` being `[B,N,WIDTH]`.
-    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let (batch, tokens, _) = dims3(x);
-        let head_width = WIDTH / HEADS;
-        let qkv = x
-            .linear(&self.in_proj_weight, Some(&*self.in_proj_bias))
-            .reshape([batch, tokens, 3, HEADS, head_width])
-            .permute([2, 0, 3, 1, 4]); // [3,B,HEADS,N,d]
-        let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
-        let scores = (q * (head_width as f64).powf(-0.5)).matmul(&k.transpose(-2, -1)); // [B,HEADS,N,N]
-        let weights = dropout(scores.softmax(-1, None), self.dropout, mode);
-        let mixed = weights.matmul(&v).transpose(1, 2).reshape([batch, tokens, WIDTH]);
-        self.out_proj.forward(&mixed)
-    }
-
-    fn frozen(&self, precision: Precision) -> Self {
-        Self {
-            in_proj_weight: frozen(&self.in_proj_weight, precision),
-            in_proj_bias: frozen(&self.in_proj_bias, precision),
-            out_proj: self.out_proj.frozen(precision),
-            dropout: self.dropout,
-        }
-    }
-}
 
 /// A pre-normalised transformer block.
 #[derive(Debug, Clone)]
 struct EncoderBlock {
+    /// The tap that sees the first normalisation's output.
+    tap: &'static str,
     ln_1: LayerNorm,
-    attention: Attention,
+    attention: SelfAttention,
     ln_2: LayerNorm,
     mlp: [Linear; 2],
     dropout: f64,
 }
 
 impl EncoderBlock {
-    fn new(path: &Path, options: &ModelOptions) -> Self {
+    fn new(path: &Path, tap: &'static str, size: Size, options: &ModelOptions) -> Self {
+        let Size { width, heads, mlp_width, .. } = size;
         // torchvision numbers linear, GELU, dropout, linear.
-        let mlp = [("0", WIDTH, MLP_WIDTH), ("3", MLP_WIDTH, WIDTH)].map(|(i, from, to)| {
+        let mlp = [("0", width, mlp_width), ("3", mlp_width, width)].map(|(i, from, to)| {
             Linear::new(&(path / "mlp" / i), from, to, Init::Xavier, Init::Normal(1e-6))
         });
+        let attention = path / "self_attention";
         Self {
-            ln_1: LayerNorm::new(&(path / "ln_1"), WIDTH, LAYER_NORM_EPS),
-            attention: Attention::new(&(path / "self_attention"), options.attention_dropout),
-            ln_2: LayerNorm::new(&(path / "ln_2"), WIDTH, LAYER_NORM_EPS),
+            tap,
+            ln_1: LayerNorm::new(&(path / "ln_1"), width, LAYER_NORM_EPS),
+            attention: SelfAttention::new(&attention, width, heads, options.attention_dropout),
+            ln_2: LayerNorm::new(&(path / "ln_2"), width, LAYER_NORM_EPS),
             mlp,
             dropout: options.dropout,
         }
     }
 
-    /// `tap` sees the first normalisation's output.
-    fn forward(&self, x: &Tensor, mode: Mode, tap: impl FnOnce(Tensor) -> Tensor) -> Tensor {
-        let y = tap(self.ln_1.forward(x));
-        let x = x + dropout(self.attention.forward(&y, mode), self.dropout, mode);
-        let y = self.mlp[0].forward(&self.ln_2.forward(&x)).gelu("none");
-        let y = self.mlp[1].forward(&dropout(y, self.dropout, mode));
-        x + dropout(y, self.dropout, mode)
-    }
-
     fn frozen(&self, precision: Precision) -> Self {
         Self {
+            tap: self.tap,
             ln_1: self.ln_1.frozen(precision),
             attention: self.attention.frozen(precision),
             ln_2: self.ln_2.frozen(precision),
@@ -134,9 +134,20 @@ impl EncoderBlock {
     }
 }
 
-/// ViT-B/32.
+impl Block for EncoderBlock {
+    /// Of tokens `[B,N,width]`.
+    fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+        let y = probe.tap(self.tap, self.ln_1.forward(x));
+        let x = x + dropout(self.attention.forward(&y, mode), self.dropout, mode);
+        let y = self.mlp[0].forward(&self.ln_2.forward(&x)).gelu("none");
+        let y = self.mlp[1].forward(&dropout(y, self.dropout, mode));
+        x + dropout(y, self.dropout, mode)
+    }
+}
+
+/// A vision transformer.
 #[derive(Debug)]
-pub(crate) struct VisionTransformer {
+struct VisionTransformer {
     patch_weight: Variable,
     patch_bias: Variable,
     class_token: Variable,
@@ -148,37 +159,30 @@ pub(crate) struct VisionTransformer {
 }
 
 impl VisionTransformer {
-    pub(crate) fn new(path: &Path, num_classes: i64, options: &ModelOptions) -> Self {
+    fn new(path: &Path, size: Size, num_classes: i64, options: &ModelOptions) -> Self {
+        let Size { patch_px, width, .. } = size;
         let device = path.device();
         let add = |path: &Path, name: &str, shape: &[i64], init: Init| {
             Variable::from(path.add(name, init.draw(shape, (1, 1), device), true))
         };
-        // torchvision truncates this distribution at ±2, a hundred standard deviations away.
-        let patch_init = Init::Normal(((3 * PATCH_PX * PATCH_PX) as f64).powf(-0.5));
+        // torchvision truncates this distribution at ±2, tens of standard deviations away.
+        let patch_init = Init::Normal(((3 * patch_px * patch_px) as f64).powf(-0.5));
         let conv_proj = path / "conv_proj";
         let encoder = path / "encoder";
         let layers = &encoder / "layers";
+        let tokens = 1 + (IMAGE_PX / patch_px).pow(2);
+        let block = |(i, tap): (usize, &&'static str)| {
+            EncoderBlock::new(&(&layers / format!("encoder_layer_{i}")), tap, size, options)
+        };
+        let head = path / "heads" / "head";
         Self {
-            patch_weight: add(&conv_proj, "weight", &[WIDTH, 3, PATCH_PX, PATCH_PX], patch_init),
-            patch_bias: add(&conv_proj, "bias", &[WIDTH], Init::Zeros),
-            class_token: add(path, "class_token", &[1, 1, WIDTH], Init::Zeros),
-            pos_embedding: add(
-                &encoder,
-                "pos_embedding",
-                &[1, 1 + GRID * GRID, WIDTH],
-                Init::Normal(0.02),
-            ),
-            blocks: (0..TAPS.len())
-                .map(|i| EncoderBlock::new(&(&layers / format!("encoder_layer_{i}")), options))
-                .collect(),
-            ln: LayerNorm::new(&(&encoder / "ln"), WIDTH, LAYER_NORM_EPS),
-            head: Linear::new(
-                &(path / "heads" / "head"),
-                WIDTH,
-                num_classes,
-                Init::Zeros,
-                Init::Zeros,
-            ),
+            patch_weight: add(&conv_proj, "weight", &[width, 3, patch_px, patch_px], patch_init),
+            patch_bias: add(&conv_proj, "bias", &[width], Init::Zeros),
+            class_token: add(path, "class_token", &[1, 1, width], Init::Zeros),
+            pos_embedding: add(&encoder, "pos_embedding", &[1, tokens, width], Init::Normal(0.02)),
+            blocks: size.taps.iter().enumerate().map(block).collect(),
+            ln: LayerNorm::new(&(&encoder / "ln"), width, LAYER_NORM_EPS),
+            head: Linear::new(&head, width, num_classes, Init::Zeros, Init::Zeros),
             dropout: options.dropout,
         }
     }
@@ -186,43 +190,38 @@ impl VisionTransformer {
 
 impl Backbone for VisionTransformer {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let patches = images.conv2d(&self.patch_weight, Some(&*self.patch_bias), PATCH_PX, 0, 1, 1); // [B,WIDTH,h,w]
-        let (batch, grid) = (patches.size()[0], [patches.size()[2], patches.size()[3]]);
-        let class_token = self.class_token.expand([batch, 1, WIDTH], false);
+        let patch_px = self.patch_weight.size()[2];
+        let patches = images.conv2d(&self.patch_weight, Some(&*self.patch_bias), patch_px, 0, 1, 1); // [B,width,h,w]
+        let &[batch, width, height, width_px] = &patches.size()[..] else { unreachable!() };
+        let grid = [height, width_px];
+        let class_token = self.class_token.expand([batch, 1, width], false);
         let tokens = Tensor::cat(&[class_token, to_tokens(&patches)], 1);
-        let positions = resize_pos_embedding(&self.pos_embedding, grid).to_kind(tokens.kind());
+        let positions = resize_positions(&self.pos_embedding, grid).to_kind(tokens.kind());
         let tokens = tokens + positions;
-        let mut x = dropout(tokens, self.dropout, mode); // [B,1+h·w,WIDTH]
-        for (block, name) in self.blocks.iter().zip(TAPS) {
-            if mode == Mode::TrainCheckpointed {
-                let block = block.clone();
-                x = recomputed(&x, move |x, mode| block.forward(x, mode, |y| y));
-                continue;
-            }
-            x = block.forward(&x, mode, |y| {
-                let map = probe.tap(name, to_map(&y.narrow(1, 1, grid[0] * grid[1]), grid));
-                Tensor::cat(&[y.narrow(1, 0, 1), to_tokens(&map)], 1)
-            });
+        let mut x = dropout(tokens, self.dropout, mode); // [B,1+h·w,width]
+        let mut probe = PatchMaps { probe, grid };
+        for block in &self.blocks {
+            x = block.forward(&x, mode, &mut probe);
         }
         // The final normalisation works token by token, and only the class token is read.
         let class_token = x.select(1, 0).to_kind(self.head.kind());
         self.head.forward(&self.ln.forward(&class_token))
     }
 
-    fn cam_layer(&self) -> &'static str {
-        TAPS[TAPS.len() - 1]
+    fn cam_layer(&self) -> Option<&str> {
+        self.blocks.last().map(|block| block.tap)
     }
 }
 
 impl Network for VisionTransformer {
     /// Layer normalisation depends on its input: there is nothing to fold.
-    fn inference_form(&self, precision: Precision) -> Box<dyn Backbone> {
+    fn folded(&self, precision: Precision) -> Box<dyn Backbone> {
         Box::new(Self {
-            patch_weight: frozen(&self.patch_weight, precision),
-            patch_bias: frozen(&self.patch_bias, precision),
-            class_token: frozen(&self.class_token, precision),
+            patch_weight: self.patch_weight.frozen(precision),
+            patch_bias: self.patch_bias.frozen(precision),
+            class_token: self.class_token.frozen(precision),
             // Resized where images have another size, and cast then.
-            pos_embedding: frozen(&self.pos_embedding, Precision::F32),
+            pos_embedding: self.pos_embedding.frozen(Precision::F32),
             blocks: self.blocks.iter().map(|block| block.frozen(precision)).collect(),
             ln: self.ln.frozen(Precision::F32),
             head: self.head.frozen(Precision::F32),
@@ -231,39 +230,13 @@ impl Network for VisionTransformer {
     }
 }
 
-/// Position embeddings `[1,1+n·n,C]` for a grid of another size, `[1,1+h·w,C]`: bicubic, corners
-/// aligned, as torchvision resizes them; the class token's stays.
-pub(crate) fn resize_pos_embedding(embedding: &Tensor, grid: [i64; 2]) -> Tensor {
-    let (_, tokens, _) = dims3(embedding);
-    let side = ((tokens - 1) as f64).sqrt() as i64;
-    if grid == [side, side] {
-        return embedding.shallow_clone();
-    }
-    let map = to_map(&embedding.narrow(1, 1, side * side), [side, side]);
-    let map = map.upsample_bicubic2d(grid, true, None, None);
-    Tensor::cat(&[embedding.narrow(1, 0, 1), to_tokens(&map)], 1)
+/// Whether a tensor of shape `have` is position embeddings of square images, of any number of patches.
+fn are_positions(have: &[i64], want: &[i64]) -> bool {
+    have.len() == 3 && have[0] == 1 && have[2] == want[2] && is_square_grid(have[1] - 1)
 }
 
-/// Whether `size` is that of position embeddings for square images, of any number of patches.
-pub(crate) fn is_pos_embedding(size: &[i64]) -> bool {
-    let &[1, tokens, WIDTH] = size else { return false };
-    let side = ((tokens - 1) as f64).sqrt().round() as i64;
-    side > 0 && side * side == tokens - 1
-}
-
-/// `[B,C,h,w] -> [B,h·w,C]`.
-fn to_tokens(map: &Tensor) -> Tensor {
-    map.flatten(2, 3).transpose(1, 2)
-}
-
-/// `[B,h·w,C] -> [B,C,h,w]`.
-fn to_map(tokens: &Tensor, [height, width]: [i64; 2]) -> Tensor {
-    let (batch, _, channels) = dims3(tokens);
-    tokens.transpose(1, 2).reshape([batch, channels, height, width])
-}
-
-/// Size of a tensor of three dimensions.
-fn dims3(x: &Tensor) -> (i64, i64, i64) {
-    let size = x.size();
-    (size[0], size[1], size[2])
+/// Position embeddings for as many patches as `want` has.
+fn resized(positions: &Tensor, want: &[i64]) -> Tensor {
+    let side = (want[1] - 1).isqrt();
+    resize_positions(positions, [side, side])
 }

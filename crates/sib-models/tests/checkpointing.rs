@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sib_core::Mode;
 use sib_core::objective::{SibConfig, cross_entropy};
 use sib_core::testing::{fill_by_formula, formula_tensor, relative_difference, test_device};
+use sib_core::{Mode, recompute};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
 
@@ -33,7 +33,7 @@ fn labels() -> Tensor {
     Tensor::arange(BATCH, (Kind::Int64, test_device()))
 }
 
-/// What a pass in `mode` leaves behind: gradients by parameter, buffers by name, and what the random
+/// What a pass leaves behind: gradients by parameter, buffers by name, and what the random
 /// generator gives next.
 #[derive(Debug)]
 struct Outcome {
@@ -45,12 +45,12 @@ struct Outcome {
 
 fn outcome(
     arch: Arch,
-    mode: Mode,
-    loss: impl Fn(&Model, Mode) -> (Tensor, Vec<Tensor>),
+    recomputing: bool,
+    loss: impl Fn(&Model) -> (Tensor, Vec<Tensor>),
 ) -> Outcome {
     tch::manual_seed(7);
     let model = model(arch);
-    let (loss, values) = loss(&model, mode);
+    let (loss, values) = recompute::within(recomputing, || loss(&model));
     let parameters = model.parameters();
     let wanted: Vec<_> = parameters.values().collect();
     let gradients = Tensor::f_run_backward(&[loss], &wanted, false, false).unwrap();
@@ -65,18 +65,18 @@ fn outcome(
 }
 
 /// The objective of S-IB, with R and the mask.
-fn s_ib(model: &Model, mode: Mode) -> (Tensor, Vec<Tensor>) {
+fn s_ib(model: &Model) -> (Tensor, Vec<Tensor>) {
     // Weights by which every term counts.
     let sib = SibConfig { lambda_bg: 1e6, lambda_fg: 10.0, ..SibConfig::default() };
     let labels = labels();
-    let terms =
-        sib.terms(model.backbone(), &images(), mode, |z| cross_entropy(z, &labels, 0.0)).unwrap();
+    let loss = |logits: &Tensor| cross_entropy(logits, &labels, 0.0);
+    let terms = sib.terms(model.backbone(), &images(), Mode::Train, loss).unwrap();
     (sib.total(&terms), vec![terms.logits, terms.vjp, terms.mask])
 }
 
 /// Cross-entropy alone, of images that require no gradient.
-fn plain(model: &Model, mode: Mode) -> (Tensor, Vec<Tensor>) {
-    let logits = model.backbone().forward(&images(), mode);
+fn plain(model: &Model) -> (Tensor, Vec<Tensor>) {
+    let logits = model.backbone().forward(&images(), Mode::Train);
     (cross_entropy(&logits, &labels(), 0.0), vec![logits])
 }
 
@@ -85,11 +85,11 @@ fn assert_checkpointing_changes_nothing(arch: Arch) {
     // Random numbers come from a generator that all threads share.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    type Loss = fn(&Model, Mode) -> (Tensor, Vec<Tensor>);
+    type Loss = fn(&Model) -> (Tensor, Vec<Tensor>);
     let cases: [(&str, Loss); 2] = [("S-IB", s_ib), ("plain", plain)];
     for (case, loss) in cases {
-        let kept = outcome(arch, Mode::Train, loss);
-        let recomputed = outcome(arch, Mode::TrainCheckpointed, loss);
+        let kept = outcome(arch, false, loss);
+        let recomputed = outcome(arch, true, loss);
         assert_eq!(recomputed.values, kept.values, "{arch} {case}");
         assert_eq!(recomputed.buffers, kept.buffers, "{arch} {case}");
         assert_eq!(recomputed.next, kept.next, "{arch} {case}: random numbers");

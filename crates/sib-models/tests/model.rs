@@ -63,7 +63,11 @@ fn probes_see_every_relu_and_tap_and_what_they_return_flows_on() {
             assert_eq!(recorder.relus, relus, "{arch}");
             let names: Vec<_> = recorder.taps.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, arch.taps());
-            let cam = recorder.taps.iter().find(|(name, _)| name == net.cam_layer()).unwrap();
+            let cam = recorder
+                .taps
+                .iter()
+                .find(|(name, _)| Some(name.as_str()) == net.cam_layer())
+                .unwrap();
             assert_eq!(cam.1, [2, channels, side, side], "{arch}");
 
             for name in arch.taps() {
@@ -78,8 +82,8 @@ fn probes_see_every_relu_and_tap_and_what_they_return_flows_on() {
 /// The gradient of the logits with respect to a tapped map reaches it when it is cut off.
 #[test]
 fn class_activation_maps_get_gradients_at_the_default_tap() {
-    struct Cut(&'static str, Option<Tensor>);
-    impl Probe for Cut {
+    struct Cut<'l>(&'l str, Option<Tensor>);
+    impl Probe for Cut<'_> {
         fn tap(&mut self, layer: &str, x: Tensor) -> Tensor {
             if layer != self.0 {
                 return x;
@@ -91,7 +95,7 @@ fn class_activation_maps_get_gradients_at_the_default_tap() {
     }
     for arch in Arch::ALL {
         let model = model_by_formula(arch);
-        let mut cut = Cut(model.backbone().cam_layer(), None);
+        let mut cut = Cut(model.backbone().cam_layer().unwrap(), None);
         let logits = model.backbone().forward_probed(&images(2, 64), Mode::Eval, &mut cut);
         let map = cut.1.unwrap();
         let gradients =

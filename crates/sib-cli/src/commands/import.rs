@@ -18,8 +18,8 @@ pub struct Arguments {
     /// State dict: .pth or .pt of PyTorch (torchvision or timm names), .safetensors, or a checkpoint,
     /// whose classes and preprocessing are kept where no flag says otherwise
     weights: PathBuf,
-    /// Architecture: resnet18, resnet50, densenet121 or vit_b_32
-    #[arg(long)]
+    /// Architecture
+    #[arg(long, help = format!("Architecture: {}", Arch::names()))]
     arch: Arch,
     /// Checkpoint to write
     #[arg(long, value_name = "CKPT")]

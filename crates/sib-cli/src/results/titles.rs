@@ -13,13 +13,7 @@ const LAST: usize = 1 << 16;
 
 /// An architecture: its place among the tables' and its heading.
 pub fn arch_label(name: &str) -> Label {
-    let title = match name {
-        "resnet18" => "ResNet-18",
-        "resnet50" => "ResNet-50",
-        "densenet121" => "DenseNet-121",
-        "vit_b_32" => "ViT-B/32",
-        other => other,
-    };
+    let title = name.parse().map_or(name, |arch: Arch| arch.title());
     let place = Arch::ALL.into_iter().position(|arch| arch.name() == name);
     (place.unwrap_or(LAST), title.to_owned())
 }

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpdateConfig {
     /// Keep only the inputs of the network's blocks and compute the rest again for each derivative
-    /// (activation checkpointing): less memory, more time, the same result.
+    /// ([`recompute`](crate::recompute)): less memory, more time, the same result.
     pub checkpoint_blocks: bool,
     /// Of dropout.
     pub seed: u64,

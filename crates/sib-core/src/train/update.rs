@@ -13,7 +13,7 @@ use crate::checkpoint::non_finite;
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::for_convolutions;
-use crate::{Backbone, Error, Mode, Result};
+use crate::{Backbone, Error, Mode, Result, recompute};
 
 /// What an update measured, in the order of the log: name and value.
 pub type Measurements = Vec<(&'static str, f64)>;
@@ -130,19 +130,20 @@ impl<'a> Trainer<'a> {
             .clone()
             .filter(|sib| epoch >= sib.start_epoch && step.is_multiple_of(sib.every));
 
-        let mode =
-            if self.config.checkpoint_blocks { Mode::TrainCheckpointed } else { Mode::Train };
+        let recomputing = self.config.checkpoint_blocks;
         let mut measured = Measurements::new();
         let loss = match &sib {
             None => {
-                let logits = self.net.forward(images, mode);
+                let forward = || self.net.forward(images, Mode::Train);
+                let logits = recompute::within(recomputing, forward);
                 let loss = cross_entropy(&logits);
                 let values = [("loss", &loss), ("top1", &top1(&logits, targets))];
                 measured.extend(values_of(values));
                 loss
             }
             Some(sib) => {
-                let terms = sib.terms(self.net, images, mode, cross_entropy)?;
+                let terms = || sib.terms(self.net, images, Mode::Train, cross_entropy);
+                let terms = recompute::within(recomputing, terms)?;
                 let lambdas = self.lambdas(sib, &terms, step, &mut measured)?;
                 let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, lambdas);
                 let values = [

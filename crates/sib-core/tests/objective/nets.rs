@@ -28,10 +28,6 @@ impl Backbone for ReluNet {
         let x = x.mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
         x.linear(w("8.weight"), Some(w("8.bias")))
     }
-
-    fn cam_layer(&self) -> &'static str {
-        unreachable!("no class-activation map is asked of this network")
-    }
 }
 
 /// conv 3→6 · softplus · conv 6→8 stride 2 · softplus · average · linear: smooth everywhere.
@@ -78,9 +74,5 @@ impl Backbone for SmoothNet {
         let x = x.conv2d(w("2.weight"), Some(w("2.bias")), [2, 2], [1, 1], [1, 1], 1);
         let x = x.softplus().mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
         x.linear(w("4.weight"), Some(w("4.bias")))
-    }
-
-    fn cam_layer(&self) -> &'static str {
-        unreachable!("no class-activation map is asked of this network")
     }
 }

@@ -331,6 +331,37 @@ fn the_tap_can_be_chosen_and_its_activation_rectified() {
 }
 
 #[test]
+fn a_network_without_a_tap_of_its_choice_is_asked_for_one() {
+    /// The same network, but it recommends no tap, and shows its taps only where asked to.
+    #[derive(Debug)]
+    struct Undecided {
+        has_taps: bool,
+    }
+    impl Backbone for Undecided {
+        fn forward_probed(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
+            let probe = if self.has_taps { probe } else { &mut () };
+            CONVOLUTIONAL.forward_probed(x, mode, probe)
+        }
+    }
+    let (x, targets) = (images(2, 6), indices(&[1, 4]));
+    let explain = |cam: Cam<GradCam>, has_taps| {
+        let map = cam.explain(&Undecided { has_taps }, &x, &targets);
+        map.map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        explain(cam(GradCam), true).unwrap_err(),
+        "cam.layer: got none, expected a tap of the network: before_relu, features"
+    );
+    assert_eq!(
+        explain(cam(GradCam), false).unwrap_err(),
+        "cam.layer: got none, expected a tap, but the network shows its probe no feature map"
+    );
+    let named = Cam { layer: Some("features".to_owned()), ..cam(GradCam) };
+    let own_choice = cam(GradCam).explain(&CONVOLUTIONAL, &x, &targets).unwrap();
+    assert_eq!(explain(named, true).unwrap(), own_choice);
+}
+
+#[test]
 fn maps_are_upsampled_with_aligned_pixel_centres() {
     // 2 × 2 to 4 × 4: the outer ring repeats the corners, the middle is 3/4 and 1/4 of neighbours.
     const POOLED: Toy = Toy(|x, probe| {

@@ -13,8 +13,8 @@ impl Backbone for Toy {
         (self.0)(images, probe)
     }
 
-    fn cam_layer(&self) -> &'static str {
-        "features"
+    fn cam_layer(&self) -> Option<&str> {
+        Some("features")
     }
 }
 

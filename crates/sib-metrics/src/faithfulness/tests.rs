@@ -16,10 +16,6 @@ impl Backbone for ChannelMeans {
         assert_eq!(mode, Mode::Eval);
         images.mean_dim([2i64, 3].as_slice(), false, None) * self.gain
     }
-
-    fn cam_layer(&self) -> &'static str {
-        "none"
-    }
 }
 
 fn protocol(step_px: usize, batch: usize) -> Protocol {

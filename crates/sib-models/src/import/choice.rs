@@ -245,7 +245,7 @@ mod tests {
     use crate::Arch;
 
     fn resnet18() -> &'static Blueprint {
-        Blueprint::of_arch(Arch::ResNet18).unwrap()
+        Blueprint::of_arch(Arch::ResNet18)
     }
 
     /// A dict called `name` that holds a ResNet-18 of `value` under each of the prefixes, and the keys

@@ -6,40 +6,10 @@ use std::collections::btree_map::Entry::{Occupied, Vacant};
 use tch::{Kind, Tensor};
 
 use super::Problem;
-use crate::blueprint::is_counter;
+use crate::Arch;
+use crate::blueprint::{Blueprint, is_counter};
 use crate::model::Reshaped;
-use crate::{Arch, vit};
-
-/// Parts of keys and what they are called today, replaced in this order; a key must begin with a
-/// part whose first character is `^`.
-type Renames = &'static [(&'static str, &'static str)];
-
-/// torchvision's DenseNet files of before 2018: `denselayer1.norm.1` for `denselayer1.norm1`.
-/// (timm's names are torchvision's.)
-const DENSENET: Renames = &[
-    (".norm.1.", ".norm1."),
-    (".norm.2.", ".norm2."),
-    (".conv.1.", ".conv1."),
-    (".conv.2.", ".conv2."),
-];
-
-/// timm's `vit_base_patch32_*`, and the multi-layer perceptron of torchvision before 0.13.
-const VIT: Renames = &[
-    ("^cls_token", "class_token"),
-    ("^pos_embed", "encoder.pos_embedding"),
-    ("^patch_embed.proj.", "conv_proj."),
-    ("^blocks.", "encoder.layers.encoder_layer_"),
-    ("^norm.", "encoder.ln."),
-    ("^head.", "heads.head."),
-    (".norm1.", ".ln_1."),
-    (".norm2.", ".ln_2."),
-    (".attn.qkv.", ".self_attention.in_proj_"),
-    (".attn.proj.", ".self_attention.out_proj."),
-    (".mlp.fc1.", ".mlp.0."),
-    (".mlp.fc2.", ".mlp.3."),
-    (".mlp.linear_1.", ".mlp.0."),
-    (".mlp.linear_2.", ".mlp.3."),
-];
+use crate::spec::Renames;
 
 /// Today's keys of `arch` for `keys`, pairs of a key and what it is kept with. Of two spellings of one
 /// tensor the first is taken, and a problem is given.
@@ -47,11 +17,7 @@ pub(super) fn today<'k, T>(
     keys: impl Iterator<Item = (&'k str, T)>,
     arch: Arch,
 ) -> (BTreeMap<String, T>, Option<Problem>) {
-    let renames = match arch {
-        Arch::ResNet18 | Arch::ResNet50 => &[],
-        Arch::DenseNet121 => DENSENET,
-        Arch::VitB32 => VIT,
-    };
+    let renames = arch.spec().renames;
     let mut renamed = BTreeMap::new();
     let mut problem = None;
     for (key, kept) in keys {
@@ -67,19 +33,19 @@ pub(super) fn today<'k, T>(
     (renamed, problem)
 }
 
-/// Resizes position embeddings of another image size to those of 224 px, and says so.
-pub(super) fn resize(state: &mut BTreeMap<String, Tensor>, arch: Arch) -> Vec<Reshaped> {
-    let name = vit::POS_EMBEDDING;
-    if arch == Arch::VitB32
-        && let Some(embedding) = state.get_mut(name)
-        && vit::is_pos_embedding(&embedding.size())
-        && embedding.size()[1] != 1 + vit::GRID * vit::GRID
-    {
-        let have = embedding.size();
-        *embedding = vit::resize_pos_embedding(embedding, [vit::GRID, vit::GRID]);
-        return vec![Reshaped { name: name.to_owned(), have, want: embedding.size() }];
+/// Makes the tensors fit that come in other shapes, and says so.
+pub(super) fn adapt(state: &mut BTreeMap<String, Tensor>, network: &Blueprint) -> Vec<Reshaped> {
+    let mut reshaped = Vec::new();
+    for adapted in network.arch().spec().adapted {
+        let (name, want) = (adapted.name, network.shape(adapted.name));
+        let Some(tensor) = state.get_mut(name) else { continue };
+        let have = tensor.size();
+        if have != want && (adapted.fits)(&have, want) {
+            *tensor = (adapted.adapt)(tensor, want);
+            reshaped.push(Reshaped { name: name.to_owned(), have, want: want.to_owned() });
+        }
     }
-    Vec::new()
+    reshaped
 }
 
 fn rename(mut key: String, renames: Renames) -> String {
@@ -190,11 +156,11 @@ mod tests {
 
     #[test]
     fn position_embeddings_of_another_size_are_resized_and_reported() {
-        let embedding = Tensor::ones([1, 1 + 12 * 12, vit::WIDTH], (Kind::Float, Device::Cpu));
+        let embedding = Tensor::ones([1, 1 + 12 * 12, 768], (Kind::Float, Device::Cpu));
         let mut state = BTreeMap::from([("encoder.pos_embedding".to_owned(), embedding)]);
-        let resized = resize(&mut state, Arch::VitB32);
-        assert_eq!(state["encoder.pos_embedding"].size(), [1, 50, vit::WIDTH]);
-        assert_eq!(resized[0].have, [1, 145, vit::WIDTH]);
+        let resized = adapt(&mut state, Blueprint::of_arch(Arch::VitB32));
+        assert_eq!(state["encoder.pos_embedding"].size(), [1, 50, 768]);
+        assert_eq!(resized[0].have, [1, 145, 768]);
         // Bicubic weights sum to one.
         let error = (&state["encoder.pos_embedding"] - 1.0).abs().max();
         assert!(error.double_value(&[]) < 1e-6);

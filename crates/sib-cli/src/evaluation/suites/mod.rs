@@ -6,7 +6,6 @@ mod curves;
 pub mod faithfulness;
 pub mod information;
 pub mod localization;
-mod randomised;
 pub mod sanity;
 
 use std::fmt;

@@ -7,8 +7,8 @@ use sib_core::Backbone;
 use sib_explain::SIbMap;
 use sib_metrics::rank::spearman;
 use sib_metrics::{Exclusion, Outcome};
+use sib_models::{Part, Precision};
 
-use super::randomised::Randomised;
 use super::{Definition, Explained, Identity, Logged, Measure, Opening, Scores};
 use crate::evaluation::heatmaps::{HeatmapSource, Heatmaps};
 use crate::evaluation::rows::NO_DIRECTION;
@@ -68,8 +68,12 @@ impl Definition for Sanity {
     }
 
     fn open<'e>(&self, of: Opening<'e>) -> Result<Option<Box<dyn Measure + 'e>>> {
-        let randomised = Randomised::of(&of.checkpoint.model, of.settings.seed)?;
-        Ok(Some(Box::new(Comparing { randomised, s_ib_map: of.s_ib_map })))
+        let drawn = |part| -> Result<_> {
+            let model = of.checkpoint.model.reinitialised(part, of.settings.seed)?;
+            Ok(model.inference_form(Precision::F32))
+        };
+        let (head, last_stage) = (drawn(Part::Head)?, drawn(Part::LastStage)?);
+        Ok(Some(Box::new(Comparing { head, last_stage, s_ib_map: of.s_ib_map })))
     }
 
     fn summarise(&self, logged: &Logged<'_>, summary: &mut Collector<'_>) -> Result<()> {
@@ -87,7 +91,10 @@ impl Definition for Sanity {
 
 #[derive(Debug)]
 struct Comparing<'e> {
-    randomised: Randomised,
+    /// The network with a new head.
+    head: Box<dyn Backbone>,
+    /// The network with a new head and a new last stage.
+    last_stage: Box<dyn Backbone>,
     s_ib_map: &'e SIbMap,
 }
 
@@ -120,8 +127,8 @@ impl Comparing<'_> {
             let other = source.of(net, images, batch.targets, &batch.batch.ids, s_ib.as_ref())?;
             Ok(spearman(&heatmaps.maps, &other.maps)?)
         };
-        let head = correlations(self.randomised.head.as_ref())?;
-        let last_stage = correlations(self.randomised.last_stage.as_ref())?;
+        let head = correlations(self.head.as_ref())?;
+        let last_stage = correlations(self.last_stage.as_ref())?;
         let both = head.into_iter().zip(last_stage).zip(&heatmaps.undirected);
         Ok(both
             .map(|((head, last_stage), &undirected)| Row::of(head, last_stage, undirected))

@@ -31,10 +31,6 @@ impl Backbone for Linear {
         let none = None::<&Tensor>;
         images.mean_dim([2i64, 3].as_slice(), false, None::<Kind>).linear(&self.weight, none)
     }
-
-    fn cam_layer(&self) -> &'static str {
-        unreachable!("no class-activation map is asked of this network")
-    }
 }
 
 pub(super) fn images(count: i64) -> Tensor {
