@@ -43,8 +43,8 @@ impl Backbone for SmallNet {
         x.mean_dim([2, 3].as_slice(), false, None::<Kind>).apply(&self.head)
     }
 
-    fn cam_layer(&self) -> &'static str {
-        "features"
+    fn cam_layer(&self) -> Option<&str> {
+        Some("features")
     }
 }
 // end

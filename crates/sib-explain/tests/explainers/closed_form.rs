@@ -345,7 +345,7 @@ fn a_network_without_a_tap_of_its_choice_is_asked_for_one() {
     }
     let (x, targets) = (images(2, 6), indices(&[1, 4]));
     let explain = |cam: Cam<GradCam>, has_taps| {
-        let map = cam.explain(&Undecided { has_taps }, &x, &targets);
+        let map = cam.explain(&Undecided { has_taps }, &x, &Target::class(&targets));
         map.map_err(|error| error.to_string())
     };
     assert_eq!(
@@ -357,7 +357,7 @@ fn a_network_without_a_tap_of_its_choice_is_asked_for_one() {
         "cam.layer: got none, expected a tap, but the network shows its probe no feature map"
     );
     let named = Cam { layer: Some("features".to_owned()), ..cam(GradCam) };
-    let own_choice = cam(GradCam).explain(&CONVOLUTIONAL, &x, &targets).unwrap();
+    let own_choice = cam(GradCam).explain(&CONVOLUTIONAL, &x, &Target::class(&targets)).unwrap();
     assert_eq!(explain(named, true).unwrap(), own_choice);
 }
 
