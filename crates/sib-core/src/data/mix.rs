@@ -2,6 +2,7 @@
 
 use rand::Rng;
 use rand::seq::SliceRandom;
+use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -30,14 +31,19 @@ impl Mix {
     /// # Errors
     /// [`Error::Invalid`] naming the key.
     pub fn validate(self, prefix: &str) -> Result<()> {
+        self.beta(prefix).map(drop)
+    }
+
+    /// The distribution of the weight.
+    pub(super) fn beta(self, prefix: &str) -> Result<Beta<f64>> {
         let (name, alpha) = match self {
             Self::Mixup { alpha } => ("mixup", alpha),
             Self::CutMix { alpha } => ("cut-mix", alpha),
         };
-        if alpha.is_finite() && alpha > 0.0 {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("{prefix}.{name}.alpha"), alpha, "a number above 0"))
+        let beta = Beta::new(alpha, alpha).ok().filter(|_| alpha.is_finite());
+        beta.ok_or_else(|| {
+            Error::invalid(format!("{prefix}.{name}.alpha"), alpha, "a number above 0")
+        })
     }
 
     /// Mixes `images` `[B,3,H,W]` with a permutation of themselves; the choices follow from
@@ -61,13 +67,12 @@ impl Mix {
         if targets.size().first() != Some(&count) || targets.dim() != 2 {
             return Err(Error::shape("targets", targets, format!("[{count},K]")));
         }
-        self.validate("mix")?;
-        let (Self::Mixup { alpha } | Self::CutMix { alpha }) = self;
+        let beta = self.beta("mix")?;
         let mut rng = stream(Use::Mix, seed, epoch, batch);
         let mut order: Vec<i64> = (0..count).collect();
         order.shuffle(&mut rng);
         let order = Tensor::from_slice(&order).to_device(images.device());
-        let weight = symmetric_beta(alpha, &mut rng);
+        let weight = beta.sample(&mut rng);
         let others = images.index_select(0, &order);
         let (mixed, weight) = match self {
             Self::Mixup { .. } => (images * weight + others * (1.0 - weight), weight),
@@ -106,44 +111,4 @@ pub fn soft_targets(labels: &Tensor, classes: i64, smoothing: f64) -> Result<Ten
     }
     let hard = labels.f_one_hot(classes)?.to_kind(Kind::Float);
     Ok(hard * (1.0 - smoothing) + smoothing / classes as f64)
-}
-
-/// A draw of Beta(alpha, alpha), by Jöhnk's rejection (1964): for U, V uniform and
-/// X = U^(1/alpha), Y = V^(1/alpha), X/(X+Y) given X + Y <= 1. In logarithms, which do not
-/// underflow for a small alpha.
-pub(super) fn symmetric_beta(alpha: f64, rng: &mut impl Rng) -> f64 {
-    if alpha >= 1.0 {
-        return symmetric_beta_from_gamma(alpha, rng);
-    }
-    loop {
-        let log_x = (1.0 - rng.random::<f64>()).ln() / alpha;
-        let log_y = (1.0 - rng.random::<f64>()).ln() / alpha;
-        let largest = log_x.max(log_y);
-        let log_sum = largest + ((log_x - largest).exp() + (log_y - largest).exp()).ln();
-        if log_sum <= 0.0 {
-            return (log_x - log_sum).exp();
-        }
-    }
-}
-
-/// For a large alpha, where Jöhnk's rejection takes long: a ratio of gammas by Marsaglia & Tsang
-/// (2000, doi:10.1145/358407.358414).
-fn symmetric_beta_from_gamma(alpha: f64, rng: &mut impl Rng) -> f64 {
-    let mut gamma = || {
-        let d = alpha - 1.0 / 3.0;
-        let c = 1.0 / (9.0 * d).sqrt();
-        loop {
-            // Box–Muller.
-            let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-            let normal = radius * (std::f64::consts::TAU * rng.random::<f64>()).cos();
-            let v = (1.0 + c * normal).powi(3);
-            if v > 0.0
-                && (1.0 - rng.random::<f64>()).ln() < 0.5 * normal * normal + d * (1.0 - v + v.ln())
-            {
-                return d * v;
-            }
-        }
-    };
-    let (x, y) = (gamma(), gamma());
-    x / (x + y)
 }
