@@ -1,9 +1,8 @@
 //! SmoothGrad.
 
-use std::f64::consts::TAU;
-
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 use sib_core::{Backbone, Error, Result};
 use tch::Tensor;
 
@@ -57,15 +56,11 @@ impl InputAttribution for SmoothGrad {
     }
 }
 
-/// Standard normal noise of the given shape, f64 on the CPU, by the Box–Muller transform.
+/// Standard normal noise of the given shape, f64 on the CPU.
 fn standard_normal(seed: u64, stream: u64, shape: &[i64]) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
-    let values: Vec<f64> = (0..shape.iter().product::<i64>())
-        .map(|_| {
-            let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-            radius * (TAU * rng.random::<f64>()).cos()
-        })
-        .collect();
+    let number = shape.iter().product::<i64>() as usize;
+    let values: Vec<f64> = rng.sample_iter(StandardNormal).take(number).collect();
     Tensor::from_slice(&values).reshape(shape)
 }
