@@ -53,7 +53,7 @@ pub enum Dash {
     /// Into dots.
     Dotted,
     /// Into dashes and dots in turn.
-    DashDotted,
+    Alternating,
 }
 
 impl Dash {
@@ -63,7 +63,7 @@ impl Dash {
             Self::Solid => None,
             Self::Dashed => Some("4 2"),
             Self::Dotted => Some("1 1.6"),
-            Self::DashDotted => Some("4 1.6 1 1.6"),
+            Self::Alternating => Some("4 1.6 1 1.6"),
         }
     }
 }

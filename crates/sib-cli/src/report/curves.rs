@@ -155,7 +155,7 @@ impl Plot {
 }
 
 /// Of the lines of one branch, whose colour they share.
-const DASHES: [Dash; 4] = [Dash::Solid, Dash::Dotted, Dash::Dashed, Dash::DashDotted];
+const DASHES: [Dash; 4] = [Dash::Solid, Dash::Dotted, Dash::Dashed, Dash::Alternating];
 
 /// Places in the palette, no two alike: the first baseline and the first S-IB have the colours that
 /// they have in all figures.

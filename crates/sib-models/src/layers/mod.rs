@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use sib_core::objective::SibConfig;
-//! use sib_core::train::{TrainConfig, Trainer};
+//! use sib_core::train::{Length, Trainer, UpdateConfig};
 //! use sib_core::{Backbone, Mode, Probe};
 //! use sib_models::layers::{Conv2d, ConvConfig, ConvNorm, Init, Linear};
 //! use tch::{Device, Kind, Tensor, nn};
@@ -51,7 +51,9 @@
 //! let variables = nn::VarStore::new(Device::Cpu);
 //! let net = SmallNet::new(&variables.root(), 2);
 //! let state = variables.variables().into_iter().collect();
-//! let mut trainer = Trainer::new(&net, state, TrainConfig::default(), Some(SibConfig::default()), 1);
+//! let length = Length { epochs: 1, steps_per_epoch: 1 };
+//! let sib = Some(SibConfig::default());
+//! let mut trainer = Trainer::new(&net, state, UpdateConfig::default(), sib, length)?;
 //! let images = Tensor::rand([4, 3, 16, 16], (Kind::Float, Device::Cpu));
 //! trainer.backward(&images, &Tensor::from_slice(&[0_i64, 1, 0, 1]))?;
 //! trainer.update()?;

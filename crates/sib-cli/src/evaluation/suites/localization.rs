@@ -244,8 +244,11 @@ impl Definition for Localization {
     }
 }
 
+/// A ratio of pixel counts; none where it is not defined.
+type Ratio = fn(&Confusion) -> Option<f64>;
+
 /// The ratios of the pixel counts of all images together.
-const POOLED: [(&str, fn(&Confusion) -> Option<f64>); 4] = [
+const POOLED: [(&str, Ratio); 4] = [
     ("pixel_accuracy_pct", Confusion::pixel_accuracy),
     ("miou_pct", Confusion::mean_iou),
     ("foreground_iou_pct", Confusion::foreground_iou),

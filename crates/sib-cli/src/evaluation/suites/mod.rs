@@ -285,20 +285,21 @@ pub struct Logged<'r> {
     pub logs: &'r [(Suite, Table<'r>)],
 }
 
+/// A method and its rows, each with the columns `R` of a suite.
+pub type OfMethod<'r, R> = (&'r str, Vec<(&'r ImageRow, R)>);
+
 impl<'r> Logged<'r> {
     /// The rows of `suite`'s own file.
     pub fn log(&self, suite: Suite) -> Option<Table<'r>> {
         self.logs.iter().find(|(of, _)| *of == suite).map(|&(_, table)| table)
     }
 
-    /// The rows of a method, each with the columns `R` of a suite; method by method.
+    /// The rows method by method.
     ///
     /// # Errors
     /// When a row has not these columns.
-    pub fn of_methods<R: serde::de::DeserializeOwned>(
-        &self,
-    ) -> Result<Vec<(&'r str, Vec<(&'r ImageRow, R)>)>> {
-        let mut of_methods: Vec<(&str, Vec<_>)> =
+    pub fn of_methods<R: serde::de::DeserializeOwned>(&self) -> Result<Vec<OfMethod<'r, R>>> {
+        let mut of_methods: Vec<OfMethod<'r, R>> =
             self.methods.iter().map(|method| (method.as_str(), Vec::new())).collect();
         for (row, own) in self.rows.iter().zip(self.images.rows::<R>()?) {
             if let Some((_, rows)) = of_methods.iter_mut().find(|(name, _)| *name == row.method) {
