@@ -14,7 +14,7 @@ use crate::Result;
 /// (ImageNet's, and a folder's without `test`), that is what [`Split::Validation`] opens.
 ///
 /// Annotations that cannot be used are no error here, but of those who use them: see
-/// [`Record::box_fault`].
+/// [`Record::box_fault`](super::Record::box_fault).
 ///
 /// # Errors
 /// Where `root` has not the layout of the dataset (the message says what was expected and what was
