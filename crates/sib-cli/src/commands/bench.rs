@@ -115,21 +115,24 @@ impl Run {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Step { inputs, only, run } => {
+            let read = inputs.read()?;
             let models = Steps::models(inputs, only.as_deref())?;
-            run.time(&mut Steps::new(&models, inputs.read()?)?)
+            run.time(&mut Steps::new(&models, read)?)
         }
         What::Explain { inputs, method, precision, assignments, run } => {
             let mut options = MethodOptions::default();
             for assignment in assignments {
                 options.set(assignment)?;
             }
+            let read = inputs.read()?;
             let network = inputs.model()?.inference_form(*precision);
-            run.time(&mut Explanations::new(network, *method, &options, inputs.read()?)?)
+            run.time(&mut Explanations::new(network, *method, &options, read)?)
         }
         What::Faithfulness { inputs, precision, step_px, run } => {
             let protocol = Protocol { step_px: *step_px, ..Protocol::default() };
+            let read = inputs.read()?;
             let network = inputs.model()?.inference_form(*precision);
-            run.time(&mut Curves::new(network, protocol, inputs.read()?))
+            run.time(&mut Curves::new(network, protocol, read))
         }
         What::Loader { data, root, batch_size, augment, run } => {
             let options = DataOptions { allow_missing: true, ..DataOptions::default() };
