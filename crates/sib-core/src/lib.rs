@@ -29,6 +29,7 @@
 pub mod backbone;
 pub mod checkpoint;
 pub mod classes;
+mod conv_geometry;
 pub mod data;
 pub mod device;
 pub mod dotted;

@@ -2,13 +2,14 @@
 //! unsafe code.
 #![allow(unsafe_code)]
 
+mod border;
 mod jpeg;
 mod recomputed;
 
 pub(crate) use jpeg::Jpeg;
 pub(crate) use recomputed::recomputed;
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::c_char;
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::OnceLock;
@@ -16,10 +17,8 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
 use tch::Tensor;
 
-use crate::tensor::ConvGeometry;
-
-/// An `at::Tensor` on the other side of the border.
-type CTensor = c_void;
+use crate::conv_geometry::ConvGeometry;
+use border::{CTensor, checked, pointer, returned};
 
 unsafe extern "C" {
     fn sib_batch_norm(
@@ -76,7 +75,6 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
-    fn sib_free_message(message: *mut c_char);
     fn sib_keep_freed_memory();
     fn sib_exact_convolutions();
 }
@@ -237,30 +235,6 @@ pub(crate) fn adamw(
             epsilon,
         )
     })
-}
-
-/// Null where there is no tensor.
-fn pointer(tensor: Option<&Tensor>) -> *const CTensor {
-    tensor.map_or(ptr::null(), |tensor| tensor.as_ptr().cast())
-}
-
-/// The tensor that `call` leaves in its argument, or the message that it returns.
-fn returned(call: impl FnOnce(*mut *mut CTensor) -> *mut c_char) -> Result<Tensor, String> {
-    let mut out = ptr::null_mut();
-    checked(call(&mut out))?;
-    // SAFETY: without a message, `out` is a new tensor that nobody else owns.
-    Ok(unsafe { Tensor::from_ptr(out.cast()) })
-}
-
-/// The message of an exception, if there is one.
-fn checked(message: *mut c_char) -> Result<(), String> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a message is a C string of the other side, which frees it.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-    unsafe { sib_free_message(message) };
-    Err(text)
 }
 
 /// Where the program was linked to look for libtorch; the dynamic linker finds the same folder.

@@ -5,6 +5,8 @@ use tch::{Device, Kind, Tensor};
 use crate::native;
 use crate::native::Then;
 
+pub use crate::conv_geometry::ConvGeometry;
+
 /// `[B, ...]` as rows `[B, D]`.
 pub fn rows(x: &Tensor) -> Tensor {
     x.flatten(1, -1)
@@ -103,17 +105,6 @@ fn batch_norm_eval_then(x: &Tensor, variables: [&Tensor; 4], eps: f64, relu: boo
     // The momentum is not used.
     let mut y = x.batch_norm(weight, bias, mean, var, false, 0.0, eps, true);
     if relu { y.relu_() } else { y }
-}
-
-/// How the kernels of a convolution lie on the image, alike in both directions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvGeometry {
-    /// Pixels from one place of a kernel to the next.
-    pub stride: i64,
-    /// Pixels of zeros on each side.
-    pub padding: i64,
-    /// Parts that the channels are divided into, each convolved by itself.
-    pub groups: i64,
 }
 
 /// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C/groups,h,w]`, then `bias` `[D]` where there is one.

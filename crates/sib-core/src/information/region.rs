@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
+use super::hsic::{Estimator, hsic, linear_gram};
 use super::renyi::{ALPHA, NormalisedGram};
-use super::{Estimator, hsic, linear_gram};
 use crate::tensor::{l2_normalise_rows, rows, scalar};
 use crate::{Error, Result};
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 
-use super::{CTensor, returned};
+use super::border::{CTensor, returned};
 
 /// Runs the closure on `x`; `again` unless it is the first run.
 type Call = extern "C" fn(

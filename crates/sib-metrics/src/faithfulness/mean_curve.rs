@@ -2,7 +2,7 @@
 
 use sib_core::{Error, Result};
 
-use super::Curve;
+use super::curve::Curve;
 use crate::summary::Summary;
 
 /// A stream of curves as mean and standard error at each point, without keeping them. The spread is a
