@@ -141,7 +141,8 @@ impl Conv2d {
 /// Batch normalisation over `[B,H,W]` (Ioffe & Szegedy 2015, arXiv:1502.03167).
 ///
 /// In train mode the running statistics move by [`Self::MOMENTUM`] towards the batch's mean and
-/// unbiased variance, once per forward pass.
+/// unbiased variance, once per forward pass. Where `weight` is frozen (requires no gradient), train mode is
+/// eval mode (decision G8).
 #[derive(Debug, Clone)]
 pub(crate) struct BatchNorm2d {
     weight: Variable,
@@ -174,13 +175,14 @@ impl BatchNorm2d {
     /// How far the running statistics move; `None` where they are used instead of the batch's.
     fn momentum(&self, mode: Mode) -> Option<f64> {
         match mode {
+            Mode::Eval => None,
+            _ if !self.weight.requires_grad() => None,
             Mode::Train | Mode::TrainCheckpointed => {
                 // The count only matters to other software: the momentum here is fixed.
                 let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
                 Some(Self::MOMENTUM)
             }
             Mode::Recompute => Some(0.0),
-            Mode::Eval => None,
         }
     }
 

@@ -8,8 +8,7 @@ mod train;
 
 pub use data::DataConfig;
 pub(crate) use read::assign;
-pub use settings::{Config, Extend, ModelConfig};
-pub use train::TrainConfig;
+pub use settings::Config;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod evaluate_again;
 mod evaluation_files;
 mod explain;
 mod figure;
+mod fine_tuning;
 mod import;
 mod pipes;
 mod report;
