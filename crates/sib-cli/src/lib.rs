@@ -16,7 +16,6 @@ pub mod error;
 mod evaluation;
 mod explanation;
 mod figures;
-mod folder_lock;
 mod images;
 mod left_out;
 mod network;
@@ -26,8 +25,7 @@ mod records;
 mod report;
 mod reproduce;
 mod results;
-mod run_dir;
-mod run_record;
+mod run;
 mod tables;
 mod training;
 

@@ -148,8 +148,9 @@ pub fn unlike_lengths(networks: impl IntoIterator<Item = (Training, u64)>) -> Op
     }
     let all: BTreeSet<u64> = by_training.values().flatten().copied().collect();
     let words = |(training, epochs): (&Training, &BTreeSet<u64>)| {
+        let noun = if epochs.iter().all(|&epochs| epochs == 1) { "epoch" } else { "epochs" };
         let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
-        format!("{} for {} epochs", training.title(), epochs.join(" or "))
+        format!("{} for {} {noun}", training.title(), epochs.join(" or "))
     };
     let words: Vec<String> = by_training.iter().map(words).collect();
     (all.len() > 1).then(|| format!("trained for different lengths: {}", words.join(", ")))

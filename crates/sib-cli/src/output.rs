@@ -11,6 +11,11 @@ pub fn note(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// A number of things, as `1 epoch`, `2 epochs`.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A line on stderr, as `eprintln!`, but nothing happens where nobody reads.
 #[macro_export]
 macro_rules! note {

@@ -210,3 +210,32 @@ fn names_and_image_sizes_are_checked() {
     }
     assert!(Model::new(Arch::ResNet18, 0, Device::Cpu, &ModelOptions::default()).is_err());
 }
+
+#[test]
+fn what_is_frozen_normalises_by_its_running_statistics_and_keeps_them() {
+    for arch in [Arch::ResNet18, Arch::DenseNet121] {
+        let model = model_by_formula(arch);
+        let before: BTreeMap<String, Tensor> =
+            model.state_dict().into_iter().map(|(key, value)| (key, value.copy())).collect();
+        let body: Vec<String> =
+            before.keys().filter(|key| !key.starts_with(arch.head())).cloned().collect();
+        sib_core::train::freeze(&model.state_dict(), &body).unwrap();
+        let [train, eval] = [Mode::Train, Mode::Eval].map(|mode| {
+            let images = images(2, 64).set_requires_grad(true);
+            let logits = model.backbone().forward(&images, mode);
+            let loss = logits.square().sum(Kind::Float);
+            let gradient = Tensor::run_backward(&[loss], &[&images], true, true).remove(0);
+            // A derivative of the gradient, as the terms of S-IB take it.
+            let weight = &model.state_dict()[&format!("{}.weight", arch.head())];
+            let of_weight = gradient.square().sum(Kind::Float);
+            let second = Tensor::run_backward(&[of_weight], &[weight], false, false).remove(0);
+            [logits, gradient, second].map(|x| x.detach())
+        });
+        for (train, eval) in train.iter().zip(&eval) {
+            let difference = relative_difference(train, eval);
+            // The ReLU is a pass of its own in one and not in the other.
+            assert!(difference < 1e-6, "{arch}: {difference:e}");
+        }
+        assert_eq!(model.state_dict(), before, "{arch}");
+    }
+}

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::problem::deserialised;
 use super::settings::{Config, paper_lambda_fg};
 use crate::error::usage;
-use crate::run_record::RunRecord;
+use crate::run::RunRecord;
 
 impl Config {
     /// Reads the file at `path`, resolves what it extends, applies `assignments` (`key=value`,

@@ -28,6 +28,13 @@ pub struct TrainConfig {
     pub optimizer: OptimizerConfig,
     /// Learning-rate schedule.
     pub schedule: ScheduleConfig,
+    /// What keeps its initial weights: `backbone`, all but the final layer, or prefixes of state-dict keys,
+    /// one or a list. Unset: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// Factor of the final layer's learning rate, above 0. Unset: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_lr_factor: Option<f64>,
     /// Log every k-th step; at least 1.
     pub log_every_steps: u64,
     /// See [`UpdateConfig::log_gradient_norms`].
@@ -53,6 +60,36 @@ pub struct TrainConfig {
     pub tensorboard: bool,
 }
 
+/// What is not trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"backbone\", a state-dict prefix or a list of them")]
+pub enum Freeze {
+    /// One.
+    One(String),
+    /// Any number.
+    Several(Vec<String>),
+}
+
+impl Freeze {
+    /// Stands for everything but the final layer.
+    const BACKBONE: &str = "backbone";
+
+    /// Prefixes of the state-dict `keys` that are meant, where the final layer is `head`.
+    pub fn prefixes<'k>(&self, keys: impl Iterator<Item = &'k String>, head: &str) -> Vec<String> {
+        let named = match self {
+            Self::One(prefix) => std::slice::from_ref(prefix),
+            Self::Several(prefixes) => prefixes,
+        };
+        let (backbone, mut prefixes): (Vec<_>, Vec<_>) =
+            named.iter().cloned().partition(|prefix| prefix == Self::BACKBONE);
+        if !backbone.is_empty() {
+            let head = format!("{head}.");
+            prefixes.extend(keys.filter(|key| !key.starts_with(&head)).cloned());
+        }
+        prefixes
+    }
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         let fit = FitConfig::default();
@@ -68,6 +105,8 @@ impl Default for TrainConfig {
             clip_norm: update.clip_norm,
             optimizer: update.optimizer,
             schedule: update.schedule,
+            freeze: None,
+            head_lr_factor: None,
             log_every_steps: 1,
             log_gradient_norms: update.log_gradient_norms,
             log_information: false,
@@ -83,8 +122,9 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// The library's part.
-    pub fn fit(&self) -> FitConfig {
+    /// The library's part, where the final layer of the network is `head`.
+    pub fn fit(&self, head: &str) -> FitConfig {
+        let head_factor = self.head_lr_factor.map(|factor| (head.to_owned(), factor));
         FitConfig {
             epochs: self.epochs,
             accumulate_batches: self.accumulate_batches,
@@ -100,6 +140,7 @@ impl TrainConfig {
                 label_smoothing: self.label_smoothing,
                 clip_norm: self.clip_norm,
                 optimizer: self.optimizer.clone(),
+                learning_rate_factors: head_factor.into_iter().collect(),
                 schedule: self.schedule.clone(),
                 log_gradient_norms: self.log_gradient_norms,
             },
@@ -118,10 +159,14 @@ impl TrainConfig {
                 return Err(Error::invalid(key, value, "at least 1"));
             }
         }
-        let minutes = self.checkpoint_every_minutes;
-        if !(minutes > 0.0 && minutes.is_finite()) {
-            return Err(Error::invalid("checkpoint_every_minutes", minutes, "a number above 0"));
+        for (key, value) in [
+            ("checkpoint_every_minutes", self.checkpoint_every_minutes),
+            ("head_lr_factor", self.head_lr_factor.unwrap_or(1.0)),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::invalid(key, value, "a number above 0"));
+            }
         }
-        self.fit().validate()
+        self.fit("").validate()
     }
 }

@@ -27,8 +27,8 @@ use super::settings::Settings;
 use crate::dotted;
 use crate::environment::Environment;
 use crate::error::with_hint;
-use crate::folder_lock::FolderLock;
 use crate::network::Network;
+use crate::run::FolderLock;
 
 /// What `evaluation.toml` holds: the evaluation and what it is of.
 #[derive(Debug, Clone, Serialize, Deserialize)]

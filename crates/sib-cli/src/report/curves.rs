@@ -12,7 +12,7 @@ use crate::draw::style::Style;
 use crate::evaluation::suites::{CurvePoint, PATHS};
 use crate::network::Training;
 use crate::results::titles::method_label;
-use crate::run_dir::MetricRow;
+use crate::run::MetricRow;
 
 /// Width that text on a chart is sized for; the page stretches it.
 const WIDTH_MM: f64 = 92.0;
@@ -297,7 +297,7 @@ mod tests {
     use crate::environment::Environment;
     use crate::network::StoredConfig;
     use crate::results::Run;
-    use crate::run_record::RunRecord;
+    use crate::run::RunRecord;
 
     fn run_of(metrics: Vec<MetricRow>) -> NamedRun {
         let environment = Environment::of(tch::Device::Cpu);

@@ -8,7 +8,7 @@ use super::format::{dash, fixed, significant};
 use crate::progress::duration;
 use crate::results::Run;
 use crate::results::titles::{arch_label, dataset_label};
-use crate::run_dir::MetricRow;
+use crate::run::MetricRow;
 
 /// A run, and how the page names it.
 #[derive(Debug)]

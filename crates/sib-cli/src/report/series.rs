@@ -9,7 +9,7 @@ use super::format::count;
 use super::runs::NamedRun;
 use crate::draw::chart::Point;
 use crate::network::Training;
-use crate::run_dir::MetricRow;
+use crate::run::MetricRow;
 
 /// Points of a line at most; of more, neighbours are averaged.
 const POINTS: u64 = 120;

@@ -10,7 +10,7 @@ use sib_core::Error;
 use sib_metrics::Summary;
 
 use crate::csv_rows;
-use crate::run_dir::MetricRow;
+use crate::run::MetricRow;
 
 /// The runs in the folder at `output`, in the order of their names.
 fn runs(output: &Path) -> Result<Vec<(String, PathBuf)>> {

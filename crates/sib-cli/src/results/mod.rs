@@ -15,7 +15,7 @@ use anyhow::Result;
 use crate::explanation::folder as explanation;
 use crate::left_out::LeftOut;
 use crate::note;
-use crate::run_record::RunRecord;
+use crate::run::RunRecord;
 
 pub use evaluation::Evaluation;
 pub use run::Run;

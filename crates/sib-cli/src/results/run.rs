@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::dotted::{Settings, flatten};
 use crate::network::{StoredConfig, Training};
-use crate::run_record::RunRecord;
+use crate::run::RunRecord;
 
 /// A run, finished or not.
 #[derive(Debug)]

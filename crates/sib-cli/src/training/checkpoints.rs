@@ -11,7 +11,7 @@ use sib_core::train::{Fit, Position, State};
 
 use super::setup::Setup;
 use crate::note;
-use crate::run_dir::RunDir;
+use crate::run::RunDir;
 
 /// What training goes on from.
 pub(super) const LAST: &str = "last.safetensors";
@@ -31,7 +31,8 @@ const SECONDS: &str = "seconds";
 pub(super) fn save_best(run: &RunDir, setup: &Setup<'_>, at: Position) -> Result<()> {
     let mut meta = meta(setup, at)?;
     meta.extra.insert(CHOSEN_ON_KEY.to_owned(), setup.chosen_on().to_string());
-    Ok(setup.model.save(&run.checkpoint(BEST), &meta)?)
+    setup.model.save(&run.checkpoint(BEST), &meta)?;
+    Ok(())
 }
 
 /// Writes `last` of a run that has taken so many `seconds`. The trainer's state is written first and named

@@ -8,7 +8,6 @@ mod recorder;
 mod resume;
 mod setup;
 mod start;
-pub mod tensorboard;
 
 pub use resume::go_on;
 pub use start::begin;

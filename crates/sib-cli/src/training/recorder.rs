@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde::Serialize;
 use sib_core::train::{Best, End, Fit, Length, Measurements, Metric, Observer, Position, State};
 
 use super::setup::Setup;
 use super::{checkpoints, divergence};
 use crate::note;
+use crate::output::count;
 use crate::progress::{Progress, duration};
-use crate::run_dir::{MetricsLog, RunDir, Status, read_metrics};
+use crate::run::{Failure, MetricsLog, RunDir, Status, read_metrics};
 
 /// Keeps a run's folder, and tells those who watch.
 pub(super) struct Recorder<'s> {
@@ -25,18 +25,6 @@ pub(super) struct Recorder<'s> {
     seconds_before: f64,
 }
 
-/// `failure.toml`: the update that could not be made.
-#[derive(Serialize)]
-struct Failure<'a> {
-    step: u64,
-    epoch: u64,
-    problem: String,
-    /// Ids of the images of the update, as far as it came.
-    images: &'a [String],
-}
-
-const FAILURE: &str = "failure.toml";
-
 impl<'s> Recorder<'s> {
     /// Of the training `fit`, of which earlier processes did what is done in `seconds_before`.
     pub(super) fn new(
@@ -46,7 +34,8 @@ impl<'s> Recorder<'s> {
         seconds_before: f64,
     ) -> Result<Self> {
         let (started, length) = (Instant::now(), fit.length());
-        let log = run.metrics_log(fit.steps(), setup.config.train.tensorboard)?;
+        let tensorboard = setup.config.train.tensorboard;
+        let log = MetricsLog::open(run.path(), fit.steps(), tensorboard)?;
         let progress = Progress::new("train", length.steps(), fit.steps(), "steps");
         Ok(Self { setup, run, length, log, progress, started, saved: started, seconds_before })
     }
@@ -72,7 +61,7 @@ impl<'s> Recorder<'s> {
             }
             End::AllEpochs => "finished",
         };
-        let rows = read_metrics(&self.run.metrics())?;
+        let rows = read_metrics(self.run.path())?;
         let test = rows.into_iter().filter(|row| row.split == "test");
         let status = Status {
             state: state.to_owned(),
@@ -81,8 +70,8 @@ impl<'s> Recorder<'s> {
             seconds: self.seconds(),
             test: test.map(|row| (row.name, row.value)).collect(),
         };
-        self.run.write("status.toml", &toml::to_string_pretty(&status)?)?;
-        note!("{path}: {steps} steps in {}", duration(status.seconds));
+        status.write(self.run)?;
+        note!("{path}: {} in {}", count(steps, "step"), duration(status.seconds));
         Ok(())
     }
 }
@@ -113,11 +102,8 @@ impl Observer for Recorder<'_> {
         }
         let Position { step, epoch } = at;
         let failure = Failure { step, epoch, problem: error.to_string(), images: ids };
-        let written = toml::to_string_pretty(&failure)
-            .map_err(anyhow::Error::new)
-            .and_then(|text| self.run.write(FAILURE, &text));
-        match written {
-            Ok(()) => divergence::of_update(error, &self.run.path().join(FAILURE)),
+        match failure.write(self.run) {
+            Ok(file) => divergence::of_update(error, &file),
             Err(problem) => problem,
         }
     }

@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::dotted::{self, Difference};
 use crate::error::usage;
 use crate::note;
-use crate::run_dir::RunDir;
+use crate::output::count;
+use crate::run::{CONFIG, RunDir, Status};
 
 /// Settings that decide how far, how long and from where a run goes on, never what an update
 /// computes. The initial weights are not read any more.
@@ -37,7 +38,7 @@ const MAY_CHANGE: [&str; 9] = [
 /// When a setting has changed that would make it another run, with both its values; when its files or
 /// its images cannot be read.
 pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> {
-    let file = path.join("config.toml");
+    let file = path.join(CONFIG);
     let config = Config::load(&file, assignments)
         .with_context(|| format!("{}: cannot be resumed", path.display()))?;
     let run = RunDir::open(path)?;
@@ -60,14 +61,14 @@ pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> 
             MAY_CHANGE.join(", ")
         )));
     }
-    if let Some(status) = run.status()? {
+    if let Some(status) = Status::read(path)? {
         let decide_the_end = ["train.epochs", "train.early_stop_epochs"];
         if !changes.iter().any(|change| decide_the_end.contains(&change.key)) {
             note!(
-                "{}: already {} after {} epochs, nothing to do",
+                "{}: already {} after {}, nothing to do",
                 path.display(),
                 status.state,
-                status.epochs
+                count(status.epochs, "epoch")
             );
             note!("hint: --set train.epochs=N trains on to N epochs");
             return Ok(());
@@ -87,24 +88,24 @@ pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> 
     if config.train.epochs != before.train.epochs {
         note!("{}: {}", path.display(), what_more_epochs_mean(&before, &config, fit.length()));
     }
-    run.write("config.toml", &config.to_toml()?)?;
-    run.remove_status()?;
+    run.write(CONFIG, &config.to_toml()?)?;
+    Status::remove(&run)?;
     train(&setup, fit, &run)
 }
 
 /// Whether the updates so far are those that a run of the new `length` would have made.
 fn what_more_epochs_mean(before: &Config, now: &Config, length: Length) -> String {
-    let epochs = length.epochs;
+    let epochs = count(length.epochs, "epoch");
     let length_before = Length { epochs: before.train.epochs, ..length };
     let factor = |step, length| now.train.schedule.factor(step, length).to_bits();
     let so_far = length.steps().min(length_before.steps());
     if (0..so_far).all(|step| factor(step, length_before) == factor(step, length)) {
-        return format!("its learning rate is at every step that of a run of {epochs} epochs");
+        return format!("its learning rate is at every step that of a run of {epochs}");
     }
     format!(
         "the learning-rate schedule depends on the number of epochs: what was trained so far followed \
-         that of {} epochs, so this is not what a run of {epochs} epochs from its start would be",
-        before.train.epochs
+         that of {}, so this is not what a run of {epochs} from its start would be",
+        count(before.train.epochs, "epoch")
     )
 }
 

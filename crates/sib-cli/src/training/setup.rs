@@ -3,7 +3,7 @@
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 use sib_core::data::{self, Dataset, Loader, LoaderOptions, Split, Transform};
-use sib_core::train::Fit;
+use sib_core::train::{self, Fit};
 use sib_models::Model;
 use tch::Device;
 
@@ -96,12 +96,24 @@ impl<'c> Setup<'c> {
     /// The training, at its beginning.
     ///
     /// # Errors
-    /// When a setting does not fit the images.
+    /// When a setting does not fit the images or the network.
     pub(super) fn fit(&self) -> Result<Fit<'_>> {
-        let (net, variables) = (self.model.backbone(), self.model.state_dict());
-        let (fit, sib) = (self.config.train.fit(), self.config.sib.clone());
-        let fit = Fit::new(net, variables, &self.train, fit, sib);
-        Ok(fit.map_err(|error| error.within("train"))?)
+        let (config, variables) = (&self.config.train, self.model.state_dict());
+        let head = self.model.arch().head();
+        let fit = || {
+            if let Some(freeze) = &config.freeze {
+                train::freeze(&variables, &freeze.prefixes(variables.keys(), head))?;
+            }
+            if let Some(factor) = config.head_lr_factor
+                && !variables.iter().any(|(key, it)| key.starts_with(head) && it.requires_grad())
+            {
+                let expected = "a final layer that is trained";
+                return Err(sib_core::Error::invalid("head_lr_factor", factor, expected));
+            }
+            let (net, sib) = (self.model.backbone(), self.config.sib.clone());
+            Fit::new(net, self.model.state_dict(), &self.train, config.fit(head), sib)
+        };
+        Ok(fit().map_err(|error| error.within("train"))?)
     }
 
     /// The split that `best` and early stopping are chosen on: no other has been looked at by then.

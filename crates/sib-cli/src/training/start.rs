@@ -14,7 +14,7 @@ use super::setup::Setup;
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::note;
-use crate::run_dir::RunDir;
+use crate::run::{CONFIG, ENVIRONMENT, RunDir};
 
 /// Trains as `config` says in a new folder at `path`.
 ///
@@ -26,8 +26,9 @@ pub fn begin(config: &Config, path: &Path, device: Device) -> Result<()> {
     setup.load_initial_weights()?;
     let fit = setup.fit()?;
     let run = RunDir::create(path)?;
-    run.write("config.toml", &config.to_toml()?)?;
-    run.write("environment.toml", &Environment::of(device).to_toml()?)?;
+    // The configuration last: with it, the run can be resumed.
+    run.write(ENVIRONMENT, &Environment::of(device).to_toml()?)?;
+    run.write(CONFIG, &config.to_toml()?)?;
     train(&setup, fit, &run)
 }
 

@@ -11,6 +11,7 @@ mod evaluate_again;
 mod evaluation_files;
 mod explain;
 mod figure;
+mod fine_tuning;
 mod import;
 mod pipes;
 mod report;

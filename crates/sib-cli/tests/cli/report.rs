@@ -321,7 +321,7 @@ fn different_lengths_of_training_are_said_in_tables_and_figures() {
         assert_success(&place.train(run, &settings));
         evaluate(&place, run, &["--data", "synthetic", "--suite", "accuracy,information"]);
     }
-    let said = "trained for different lengths: Baseline for 1 epochs, S-IB for 2 epochs";
+    let said = "trained for different lengths: Baseline for 1 epoch, S-IB for 2 epochs";
     for number in ["2", "3"] {
         let table = ["table", number, "--runs", "runs", "--output", "table.csv"];
         let output = place.run(&table);

@@ -27,7 +27,7 @@ fn a_finished_run_is_left_as_it_is() {
     for arguments in [&weights_gone[..], &["train", "--resume", "run", "--set", "data.workers=1"]] {
         let output = place.run(arguments);
         assert_success(&output);
-        assert!(stderr(&output).contains("already finished after 1 epochs"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("already finished after 1 epoch,"), "{}", stderr(&output));
         assert_eq!(files(&place, "run"), before);
     }
 }
@@ -55,7 +55,7 @@ fn a_run_is_extended_to_the_bytes_of_a_longer_one() {
     assert_success(&place.train("cosine", &cosine));
     let output = place.run(&["train", "--resume", "cosine", "--set", "train.epochs=2"]);
     assert_success(&output);
-    assert!(stderr(&output).contains("followed that of 1 epochs"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("followed that of 1 epoch,"), "{}", stderr(&output));
 
     let output = place.run(&["train", "--resume", "short", "--set", "train.epochs=1"]);
     assert_refused(&output, 1, "train.epochs: got 1, but 2 epochs are trained already");

@@ -1,5 +1,7 @@
 //! Settings of an update, and of a training made of updates.
 
+use std::collections::BTreeMap;
+
 use super::{OptimizerConfig, ScheduleConfig};
 use crate::{Error, Result};
 
@@ -20,6 +22,9 @@ pub struct UpdateConfig {
     pub clip_norm: Option<f64>,
     /// Update rule.
     pub optimizer: OptimizerConfig,
+    /// Factors of the learning rate, above 0, by prefixes of state-dict keys, such as `fc` for the final
+    /// layer of a ResNet. The longest prefix counts; the rest has 1.
+    pub learning_rate_factors: BTreeMap<String, f64>,
     /// Learning-rate schedule.
     pub schedule: ScheduleConfig,
     /// Measure the gradient norm of each term every k-th step (three more backward passes); 0: never.
@@ -35,6 +40,7 @@ impl Default for UpdateConfig {
             label_smoothing: 0.0,
             clip_norm: None,
             optimizer: OptimizerConfig::default(),
+            learning_rate_factors: BTreeMap::new(),
             schedule: ScheduleConfig::default(),
             log_gradient_norms: 0,
         }
@@ -56,6 +62,9 @@ impl UpdateConfig {
             }
         }
         expect_positive("clip_norm", self.clip_norm)?;
+        for (prefix, &factor) in &self.learning_rate_factors {
+            expect_positive(&format!("learning_rate_factors.{prefix}"), Some(factor))?;
+        }
         self.optimizer.validate().map_err(|error| error.within("optimizer"))?;
         self.schedule.validate().map_err(|error| error.within("schedule"))
     }

@@ -8,6 +8,7 @@ mod config;
 mod fit;
 mod observer;
 mod optimizer;
+mod parameters;
 mod schedule;
 mod update;
 
@@ -17,6 +18,7 @@ pub use config::{BestValue, FitConfig, UpdateConfig};
 pub use fit::{End, Fit};
 pub use observer::{Evaluation, Metric, Observer, Position};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use parameters::freeze;
 pub use schedule::{Length, ScheduleConfig, ScheduleKind};
 pub use update::{Measurements, State, Trainer};
 

@@ -86,6 +86,8 @@ struct Slot {
     name: String,
     parameter: Tensor,
     decays: bool,
+    /// Of the learning rate.
+    factor: f64,
     /// First moment (AdamW) or momentum buffer (SGD).
     first: Tensor,
     /// Second moment; SGD has none.
@@ -101,15 +103,21 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// An optimizer of `parameters`, by state-dict key, with an empty past.
-    pub fn new(parameters: BTreeMap<String, Tensor>, config: OptimizerConfig) -> Self {
+    /// An optimizer of `parameters`, by state-dict key, with an empty past; `factor_of` a key is that of the
+    /// learning rate.
+    pub fn new(
+        parameters: BTreeMap<String, Tensor>,
+        config: OptimizerConfig,
+        factor_of: impl Fn(&str) -> f64,
+    ) -> Self {
         let slots = parameters
             .into_iter()
             .map(|(name, parameter)| {
                 let first = parameter.zeros_like();
                 let second = (config.kind == OptimizerKind::AdamW).then(|| parameter.zeros_like());
                 let decays = config.decay_norms_and_biases || parameter.dim() > 1;
-                Slot { name, parameter, decays, first, second }
+                let factor = factor_of(&name);
+                Slot { name, parameter, decays, factor, first, second }
             })
             .collect();
         Self { config, slots, steps: 0 }
@@ -137,34 +145,47 @@ impl Optimizer {
         self.steps += 1;
         let learning_rate = self.config.learning_rate * schedule_factor;
         match self.config.kind {
-            OptimizerKind::AdamW => {
-                self.adamw(gradients, learning_rate, true);
-                self.adamw(gradients, learning_rate, false);
-            }
+            OptimizerKind::AdamW => self.adamw(gradients, learning_rate),
             OptimizerKind::Sgd => tch::no_grad(|| {
                 for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
                     if gradient.defined() {
-                        slot.sgd(gradient, &self.config, learning_rate, self.steps);
+                        let rate = learning_rate * slot.factor;
+                        slot.sgd(gradient, &self.config, rate, self.steps);
                     }
                 }
             }),
         }
     }
 
-    /// Updates the parameters that decay, or those that do not.
-    fn adamw(&self, gradients: &[Tensor], learning_rate: f64, decays: bool) {
-        let (slots, gradients): (Vec<&Slot>, Vec<&Tensor>) = (self.slots.iter().zip(gradients))
-            .filter(|(slot, gradient)| slot.decays == decays && gradient.defined())
-            .unzip();
-        let parameters: Vec<&Tensor> = slots.iter().map(|slot| &slot.parameter).collect();
-        let first: Vec<&Tensor> = slots.iter().map(|slot| &slot.first).collect();
-        let second: Vec<&Tensor> = slots.iter().filter_map(|slot| slot.second.as_ref()).collect();
+    /// One pass over memory for each group of parameters with the same decay and factor.
+    fn adamw(&self, gradients: &[Tensor], learning_rate: f64) {
+        let mut groups: Vec<(bool, f64, Vec<(&Slot, &Tensor)>)> = Vec::new();
+        let moving = self.slots.iter().zip(gradients).filter(|(_, gradient)| gradient.defined());
+        for (slot, gradient) in moving {
+            let same =
+                |group: &&mut (bool, f64, _)| (group.0, group.1) == (slot.decays, slot.factor);
+            match groups.iter_mut().find(same) {
+                Some((_, _, members)) => members.push((slot, gradient)),
+                None => groups.push((slot.decays, slot.factor, vec![(slot, gradient)])),
+            }
+        }
         let OptimizerConfig { betas, weight_decay, epsilon, .. } = self.config;
-        let weight_decay = if decays { weight_decay } else { 0.0 };
-        let constants =
-            native::AdamW { step: self.steps, learning_rate, betas, weight_decay, epsilon };
-        native::adamw([&parameters, &gradients, &first, &second], constants)
-            .unwrap_or_else(|message| panic!("AdamW: {message}"));
+        for (decays, factor, members) in groups {
+            let (slots, gradients): (Vec<&Slot>, Vec<&Tensor>) = members.into_iter().unzip();
+            let parameters: Vec<&Tensor> = slots.iter().map(|slot| &slot.parameter).collect();
+            let first: Vec<&Tensor> = slots.iter().map(|slot| &slot.first).collect();
+            let second: Vec<&Tensor> =
+                slots.iter().filter_map(|slot| slot.second.as_ref()).collect();
+            let constants = native::AdamW {
+                step: self.steps,
+                learning_rate: learning_rate * factor,
+                betas,
+                weight_decay: if decays { weight_decay } else { 0.0 },
+                epsilon,
+            };
+            native::adamw([&parameters, &gradients, &first, &second], constants)
+                .unwrap_or_else(|message| panic!("AdamW: {message}"));
+        }
     }
 
     /// Everything that must be saved for training to go on as if never stopped.
@@ -266,7 +287,7 @@ mod tests {
     fn start(kind: OptimizerKind) -> (Tensor, Optimizer) {
         let parameter = formula_tensor("parameter", &[4, 5]);
         let named = BTreeMap::from([("w".to_owned(), parameter.shallow_clone())]);
-        (parameter, Optimizer::new(named, config(kind)))
+        (parameter, Optimizer::new(named, config(kind), |_| 1.0))
     }
 
     #[test]
@@ -296,7 +317,7 @@ mod tests {
             let (parameter, mut first) = start(kind);
             (0..3).for_each(|step| first.step(&[gradient(step)], 0.5));
             let named = BTreeMap::from([("w".to_owned(), parameter.shallow_clone())]);
-            let mut second = Optimizer::new(named, config(kind));
+            let mut second = Optimizer::new(named, config(kind), |_| 1.0);
             second.restore(&first.state(), first.steps()).unwrap();
             (3..6).for_each(|step| second.step(&[gradient(step)], 0.5));
             assert_eq!(through, parameter, "{kind:?}");
@@ -309,7 +330,7 @@ mod tests {
             let parameter = formula_tensor("parameter", &[2, 3, 4, 5]);
             let parameter = parameter.permute(layout).contiguous().permute(back);
             let named = BTreeMap::from([("w".to_owned(), parameter.shallow_clone())]);
-            let mut optimizer = Optimizer::new(named, config(OptimizerKind::AdamW));
+            let mut optimizer = Optimizer::new(named, config(OptimizerKind::AdamW), |_| 1.0);
             (0..3).for_each(|_| optimizer.step(&[formula_tensor("g", &[2, 3, 4, 5])], 1.0));
             parameter
         };
@@ -325,7 +346,29 @@ mod tests {
             weight_decay: 0.5,
             ..OptimizerConfig::default()
         };
-        Optimizer::new(named, spare).step(&[bias.zeros_like()], 1.0);
+        Optimizer::new(named, spare, |_| 1.0).step(&[bias.zeros_like()], 1.0);
         assert_eq!(bias, Tensor::from_slice(&[1.0f64, 2.0]));
+    }
+
+    #[test]
+    fn a_group_moves_as_by_an_optimizer_of_its_own_learning_rate() {
+        for kind in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
+            let start = || ["body", "head"].map(|name| (name.to_owned(), gradient(7).copy()));
+            let together: BTreeMap<String, Tensor> = start().into();
+            let named = together.iter().map(|(name, it)| (name.clone(), it.shallow_clone()));
+            let factor_of = |name: &str| if name == "head" { 10.0 } else { 1.0 };
+            let mut both = Optimizer::new(named.collect(), config(kind), factor_of);
+            (0..4).for_each(|step| both.step(&[gradient(step), gradient(step + 1)], 0.5));
+            for (name, first, rate) in [("body", 0, 0.05), ("head", 1, 0.5)] {
+                let alone: BTreeMap<String, Tensor> = start().into();
+                let parameter = alone[name].shallow_clone();
+                let named = BTreeMap::from([(name.to_owned(), parameter.shallow_clone())]);
+                let config = OptimizerConfig { learning_rate: rate, ..config(kind) };
+                let mut optimizer = Optimizer::new(named, config, |_| 1.0);
+                (0..4).for_each(|step| optimizer.step(&[gradient(step + first)], 0.5));
+                let difference = relative_difference(&together[name], &parameter);
+                assert!(difference < 1e-15, "{kind:?} {name}: {difference:e}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::average::WeightAverage;
 use super::balance::Balance;
 use super::optimizer::global_norm;
-use super::{Length, Optimizer, UpdateConfig};
+use super::{Length, Optimizer, UpdateConfig, parameters};
 use crate::checkpoint::non_finite;
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
@@ -82,7 +82,11 @@ impl<'a> Trainer<'a> {
             let got = format!("{} without gradient", variables.len());
             return Err(Error::invalid("variables", got, "one to train"));
         }
-        let optimizer = Optimizer::new(trained, config.optimizer.clone());
+        for prefix in config.learning_rate_factors.keys() {
+            parameters::expect_known("learning_rate_factors", prefix, trained.keys())?;
+        }
+        let factor_of = |key: &str| parameters::factor(&config.learning_rate_factors, key);
+        let optimizer = Optimizer::new(trained, config.optimizer.clone(), factor_of);
         let average = config.ema_decay.map(|decay| WeightAverage::new(variables, decay));
         Ok(Self {
             net,

@@ -11,7 +11,8 @@ use crate::Precision;
 /// `bias`, `running_mean`, `running_var` `[C]` and `num_batches_tracked`.
 ///
 /// In train mode the running statistics move by a tenth towards the batch's mean and unbiased variance,
-/// once per forward pass.
+/// once per forward pass. Where `weight` is frozen (requires no gradient), train mode is eval mode (decision
+/// G8).
 #[derive(Debug, Clone)]
 pub struct BatchNorm2d {
     weight: Variable,
@@ -46,6 +47,7 @@ impl BatchNorm2d {
     fn momentum(&self, mode: Mode) -> Option<f64> {
         match mode {
             Mode::Eval => None,
+            Mode::Train if !self.weight.requires_grad() => None,
             Mode::Train if recompute::is_again() => Some(0.0),
             Mode::Train => {
                 // The count only matters to other software: the momentum here is fixed.

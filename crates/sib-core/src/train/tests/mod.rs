@@ -1,5 +1,6 @@
 //! Training of a network that can be computed by hand.
 
+mod fine_tuning;
 mod fit;
 mod update;
 
