@@ -11,7 +11,6 @@ pub(crate) use recomputed::recomputed;
 
 use std::ffi::c_char;
 use std::path::PathBuf;
-use std::ptr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};

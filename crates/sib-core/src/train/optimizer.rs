@@ -159,7 +159,9 @@ impl Optimizer {
 
     /// One pass over memory for each group of parameters with the same decay and factor.
     fn adamw(&self, gradients: &[Tensor], learning_rate: f64) {
-        let mut groups: Vec<(bool, f64, Vec<(&Slot, &Tensor)>)> = Vec::new();
+        /// Slots with their gradients.
+        type Moving<'s> = Vec<(&'s Slot, &'s Tensor)>;
+        let mut groups: Vec<(bool, f64, Moving<'_>)> = Vec::new();
         let moving = self.slots.iter().zip(gradients).filter(|(_, gradient)| gradient.defined());
         for (slot, gradient) in moving {
             let same =

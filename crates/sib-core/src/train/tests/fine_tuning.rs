@@ -37,10 +37,6 @@ impl Backbone for Smooth {
         let none = None::<&Tensor>;
         maps.mean_dim([2i64, 3].as_slice(), false, None::<Kind>).linear(&self.head, none)
     }
-
-    fn cam_layer(&self) -> &'static str {
-        unreachable!("no class-activation map is asked of this network")
-    }
 }
 
 /// SGD as it stands in a textbook, with terms of S-IB that weigh as much as cross-entropy.
