@@ -15,6 +15,7 @@ mod environment;
 pub mod error;
 mod evaluation;
 mod explanation;
+mod failpoint;
 mod figures;
 mod images;
 mod left_out;

@@ -27,17 +27,38 @@ where
     })
 }
 
-/// What serde calls by Rust's names, in those of the field; with the line where there is one.
+/// What serde and toml call by the names of Rust's types, in those of the field; with the line where there
+/// is one.
 fn in_words(error: &toml::de::Error) -> String {
     let mut text = match error.span() {
         Some(_) => error.to_string().trim_end().to_owned(),
         None => error.message().to_owned(),
     };
-    for number in ["u64", "usize", "i64", "u32"] {
-        text = text.replace(&format!("expected {number}"), "expected a whole number");
+    for (theirs, ours) in WORDS {
+        text = text.replace(theirs, ours);
     }
-    text.replace("expected f64", "expected a number")
+    // `expected struct variant Mix::Mixup`, `expected struct Preprocessing`.
+    while let Some(start) = text.find("expected struct") {
+        let end = text[start..].find(['\n', ',']).map_or(text.len(), |end| start + end);
+        text.replace_range(start..end, "expected a table");
+    }
+    text
 }
+
+const WORDS: [(&str, &str); 11] = [
+    // A number, or a word, where a table of one key stands for a choice.
+    ("invalid type: unit variant, expected string only", "expected a string or a table"),
+    ("invalid type: unit variant, expected struct variant", "expected a table"),
+    ("wanted string or table", "expected a string or a table"),
+    ("wanted exactly 1 element, found", "expected one key, got"),
+    ("unknown variant", "got"),
+    ("invalid type:", "got"),
+    ("expected u64", "expected a whole number"),
+    ("expected usize", "expected a whole number"),
+    ("expected i64", "expected a whole number"),
+    ("expected u32", "expected a whole number"),
+    ("expected f64", "expected a number"),
+];
 
 /// Every key that has a value by default, with S-IB.
 fn all_keys() -> Vec<String> {

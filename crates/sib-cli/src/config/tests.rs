@@ -104,6 +104,35 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
+fn a_value_of_another_kind_is_refused_in_words() {
+    for (setting, expected) in [
+        ("data.mix=3", "data.mix: expected a string or a table"),
+        ("data.mix=mixup", "data.mix.mixup: expected a table"),
+        ("data.mix={ mixup = 3 }", "data.mix.mixup: got integer `3`, expected a table"),
+        ("data.mix={}", "data.mix: expected one key, got 0 elements"),
+        (
+            "data.mix={ mixop = { alpha = 1 } }",
+            "data.mix: got `mixop`, expected `mixup` or `cut-mix`",
+        ),
+        ("data.preprocessing=3", "data.preprocessing: got integer `3`, expected a table"),
+        ("train.epochs=many", "train.epochs: got string \"many\", expected a whole number"),
+        ("train.ema_decay=x", "train.ema_decay: got string \"x\", expected a number"),
+        (
+            "train.freeze=3",
+            "train.freeze: expected \"backbone\", a state-dict prefix or a list of them",
+        ),
+    ] {
+        let message = load(&[("a.toml", "")], &[setting]).unwrap_err().to_string();
+        assert!(message.ends_with(&format!("--set: {expected}")), "{message}");
+    }
+    let message = load(&[("a.toml", "[data]\nmix = 3\n")], &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("line 2") && message.ends_with("expected a string or a table"),
+        "{message}"
+    );
+}
+
+#[test]
 fn one_image_a_batch_is_refused_with_s_ib_only() {
     assert!(load(&[("a.toml", "[train]\nbatch_size = 1\n")], &[]).is_ok());
     let error = load(&[("a.toml", "[train]\nbatch_size = 1\n[sib]\n")], &[]).unwrap_err();

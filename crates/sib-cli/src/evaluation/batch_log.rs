@@ -9,6 +9,7 @@ use csv::StringRecord;
 use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
+use crate::failpoint;
 use crate::records::Table;
 
 /// The rows of one batch.
@@ -107,6 +108,7 @@ impl BatchLog {
             .write_all(&bytes)
             .and_then(|()| self.file.sync_data())
             .map_err(Error::io("write", &self.path))?;
+        failpoint::passed("rows");
         self.records.extend(batch);
         self.ends.push((start + bytes.len() as u64, self.records.len()));
         Ok(())

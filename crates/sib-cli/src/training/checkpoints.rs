@@ -10,6 +10,7 @@ use sib_core::checkpoint::{
 use sib_core::train::{Fit, Position, State};
 
 use super::setup::Setup;
+use crate::failpoint;
 use crate::note;
 use crate::run::RunDir;
 
@@ -32,6 +33,7 @@ pub(super) fn save_best(run: &RunDir, setup: &Setup<'_>, at: Position) -> Result
     let mut meta = meta(setup, at)?;
     meta.extra.insert(CHOSEN_ON_KEY.to_owned(), setup.chosen_on().to_string());
     setup.model.save(&run.checkpoint(BEST), &meta)?;
+    failpoint::passed("best");
     Ok(())
 }
 
@@ -50,11 +52,13 @@ pub(super) fn save_last(
     let state_file = format!("state-{}.safetensors", at.step);
     state.text.insert(SECONDS.to_owned(), seconds.to_string());
     write_tensors(&run.checkpoint(&state_file), &state.tensors, &state.text)?;
+    failpoint::passed("state");
     let mut meta = meta(setup, at)?;
     meta.extra.insert(STATE_KEY.to_owned(), state_file.clone());
     meta.extra.insert(PER_EPOCH_KEY.to_owned(), steps_per_epoch.to_string());
     meta.extra.insert(IMAGES_KEY.to_owned(), setup.training_images_sha256.clone());
     setup.model.save(&last, &meta)?;
+    failpoint::passed("last");
     if let Some(previous) = previous.filter(|previous| *previous != state_file) {
         // A state file that is left over does no harm.
         let _ = std::fs::remove_file(run.checkpoint(&previous));

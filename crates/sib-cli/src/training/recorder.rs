@@ -7,6 +7,7 @@ use sib_core::train::{Best, End, Fit, Length, Measurements, Metric, Observer, Po
 
 use super::setup::Setup;
 use super::{checkpoints, divergence};
+use crate::failpoint;
 use crate::note;
 use crate::output::count;
 use crate::progress::{Progress, duration};
@@ -71,6 +72,7 @@ impl<'s> Recorder<'s> {
             test: test.map(|row| (row.name, row.value)).collect(),
         };
         status.write(self.run)?;
+        failpoint::passed("status");
         note!("{path}: {} in {}", count(steps, "step"), duration(status.seconds));
         Ok(())
     }
@@ -135,6 +137,7 @@ impl Observer for Recorder<'_> {
 
     fn save(&mut self, at: Position, state: State) -> Result<()> {
         self.log.flush()?;
+        failpoint::passed("metrics");
         let (per_epoch, seconds) = (self.length.steps_per_epoch, self.seconds());
         checkpoints::save_last(self.run, self.setup, at, per_epoch, state, seconds)?;
         self.saved = Instant::now();

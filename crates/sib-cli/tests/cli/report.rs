@@ -155,7 +155,7 @@ fn the_page_holds_runs_tables_curves_and_pictures_and_stands_alone() {
         "Object found worst by S-IB map",
         "of 20.",
         "Heatmaps of 1 image by Saliency.",
-        "checkpoint_every_minutes = 0.0001",
+        "checkpoint_every_minutes = 10.0",
     ] {
         assert!(parsed.text.contains(expected), "{expected}");
     }

@@ -1,7 +1,11 @@
-//! `train --resume`: what is at its end stays, what may change is followed, anything else is refused by
-//! name.
+//! `train --resume`: what was cut short goes on, what is at its end stays, what may change is followed,
+//! anything else is refused by name.
 
-use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv, stderr};
+use std::path::Path;
+
+use crate::workplace::{
+    Workplace, assert_refused, assert_success, read, read_csv, stderr, train_arguments,
+};
 
 /// All files of a run, by name.
 fn files(place: &Workplace, run: &str) -> Vec<(String, Vec<u8>)> {
@@ -189,4 +193,61 @@ fn the_best_checkpoint_is_chosen_on_validation_where_there_is_such_a_split() {
     let output =
         place.train("few", &[&settings[..], &["data.limit_val=2", "train.epochs=1"]].concat());
     assert_success(&output);
+}
+
+/// Builds with debug assertions have failpoints.
+#[test]
+#[cfg(debug_assertions)]
+fn killed_between_any_two_writes_it_goes_on_bit_for_bit() {
+    let place = Workplace::new();
+    // Saved after every update.
+    let settings = ["train.epochs=2", "train.checkpoint_every_minutes=1e-9", "train.ema_decay=0.5"];
+    assert_success(&place.train("through", &settings));
+    place.killed_at("metrics:1", &train_arguments("killed", &settings));
+    let resume = ["train", "--resume", "killed"];
+    for (point, done) in [
+        // A state that no checkpoint names yet, and one with its checkpoint.
+        ("state:1", None),
+        ("last:1", Some(1)),
+        ("state:2", Some(2)),
+        ("metrics:1", Some(2)),
+        // The former state is still there.
+        ("last:2", Some(4)),
+        // The best network of an epoch that has not been saved.
+        ("best:1", Some(4)),
+        ("last:1", Some(5)),
+        ("state:5", Some(9)),
+        ("status:1", Some(10)),
+    ] {
+        place.killed_at(point, &resume);
+        let last = place.path("killed/checkpoints/last.safetensors");
+        let steps = last.exists().then(|| {
+            let meta = sib_core::checkpoint::read_meta(&last).unwrap();
+            meta.extra["steps"].parse::<u64>().unwrap()
+        });
+        assert_eq!(steps, done, "{point}");
+    }
+    let output = place.run(&resume);
+    assert_success(&output);
+    assert!(stderr(&output).contains("already finished after 2 epochs"), "{}", stderr(&output));
+
+    let [through, killed] = ["through", "killed"].map(|run| place.path(run));
+    for file in ["metrics.csv", "checkpoints/last.safetensors", "checkpoints/best.safetensors"] {
+        assert!(read(&through.join(file)) == read(&killed.join(file)), "{file}");
+    }
+    let state = |run: &Path| {
+        let path = run.join("checkpoints/state-10.safetensors");
+        let (tensors, mut text) = sib_core::checkpoint::read_tensors(&path).unwrap();
+        let seconds: f64 = text.remove("seconds").unwrap().parse().unwrap();
+        assert!(seconds > 0.0);
+        (tensors, text)
+    };
+    assert_eq!(state(&through), state(&killed));
+    let status = |run: &Path| {
+        let text = String::from_utf8(read(&run.join("status.toml"))).unwrap();
+        let mut status: toml::Table = toml::from_str(&text).unwrap();
+        status.remove("seconds").unwrap();
+        status
+    };
+    assert_eq!(status(&through), status(&killed));
 }

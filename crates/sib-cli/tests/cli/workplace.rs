@@ -28,8 +28,6 @@ test_images = 20
 [train]
 epochs = 3
 batch_size = 8
-# So often that there is always one to go on from.
-checkpoint_every_minutes = 0.0001
 [sib]
 "#;
 
@@ -117,10 +115,22 @@ impl Workplace {
     }
 
     pub(crate) fn train(&self, run: &str, settings: &[&str]) -> Output {
-        let mut arguments = vec!["train", "--config", "tiny.toml", "--output", run];
-        settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
-        self.run(&arguments)
+        self.run(&train_arguments(run, settings))
     }
+
+    /// Lets the program die the `k`-th time that it passes a point, both as `point:k`.
+    #[track_caller]
+    pub(crate) fn killed_at(&self, point: &str, arguments: &[&str]) {
+        let output = self.command(arguments).env("SIB_FAILPOINT", point).output().unwrap();
+        assert_eq!(output.status.code(), None, "{point}: it ended by itself:\n{}", stderr(&output));
+    }
+}
+
+/// Those of a new run of `tiny.toml`.
+pub(crate) fn train_arguments<'a>(run: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", "--config", "tiny.toml", "--output", run];
+    settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+    arguments
 }
 
 /// What the command of these arguments comes to in this process: its error, where there is one, in
