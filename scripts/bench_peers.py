@@ -3,11 +3,12 @@
 
     python3 -m pip install -r scripts/golden/requirements.txt
     cargo build --release
-    scripts/bench_peers.py [--repeat N] [--size-px N] [--images DIR] [WORK ...]
+    scripts/bench_peers.py [--repeat N] [--size-px N] [--images DIR] [--device cuda] [WORK ...]
 
 WORK is any of step, memory, explain, integrated-gradients, faithfulness, loader. Both sides get the same
 weights and images and take turns, so that what else the machine does slows both; what they compute is
-compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio.
+compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio. Both sides
+compute in f32, on a GPU too, where PyTorch would otherwise round the operands of convolutions.
 """
 
 import argparse
@@ -63,6 +64,8 @@ class Ours:
 def timed(call):
     started = time.perf_counter()
     value = call()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - started, value
 
 
@@ -104,7 +107,7 @@ class Table:
 def soft_quantile(rows, q, temperature=0.1):
     ordered, _ = rows.sort(-1)
     n = ordered.shape[1]
-    distance = (torch.arange(n, dtype=rows.dtype) - q * (n - 1)).abs()
+    distance = (torch.arange(n, dtype=rows.dtype, device=rows.device) - q * (n - 1)).abs()
     return (ordered * torch.softmax(-distance / temperature, -1)).sum(-1, keepdim=True)
 
 
@@ -123,7 +126,7 @@ def s_ib_loss(net, images, labels):
     density = F.avg_pool2d(strong.view(batch, 1, side, side), window, 1, window // 2).flatten(1)
     mask = torch.sigmoid(10 * (density - soft_quantile(density, 0.8))).view(batch, 1, side, side)
     rows = [F.normalize((t * mask).flatten(1), dim=1) for t in (r, images)]
-    centre = torch.eye(batch) - 1 / batch
+    centre = torch.eye(batch, device=x.device) - 1 / batch
     k, l = (f @ f.T for f in rows)
     hsic = torch.trace(k @ centre @ l @ centre) / (batch - 1) ** 2
     background = (r * (1 - mask)).flatten(1).var(1).mean()
@@ -131,7 +134,7 @@ def s_ib_loss(net, images, labels):
 
 
 def attention_with_second_derivative():
-    """ViT's fused attention has no second derivative on the CPU either: the plain one has."""
+    """ViT's fused attention has no second derivative: the plain one has."""
     return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
 
@@ -144,9 +147,17 @@ def s_ib_step(net, optimizer, images, labels):
     return loss.item()
 
 
+def plain_step(net, optimizer, images, labels):
+    loss = F.cross_entropy(net(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
 def rise_curves(net, images, heatmaps, step):
     """Insertion and deletion as RISE has them: blurred and zero substrates, `step` pixels a step."""
-    axis = torch.arange(11) - 5.0
+    axis = torch.arange(11, device=images.device) - 5.0
     kernel = torch.exp(-axis**2 / 50)
     kernel = (kernel[:, None] * kernel) / kernel.sum() ** 2
     blur = kernel.expand(3, 1, 11, 11)
@@ -179,16 +190,17 @@ def rise_curves(net, images, heatmaps, step):
 class Case:
     """The same network and images on both sides."""
 
-    def __init__(self, folder, arch, batch, size_px):
+    def __init__(self, folder, arch, batch, size_px, device="cpu"):
         torch.manual_seed(0)
-        self.arch, self.batch = arch, batch
+        self.arch, self.batch, self.device = arch, batch, device
         extra = {"image_size": size_px} if arch.startswith("vit") else {}
         self.net = getattr(torchvision.models, arch)(num_classes=1000, **extra)
         if arch.startswith("vit"):
             torch.nn.init.normal_(self.net.heads.head.weight, std=0.02)
         # Running statistics of its own images, so that an untrained network tells them apart.
         images = torch.randn(batch, 3, size_px // 8, size_px // 8)
-        self.images = F.interpolate(images, size=size_px, mode="bilinear") * 2
+        self.images = F.interpolate(images, size=size_px, mode="bilinear").to(device) * 2
+        self.net.to(device)
         with torch.no_grad():
             self.net.train()
             for _ in range(30):
@@ -198,23 +210,27 @@ class Case:
             self.labels = self.net(self.images).argmax(1)
         self.heatmaps = F.interpolate(
             torch.rand(batch, 1, size_px // 16, size_px // 16), size=size_px, mode="bilinear"
-        )[:, 0]
+        )[:, 0].to(device)
         self.weights, self.inputs = folder / f"{arch}.pth", folder / f"{arch}.safetensors"
-        torch.save(self.net.state_dict(), self.weights)
+        torch.save({key: value.cpu() for key, value in self.net.state_dict().items()}, self.weights)
         tensors = {"images": self.images, "labels": self.labels, "heatmaps": self.heatmaps}
-        save_file({key: value.contiguous() for key, value in tensors.items()}, self.inputs)
+        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, self.inputs)
 
     def ours(self, work, *more, output=None):
         arguments = ["--arch", self.arch, "--weights", self.weights, "--inputs", self.inputs]
+        arguments += ["--device", self.device]
         return Ours(work, *arguments, *more, output=output)
 
 
 def step(table, folder, options):
     for arch in options.archs:
-        case = Case(folder, arch, options.batch_size or ARCHS[arch], options.size_px)
+        batch = options.batch_size or ARCHS[arch]
+        case = Case(folder, arch, batch, options.size_px, options.device)
         net = case.net.train()
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=1e-4)
         ours = case.ours("step", "--only", "s-ib")
+        if options.device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
         first = {}
 
         def run_ours():
@@ -231,17 +247,28 @@ def step(table, folder, options):
         ratios, seconds, *_ = measured[""]
         difference = abs(first["ours"] / first["theirs"] - 1)
         peak, _ = ours.finish()
+        peaks = f"ours peaks at {peak:.0f} MiB"
+        if options.device != "cpu":
+            peaks += f", PyTorch at {torch.cuda.max_memory_allocated() / 2**20:.0f}"
         table.row(f"S-IB step, {arch}, B {case.batch}", "PyTorch", ratios, seconds,
-                  f"first loss differs by {difference:.1e}; ours peaks at {peak:.0f} MiB")
-        plain = case.ours("step")
-        times = [(plain.run("plain")[0], plain.run("s-ib")[0]) for _ in range(options.repeat + 1)][1:]
-        plain.finish()
+                  f"first loss differs by {difference:.1e}; {peaks}")
+        both = case.ours("step")
+        ratios, seconds, *_ = interleaved(
+            {"": lambda: both.run("plain")},
+            lambda: timed(lambda: plain_step(net, optimizer, case.images, case.labels)),
+            options.repeat)[""]
+        table.row(f"plain step, {arch}, B {case.batch}", "PyTorch", ratios, seconds, "")
+        times = [(both.run("plain")[0], both.run("s-ib")[0]) for _ in range(options.repeat + 1)][1:]
+        both.finish()
         table.row(f"S-IB over plain step, {arch}, B {case.batch}", "our plain step",
                   [s / p for p, s in times], [(p, s) for p, s in times], "")
 
 
 def step_memory(table, folder, options):
     """In processes of their own: what the other rows leave behind does not count."""
+    if options.device != "cpu":
+        print("memory: on a GPU, the rows of step say it", file=sys.stderr)
+        return
     script = (
         "import sys, resource, torch; sys.path.insert(0, sys.argv[1]);"
         "import bench_peers as b, pathlib, tempfile;"
@@ -272,7 +299,7 @@ def explain(table, folder, options):
     import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    case = Case(folder, "resnet50", 1, options.size_px)
+    case = Case(folder, "resnet50", 1, options.size_px, options.device)
     ours = {
         precision: case.ours(
             "explain", "--method", "score-cam", "--set", "score-cam.weights=softmax-logit",
@@ -324,7 +351,7 @@ def agreement(ours, theirs):
 def integrated_gradients(table, folder, options):
     import captum.attr
 
-    case = Case(folder, "resnet50", 2, options.size_px)
+    case = Case(folder, "resnet50", 2, options.size_px, options.device)
     output = folder / "maps.safetensors"
     ours = case.ours("explain", "--method", "integrated-gradients", output=output)
     method = captum.attr.IntegratedGradients(case.net)
@@ -337,11 +364,11 @@ def integrated_gradients(table, folder, options):
     ratios, seconds, _, reference = measured[""]
     _, written = ours.finish()
     table.row("integrated gradients, 50 steps, ResNet-50", "Captum", ratios, seconds,
-              agreement(written["heatmaps"], reference.detach().abs().sum(1)))
+              agreement(written["heatmaps"], reference.detach().abs().sum(1).cpu()))
 
 
 def faithfulness(table, folder, options):
-    case = Case(folder, "resnet50", 1, options.size_px)
+    case = Case(folder, "resnet50", 1, options.size_px, options.device)
     ours = {
         precision: case.ours("faithfulness", "--precision", precision,
                              output=folder / f"auc.{precision}.safetensors")
@@ -354,7 +381,7 @@ def faithfulness(table, folder, options):
         options.repeat)
     for precision, (ratios, seconds, _, reference) in measured.items():
         _, written = ours[precision].finish()
-        difference = (written["auc"] - reference).abs().max()
+        difference = (written["auc"] - reference.cpu()).abs().max()
         table.row(f"insertion and deletion in {precision}, ResNet-50", "PyTorch loop", ratios,
                   seconds, f"AUC differs by {difference:.1e}")
 
@@ -371,7 +398,7 @@ def loader(table, folder, options):
         transform = transforms.Compose(
             [*head, transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
         dataset = torchvision.datasets.ImageFolder(options.images / "train", transform)
-        theirs = torch.utils.data.DataLoader(dataset, 64, shuffle=True, num_workers=2)
+        theirs = torch.utils.data.DataLoader(dataset, 64, shuffle=True, num_workers=options.workers)
         more = ["--augment"] if augment else []
         ours = Ours("loader", "--data", "folder", "--root", options.images, *more)
         ratios, seconds, a, b = interleaved(
@@ -379,7 +406,7 @@ def loader(table, folder, options):
             lambda: timed(lambda: sum(len(labels) for _, labels in theirs)), options.repeat)[""]
         ours.finish()
         table.row(f"loader, {'augmented' if augment else 'resize and crop'}",
-                  "torchvision, 2 workers", ratios, seconds, f"{a:.0f} and {b} images")
+                  f"torchvision, {options.workers} workers", ratios, seconds, f"{a:.0f} and {b} images")
 
 
 WORK = {
@@ -401,11 +428,15 @@ def main():
     parser.add_argument("--archs", nargs="+", choices=list(ARCHS), default=list(ARCHS))
     parser.add_argument("--cam-batches", nargs="+", type=int, default=[16, 32, 64],
                         help="batch sizes of which pytorch-grad-cam gets its best")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--workers", type=int, default=2, help="of torchvision's loader")
     parser.add_argument("--images", type=pathlib.Path, help="folder of train/<class>/*")
     parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], default=["f32", "bf16"],
                         help="of our forward passes, in explain and faithfulness")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Setting backward hooks|.*required_grads")
+    if options.device != "cpu":
+        torch.backends.cudnn.allow_tf32 = False
     table = Table()
     with tempfile.TemporaryDirectory() as folder:
         for work in options.work or WORK:

@@ -1,6 +1,7 @@
 // What concerns the process, not tensors.
 
 #include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <climits>
 #include <cstdlib>
@@ -18,6 +19,14 @@ void sib_free_message(char* message) { free(message); }
 void sib_exact_convolutions() {
   at::globalContext().setFloat32Precision(
       at::Float32Backend::CUDA, at::Float32Op::CONV, at::Float32Precision::IEEE);
+}
+
+// The most bytes that tensors on GPU `index` have held at a time; -1 where nobody counts them.
+int64_t sib_peak_cuda_bytes(int64_t index) {
+  auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(c10::kCUDA));
+  if (!allocator || !allocator->initialized()) return -1;
+  const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return allocator->getDeviceStats(static_cast<c10::DeviceIndex>(index)).allocated_bytes[all].peak;
 }
 
 void sib_keep_freed_memory() {

@@ -40,6 +40,21 @@ pub fn cuda_devices() -> std::result::Result<usize, String> {
     }
 }
 
+/// Waits until `device` has done all that it was told to.
+pub fn wait(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
+    }
+}
+
+/// The most bytes that tensors on `device` have held at a time; known of GPUs.
+pub fn peak_bytes(device: Device) -> Option<u64> {
+    match device {
+        Device::Cuda(index) => native::peak_cuda_bytes(index),
+        _ => None,
+    }
+}
+
 /// The folder of the libtorch that is running.
 pub fn libtorch_folder() -> Option<PathBuf> {
     native::libtorch_folder()

@@ -76,12 +76,20 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn sib_keep_freed_memory();
     fn sib_exact_convolutions();
+    fn sib_peak_cuda_bytes(index: i64) -> i64;
 }
 
 /// Tells the allocator to keep what is freed.
 pub(crate) fn keep_freed_memory() {
     // SAFETY: sets options of the allocator, which may change at any time.
     unsafe { sib_keep_freed_memory() }
+}
+
+/// The most bytes that tensors on GPU `index` have held at a time, where libtorch counts them. Its
+/// CUDA part must be loaded.
+pub(crate) fn peak_cuda_bytes(index: usize) -> Option<u64> {
+    // SAFETY: reads counters of the allocator that `load_cuda` has registered.
+    u64::try_from(unsafe { sib_peak_cuda_bytes(index as i64) }).ok()
 }
 
 /// What follows a normalisation.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use sib_core::Backbone;
 use sib_explain::{Explainer, Method, MethodOptions, Target};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Workload;
 use super::inputs::Inputs;
@@ -37,6 +37,10 @@ impl Explanations {
 }
 
 impl Workload for Explanations {
+    fn device(&self) -> Device {
+        self.inputs.images.device()
+    }
+
     fn variants(&self) -> Vec<String> {
         vec![self.method.name().to_owned()]
     }

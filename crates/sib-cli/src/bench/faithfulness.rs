@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use sib_core::Backbone;
 use sib_metrics::faithfulness::{Protocol, faithfulness};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::Workload;
 use super::inputs::Inputs;
@@ -28,6 +28,10 @@ impl Curves {
 }
 
 impl Workload for Curves {
+    fn device(&self) -> Device {
+        self.inputs.images.device()
+    }
+
     fn variants(&self) -> Vec<String> {
         vec!["insertion-deletion".to_owned()]
     }

@@ -61,8 +61,10 @@ impl InputArguments {
     /// # Errors
     /// When the weights cannot be read.
     pub fn model(&self) -> Result<Model> {
+        // First: a seed has libtorch look for CUDA, once and for all.
+        let device = self.device()?;
         tch::manual_seed(0);
-        let model = Model::new(self.arch, CLASSES, self.device()?, &ModelOptions::default())?;
+        let model = Model::new(self.arch, CLASSES, device, &ModelOptions::default())?;
         if let Some(path) = &self.weights {
             model.load_weights(path)?;
         }

@@ -15,7 +15,8 @@ use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use tch::Tensor;
+use sib_core::device;
+use tch::{Device, Tensor};
 
 /// Work in one or several variants.
 pub trait Workload {
@@ -28,6 +29,11 @@ pub trait Workload {
     /// # Errors
     /// Whatever keeps the work from being done.
     fn run(&mut self, variant: &str) -> Result<f64>;
+
+    /// Where the work is done.
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
 
     /// What the last runs came to, for comparison with another program's.
     fn outputs(&self) -> BTreeMap<String, Tensor> {
@@ -47,6 +53,7 @@ pub fn alone(work: &mut dyn Workload, repeat: usize) -> Result<()> {
         for (variant, seconds) in variants.iter().zip(&mut seconds) {
             let started = Instant::now();
             work.run(variant)?;
+            device::wait(work.device());
             if round > 0 {
                 seconds.push(started.elapsed().as_secs_f64());
             }
@@ -61,11 +68,11 @@ pub fn alone(work: &mut dyn Workload, repeat: usize) -> Result<()> {
         let time = quantile(times, 0.5);
         writeln!(out, "{variant},{time:.4},{ratio:.3},{q1:.3},{q3:.3},{repeat}")?;
     }
-    print_peak(&mut out)
+    print_peak(work, &mut out)
 }
 
 /// Runs the variants that standard input names, a line each, and answers `seconds value`; at its end
-/// prints the peak of resident memory.
+/// prints the peak of memory: of tensors on a GPU, resident without one.
 ///
 /// # Errors
 /// When a run fails or a variant is unknown.
@@ -81,13 +88,15 @@ pub fn in_lockstep(work: &mut dyn Workload) -> Result<()> {
         }
         let started = Instant::now();
         let value = work.run(variant)?;
+        device::wait(work.device());
         writeln!(out, "{} {value}", started.elapsed().as_secs_f64())?;
     }
-    print_peak(&mut out)
+    print_peak(work, &mut out)
 }
 
-fn print_peak(out: &mut impl Write) -> Result<()> {
-    if let Some(mib) = peak_resident_mib() {
+fn print_peak(work: &dyn Workload, out: &mut impl Write) -> Result<()> {
+    let of_tensors = device::peak_bytes(work.device()).map(|bytes| bytes as f64 / 1024.0 / 1024.0);
+    if let Some(mib) = of_tensors.or_else(peak_resident_mib) {
         writeln!(out, "peak_mib {mib:.0}")?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use anyhow::Result;
 use sib_core::objective::SibConfig;
 use sib_core::train::{Length, Trainer, UpdateConfig};
 use sib_models::Model;
+use tch::Device;
 
 use super::Workload;
 use super::inputs::{InputArguments, Inputs};
@@ -55,6 +56,10 @@ impl<'m> Steps<'m> {
 }
 
 impl Workload for Steps<'_> {
+    fn device(&self) -> Device {
+        self.inputs.images.device()
+    }
+
     fn variants(&self) -> Vec<String> {
         let known = VARIANTS.into_iter().filter(|variant| self.trainers.contains_key(variant));
         known.map(str::to_owned).collect()
