@@ -21,12 +21,13 @@
 //! impl Backbone for Small {
 //!     fn forward_probed(&self, images: &Tensor, _: Mode, probe: &mut dyn Probe) -> Tensor {
 //!         let maps = images.conv2d(&self.conv, None::<&Tensor>, 1, 1, 1, 1); // [B,8,H,W]
-//!         let maps = probe.tap("conv", probe.relu(&maps));
+//!         let maps = probe.relu(&maps);
+//!         let maps = probe.tap("conv", maps);
 //!         maps.mean_dim([2_i64, 3].as_slice(), false, None::<Kind>).matmul(&self.fc) // [B,2]
 //!     }
 //!
-//!     fn cam_layer(&self) -> &'static str {
-//!         "conv"
+//!     fn cam_layer(&self) -> Option<&str> {
+//!         Some("conv")
 //!     }
 //! }
 //!
