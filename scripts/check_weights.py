@@ -23,9 +23,18 @@ import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 
-ARCHS = ["resnet18", "resnet50", "densenet121", "vit_b_32"]
-TIMM = {"vit_b_32": "vit_base_patch32_224"}
-# Networks with keys much like those of one of the four.
+ARCHS = [
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d",
+    "densenet121", "densenet161", "densenet169", "densenet201", "vgg16", "vgg16_bn",
+    "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32",
+]  # fmt: skip
+TIMM = {
+    "vit_b_16": "vit_base_patch16_224",
+    "vit_b_32": "vit_base_patch32_224",
+    "vit_l_16": "vit_large_patch16_224",
+    "vit_l_32": "vit_large_patch32_224",
+}
+# Networks with keys much like those of one of them.
 STRANGERS = {
     "resnet18": ["resnet34", "resnet18d", "seresnet18", "skresnet18", "resnet50"],
     "resnet50": [
@@ -33,7 +42,10 @@ STRANGERS = {
         "seresnet50", "legacy_seresnet50", "ecaresnetlight", "resnext50_32x4d", "wide_resnet50_2",
         "resnest50d", "res2net50_26w_4s", "resnetv2_50",
     ],
+    "resnext50_32x4d": ["resnet50", "wide_resnet50_2", "resnext50d_32x4d", "seresnext50_32x4d"],
     "densenet121": ["densenet161", "densenet169", "densenet201", "densenetblur121d"],
+    "vgg16": ["vgg13", "vgg16_bn", "vgg19"],
+    "vgg16_bn": ["vgg13_bn", "vgg16", "vgg19_bn"],
     "vit_b_32": [
         "vit_base_patch16_224", "vit_small_patch32_224", "vit_large_patch32_224",
         "vit_base_patch32_clip_224", "vit_base_patch32_plus_256", "deit_base_distilled_patch16_224",
@@ -134,7 +146,7 @@ def check_strangers(arch: str, sib_cli: pathlib.Path, folder: pathlib.Path) -> N
         import timm
     except ImportError:
         return
-    for name in STRANGERS[arch]:
+    for name in STRANGERS.get(arch, []):
         with torch.device("meta"):
             shapes = {k: v.shape for k, v in timm.create_model(name).state_dict().items()}
         weights = folder / "weights.pth"

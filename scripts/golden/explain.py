@@ -1,4 +1,4 @@
-"""Heatmaps of the four backbones by Captum, pytorch-grad-cam and the ScoreCAM paper's formula.
+"""Heatmaps of the backbones by Captum, pytorch-grad-cam and the ScoreCAM paper's formula.
 
 Weights and images are made by formula, so the files hold maps only. Gradients are taken in f64: in
 f32 a pre-activation within rounding of zero would switch a ReLU and change a map by chance.
@@ -59,11 +59,11 @@ class DenseNetWithModules(nn.Module):
         return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def vit(size_px):
-    net = torchvision.models.vit_b_32(num_classes=CLASSES).double().eval()
+def vit(size_px, make=torchvision.models.vit_b_32):
+    net = make(num_classes=CLASSES).double().eval()
     fill_by_formula(net)
-    state = interpolate_embeddings(size_px, 32, net.state_dict())
-    net = torchvision.models.vit_b_32(num_classes=CLASSES, image_size=size_px).double().eval()
+    state = interpolate_embeddings(size_px, net.patch_size, net.state_dict())
+    net = make(num_classes=CLASSES, image_size=size_px).double().eval()
     net.load_state_dict(state)
     return net
 
@@ -158,13 +158,14 @@ def score_cam_by_formula(net, layer, x, reshape=lambda a: a):
         net(image)
         handle.remove()
         activation = seen[0].clone()
+        up = F.interpolate(activation, x.shape[2:], mode="bilinear")[0]
+        low, high = up.amin((1, 2), keepdim=True), up.amax((1, 2), keepdim=True)
+        (varied,) = torch.where((high > low).flatten())
         total = torch.zeros_like(activation[:, 0])
-        for channel in activation[0]:
-            up = F.interpolate(channel[None, None], x.shape[2:], mode="bilinear")
-            if up.max() == up.min():
-                continue
-            mask = (up - up.min()) / (up.max() - up.min())
-            total += net(image * mask).softmax(1)[0, target] * channel
+        for some in varied.split(64):
+            masks = (up[some] - low[some]) / (high[some] - low[some])
+            scores = net(image * masks[:, None]).softmax(1)[:, target]
+            total += (scores[:, None, None] * activation[0, some]).sum(0)
         maps.append(total.relu())
     return torch.cat(maps)
 
@@ -179,10 +180,13 @@ def score_maps(net, layer, x, reshape=None, which=("probability", "softmax-logit
     return maps
 
 
+def empty(maps):
+    return [key for key, value in maps.items() if key != "steps" and not value.any()]
+
+
 def write(out, name, seed, maps):
     maps = {key: value.detach().float().contiguous() for key, value in maps.items()}
-    empty = [key for key, value in maps.items() if key != "steps" and not value.any()]
-    assert not empty, f"{name}: {empty} are zero everywhere and would prove nothing"
+    assert not empty(maps), f"{name}: {empty(maps)} are zero everywhere and would prove nothing"
     maps["seed"] = torch.tensor(seed)
     maps["targets"] = torch.tensor(TARGETS)
     versions = {
@@ -242,6 +246,46 @@ def vit_b_32(seed):
     return maps | score_maps(net, net.encoder.layers[-1].ln_1, x, patch_map)
 
 
+# The other networks, the side of their image and what names the layer of class-activation maps: each method
+# once.
+OTHER_NETWORKS = {
+    "resnet34": (33, lambda net: net.layer4),
+    "resnet101": (33, lambda net: net.layer4),
+    "resnet152": (33, lambda net: net.layer4),
+    "wide_resnet50_2": (33, lambda net: net.layer4),
+    "resnext50_32x4d": (33, lambda net: net.layer4),
+    "densenet161": (64, lambda net: net.relu5),
+    "densenet169": (64, lambda net: net.relu5),
+    "densenet201": (64, lambda net: net.relu5),
+    "vgg16": (33, lambda net: net.features[29]),
+    "vgg16_bn": (33, lambda net: net.features[42]),
+    "vit_b_16": (32, lambda net: net.encoder.layers[-1].ln_1),
+    "vit_l_16": (32, lambda net: net.encoder.layers[-1].ln_1),
+    "vit_l_32": (64, lambda net: net.encoder.layers[-1].ln_1),
+}
+
+
+def other_network(name, seed):
+    make = getattr(torchvision.models, name)
+    size_px, layer_of = OTHER_NETWORKS[name]
+    x, reshape = images(seed, size_px, 1), None
+    if name.startswith("vit"):
+        net, reshape = vit(size_px, make), patch_map
+    else:
+        net = make(num_classes=CLASSES).double().eval()
+        fill_by_formula(net)
+        if name.startswith("densenet"):
+            net = DenseNetWithModules(net)
+        net = out_of_place(net)
+    for TARGETS[0] in range(CLASSES):
+        maps = cam_maps(net, layer_of(net), x, reshape)
+        if not empty(maps):
+            break
+    maps |= gradient_maps(net, x, steps=4)
+    which = ["probability"]
+    return maps | score_maps(net.float(), layer_of(net), x.float(), reshape, which)
+
+
 # Scalars of the logits [..., K] of an image that are no class's, given two classes.
 SCALARS = {
     "difference": lambda z, target, other: z[..., target] - z[..., other],
@@ -298,3 +342,5 @@ def make(out, seed):
     for net in [resnet18, resnet50, densenet121, vit_b_32, targets]:
         TARGETS[0] = 3 if net is vit_b_32 else 9
         write(out, net.__name__, seed, net(seed))
+    for name in OTHER_NETWORKS:
+        write(out, name, seed, other_network(name, seed))

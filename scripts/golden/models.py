@@ -1,5 +1,5 @@
-"""torchvision's four networks: state-dict keys, initialisation, logits, running statistics, and the
-gradient of the S-IB objective, in plain PyTorch, with respect to every parameter.
+"""torchvision's networks: state-dict keys, initialisation, logits, running statistics, and for one of each
+kind the gradient of the S-IB objective, in plain PyTorch, with respect to every parameter.
 
 Weights and images are by formula, so the files hold outputs only. Of a gradient or a running
 statistic two numbers are kept: its norm and its dot product with the formula's tensor of its name.
@@ -15,23 +15,41 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-ARCHS = ["resnet18", "resnet50", "densenet121", "vit_b_32"]
+F64, F32 = ("f64", torch.float64), ("f32", torch.float32)
+# The kinds of numbers in which the objective's gradients are taken. At this size PyTorch's own f32 gradients
+# of the networks with ReLU and batch normalisation are up to half their norm away from its f64 gradients:
+# there is nothing to agree with in f32.
+ARCHS = {
+    "resnet18": [F64],
+    "resnet34": [],
+    "resnet50": [F64],
+    "resnet101": [],
+    "resnet152": [],
+    "wide_resnet50_2": [],
+    "resnext50_32x4d": [F64],
+    "densenet121": [F64],
+    "densenet161": [],
+    "densenet169": [],
+    "densenet201": [],
+    "vgg16": [F64],
+    "vgg16_bn": [F64],
+    "vit_b_16": [],
+    "vit_b_32": [F64, F32],
+    "vit_l_16": [],
+    "vit_l_32": [],
+}
 CLASSES = 10
 BATCH = 4
 SIZE_PX = 64
 LAMBDA_FG = 0.01
 LAMBDA_BG = 1000.0
-# Besides 64 px: the size of the position embeddings, and sizes that do not halve evenly.
-EVAL_SIZES = {
-    "resnet18": [(64, 64), (75, 50)],
-    "resnet50": [(64, 64), (75, 50)],
-    "densenet121": [(64, 64), (75, 50)],
-    "vit_b_32": [(64, 64), (224, 224), (96, 96)],
-}
-# At this size PyTorch's own f32 gradients of the networks with ReLU and batch normalisation are up to
-# half their norm away from its f64 gradients: there is nothing to agree with in f32.
-F64, F32 = ("f64", torch.float64), ("f32", torch.float32)
-KINDS = {"resnet18": [F64], "resnet50": [F64], "densenet121": [F64], "vit_b_32": [F64, F32]}
+
+
+def eval_sizes(arch: str) -> list[tuple[int, int]]:
+    """Besides 64 px: the size of the position embeddings, or one that does not halve evenly."""
+    if arch == "vit_b_32":
+        return [(64, 64), (224, 224), (96, 96)]
+    return [(64, 64), (96, 96)] if arch.startswith("vit") else [(64, 64), (75, 50)]
 
 
 def images_of(seed: int, batch: int, size: tuple[int, int]) -> torch.Tensor:
@@ -39,7 +57,8 @@ def images_of(seed: int, batch: int, size: tuple[int, int]) -> torch.Tensor:
 
 
 def build(arch: str) -> torch.nn.Module:
-    model = getattr(torchvision.models, arch)(weights=None, num_classes=CLASSES).double()
+    options = {"dropout": 0.0} if arch.startswith("vgg") else {}
+    model = getattr(torchvision.models, arch)(weights=None, num_classes=CLASSES, **options).double()
     fill_by_formula(model)
     return model
 
@@ -53,17 +72,18 @@ def resized_positions(positions: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def logits_of(arch: str, model: torch.nn.Module, images: torch.Tensor, train: bool) -> torch.Tensor:
-    if arch != "vit_b_32":
+    if not arch.startswith("vit"):
         return model.train(train)(images)
     # torchvision builds a ViT for one image size: another model, called with this one's parameters.
     size = images.shape[-1]
-    twin = torchvision.models.vit_b_32(weights=None, num_classes=CLASSES, image_size=size)
+    make = getattr(torchvision.models, arch)
+    twin = make(weights=None, num_classes=CLASSES, image_size=size)
     twin = twin.to(images.dtype).train(train)
     parameters = dict(model.named_parameters())
     key = "encoder.pos_embedding"
     if size != 224:
-        parameters[key] = resized_positions(parameters[key], size // 32)
-        expected = interpolate_embeddings(size, 32, model.state_dict())[key]
+        parameters[key] = resized_positions(parameters[key], size // model.patch_size)
+        expected = interpolate_embeddings(size, model.patch_size, model.state_dict())[key]
         torch.testing.assert_close(parameters[key], expected)
     # The fused kernels have no double backward.
     with sdpa_kernel(SDPBackend.MATH):
@@ -141,14 +161,18 @@ def gradients(terms, model) -> dict[str, torch.Tensor]:
 def network(arch: str, seed: int) -> dict[str, torch.Tensor]:
     model = build(arch)
     out = {"seed": torch.tensor(seed)}
-    for size in EVAL_SIZES[arch]:
+    for size in eval_sizes(arch):
         with torch.no_grad():
             logits = logits_of(arch, model, images_of(seed, 2, size), train=False)
         out[f"eval.{size[0]}x{size[1]}"] = logits.contiguous()
 
-    labels = torch.arange(BATCH) % CLASSES
     images = images_of(seed, BATCH, (SIZE_PX, SIZE_PX))
-    for kind, dtype in KINDS[arch]:
+    if not ARCHS[arch] and not arch.startswith("vit"):
+        with torch.no_grad():
+            out["f64.logits"] = logits_of(arch, model, images, train=True)
+        out["f64.buffers"] = digests(dict(model.named_buffers()))
+    labels = torch.arange(BATCH) % CLASSES
+    for kind, dtype in ARCHS[arch]:
         model = build(arch).to(dtype)
         terms = objective(arch, model, images.detach().to(dtype), labels)
         for name in ["cross_entropy", "foreground", "background", "total", "logits"]:

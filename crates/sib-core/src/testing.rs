@@ -7,6 +7,7 @@
 
 use std::io::Write;
 
+use rayon::prelude::*;
 use tch::{Device, Kind, Tensor, nn};
 
 /// FNV-1a, 64 bits.
@@ -26,11 +27,18 @@ fn splitmix64(state: u64) -> u64 {
 
 /// The tensor `name` of the formula: f64 on the CPU, uniform on `[-1, 1)`, of the given `shape`.
 pub fn formula_tensor(name: &str, shape: &[i64]) -> Tensor {
+    scaled(name, shape, 1.0, 0.0)
+}
+
+/// `factor · u + offset` of the formula's `u`, in one pass: large networks have hundreds of millions of it.
+fn scaled(name: &str, shape: &[i64], factor: f64, offset: f64) -> Tensor {
     let seed = fnv1a64(name);
     let numel = shape.iter().product::<i64>() as u64;
-    let values: Vec<f64> = (0..numel)
-        .map(|i| (splitmix64(seed.wrapping_add(i)) >> 40) as f64 / f64::from(1 << 23) - 1.0)
-        .collect();
+    let value = |i: u64| {
+        let u = (splitmix64(seed.wrapping_add(i)) >> 40) as f64 / f64::from(1 << 23) - 1.0;
+        u * factor + offset
+    };
+    let values: Vec<f64> = (0..numel).into_par_iter().map(value).collect();
     Tensor::from_slice(&values).reshape(shape)
 }
 
@@ -42,22 +50,21 @@ pub fn fill_by_formula(vs: &nn::VarStore) {
     tch::no_grad(|| {
         for (name, mut variable) in vs.variables() {
             let shape = variable.size();
-            let u = formula_tensor(&name, &shape);
             let fan_in = shape.iter().skip(1).product::<i64>() as f64;
-            let value = if name.ends_with("num_batches_tracked") {
-                u.zeros_like()
+            let (factor, offset) = if name.ends_with("num_batches_tracked") {
+                (0.0, 0.0)
             } else if name.ends_with("running_var") {
-                u * 0.25 + 1.0
+                (0.25, 1.0)
             } else if name.ends_with("running_mean") {
-                u * 0.1
+                (0.1, 0.0)
             } else if shape.len() >= 2 {
-                u * (3.0 / fan_in).sqrt()
+                ((3.0 / fan_in).sqrt(), 0.0)
             } else if name.ends_with("weight") {
-                u * 0.1 + 1.0
+                (0.1, 1.0)
             } else {
-                u * 0.05
+                (0.05, 0.0)
             };
-            variable.copy_(&value);
+            variable.copy_(&scaled(&name, &shape, factor, offset));
         }
     });
 }

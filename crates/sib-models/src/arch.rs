@@ -6,17 +6,20 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sib_core::{Error, Result};
 
-use crate::model::ModelOptions;
+use crate::ModelOptions;
 use crate::spec::Spec;
-use crate::{densenet, resnet, vit};
+use crate::{densenet, resnet, vgg, vit};
 
 /// The index: a line an architecture, its variant and its entry beside its code.
 macro_rules! index {
     ($($variant:ident = $spec:path,)*) => {
         /// A network architecture. Names in text, configuration and checkpoints are torchvision's.
         ///
-        /// - ResNets (He et al. 2016, doi:10.1109/CVPR.2016.90), with the stride on the 3×3 convolution.
+        /// - ResNets (He et al. 2016, doi:10.1109/CVPR.2016.90), with the stride on the 3×3 convolution, also
+        ///   wide (Zagoruyko & Komodakis 2016, arXiv:1605.07146) and aggregated (Xie et al. 2017,
+        ///   doi:10.1109/CVPR.2017.634).
         /// - DenseNets (Huang et al. 2017, doi:10.1109/CVPR.2017.243).
+        /// - VGG (Simonyan & Zisserman 2015, arXiv:1409.1556), without and with batch normalisation.
         /// - Vision transformers (Dosovitskiy et al. 2021, arXiv:2010.11929).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -43,9 +46,22 @@ macro_rules! index {
 
 index! {
     ResNet18 = resnet::RESNET18,
+    ResNet34 = resnet::RESNET34,
     ResNet50 = resnet::RESNET50,
+    ResNet101 = resnet::RESNET101,
+    ResNet152 = resnet::RESNET152,
+    WideResNet50x2 = resnet::WIDE_RESNET50_2,
+    ResNeXt50 = resnet::RESNEXT50_32X4D,
     DenseNet121 = densenet::DENSENET121,
+    DenseNet161 = densenet::DENSENET161,
+    DenseNet169 = densenet::DENSENET169,
+    DenseNet201 = densenet::DENSENET201,
+    Vgg16 = vgg::VGG16,
+    Vgg16Bn = vgg::VGG16_BN,
+    VitB16 = vit::VIT_B_16,
     VitB32 = vit::VIT_B_32,
+    VitL16 = vit::VIT_L_16,
+    VitL32 = vit::VIT_L_32,
 }
 
 impl Arch {

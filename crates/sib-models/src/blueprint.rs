@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 
 use tch::{Device, Tensor, nn};
 
-use crate::Arch;
 use crate::layers::shapes_alone;
-use crate::model::{LoadReport, Model, ModelOptions, Reshaped};
+use crate::{Arch, LoadReport, ModelOptions, Reshaped};
 
 /// Shape of a tensor by its name: `None` where there is no such tensor, and no shape where that is not
 /// known.
@@ -30,10 +29,6 @@ pub(crate) struct Fit {
 }
 
 impl Blueprint {
-    pub(crate) fn of(model: &Model) -> Self {
-        Self::new(model.arch(), model.state_dict())
-    }
-
     /// Of the architecture `arch`, with a head for one class.
     pub(crate) fn of_arch(arch: Arch) -> &'static Self {
         static KNOWN: [OnceLock<Blueprint>; Arch::ALL.len()] =
@@ -50,7 +45,8 @@ impl Blueprint {
         Self::new(arch, variables.variables())
     }
 
-    fn new(arch: Arch, variables: impl IntoIterator<Item = (String, Tensor)>) -> Self {
+    /// Of the architecture `arch` with `variables`.
+    pub(crate) fn new(arch: Arch, variables: impl IntoIterator<Item = (String, Tensor)>) -> Self {
         let shape = |(name, variable): (String, Tensor)| (name, variable.size());
         Self { arch, shapes: variables.into_iter().map(shape).collect() }
     }

@@ -12,7 +12,25 @@ use crate::{Network, Precision};
 pub(crate) static DENSENET121: Spec =
     spec("densenet121", "DenseNet-121", |path, classes, options| {
         let size = Size { depths: [6, 12, 24, 16], growth: 32, stem: 64 };
-        Box::new(DenseNet::new(path, size, classes, options.dropout))
+        DenseNet::boxed(path, size, classes, options.dropout)
+    });
+
+pub(crate) static DENSENET161: Spec =
+    spec("densenet161", "DenseNet-161", |path, classes, options| {
+        let size = Size { depths: [6, 12, 36, 24], growth: 48, stem: 96 };
+        DenseNet::boxed(path, size, classes, options.dropout)
+    });
+
+pub(crate) static DENSENET169: Spec =
+    spec("densenet169", "DenseNet-169", |path, classes, options| {
+        let size = Size { depths: [6, 12, 32, 32], growth: 32, stem: 64 };
+        DenseNet::boxed(path, size, classes, options.dropout)
+    });
+
+pub(crate) static DENSENET201: Spec =
+    spec("densenet201", "DenseNet-201", |path, classes, options| {
+        let size = Size { depths: [6, 12, 48, 32], growth: 32, stem: 64 };
+        DenseNet::boxed(path, size, classes, options.dropout)
     });
 
 const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
@@ -125,7 +143,7 @@ impl Block for Transition {
 
 /// Stem, and dense blocks with transitions between them.
 #[derive(Debug)]
-pub(crate) struct DenseNet {
+struct DenseNet {
     stem: Stem,
     blocks: [Vec<DenseLayer>; 4],
     transitions: [Transition; 3],
@@ -135,7 +153,7 @@ pub(crate) struct DenseNet {
 }
 
 impl DenseNet {
-    fn new(path: &Path, size: Size, num_classes: i64, dropout: f64) -> Self {
+    fn boxed(path: &Path, size: Size, num_classes: i64, dropout: f64) -> Box<dyn Network> {
         let Size { depths, growth, stem: stem_channels } = size;
         let features = path / "features";
         let conv0 = conv_layer(&(&features / "conv0"), 3, stem_channels, 7, 2);
@@ -164,7 +182,7 @@ impl DenseNet {
         let classifier = path / "classifier";
         let classifier =
             Linear::new(&classifier, channels[3].1, num_classes, Init::Default, Init::Zeros);
-        Self { stem, blocks, transitions, norm5, classifier, dropout }
+        Box::new(Self { stem, blocks, transitions, norm5, classifier, dropout })
     }
 }
 

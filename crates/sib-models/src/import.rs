@@ -1,7 +1,9 @@
 //! Weights of other software: PyTorch files in the zip and the older container, and safetensors,
 //! with torchvision's or timm's key names.
 
+mod calls;
 mod choice;
+mod container;
 mod contents;
 mod foreign;
 mod globals;
@@ -10,30 +12,23 @@ mod legacy;
 mod names;
 mod objects;
 mod pickle;
+mod problem;
 mod refusal;
 mod storage;
 mod zipped;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
 use sib_core::{Error, Result};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
-use crate::Arch;
 use crate::blueprint::Blueprint;
-use crate::model::{LoadReport, Model, ModelOptions};
+use crate::{Arch, LoadReport, Model, ModelOptions};
 use choice::{Candidate, Choice, choose};
 use contents::{Contents, Dict, Entry, Source};
+use problem::Problem;
 use refusal::Refusal;
-
-/// What a part of the import says went wrong; the caller adds the file.
-type Problem = String;
-
-/// What is said of files that are none of those that are read.
-const STRANGER: &str = "neither a PyTorch nor a safetensors file";
 
 /// What of a file is the network, where it does not say so itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -126,7 +121,7 @@ impl Model {
     }
 
     fn fill(&self, contents: Contents, path: &Path, selection: &Selection) -> Result<LoadReport> {
-        let network = Blueprint::of(self);
+        let network = self.blueprint();
         let (dicts, mut source) = contents.into_parts();
         let explain = |refusal| explained(path, refusal, &dicts, self.arch());
         let (Choice { candidate, also }, mut report) =
@@ -206,64 +201,4 @@ fn explained(path: &Path, refusal: Refusal, dicts: &[Dict], arch: Arch) -> Error
     };
     let other = Arch::ALL.into_iter().filter(|other| *other != arch).find(fits);
     refusal.at(path, &other.map_or(String::new(), |other| format!(" (it may be {other})")))
-}
-
-enum Container {
-    Zip,
-    SafeTensors,
-    Legacy,
-}
-
-/// Tells the containers apart by their first bytes.
-fn container(path: &Path) -> Result<Container> {
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(512).read_to_end(&mut start).map_err(Error::io("read", path))?;
-    if start.starts_with(b"PK\x03\x04") {
-        return Ok(Container::Zip);
-    }
-    // A header's length, then the header; whether the file is as long is for its reader to say.
-    if start.get(8) == Some(&b'{') && start.get(4..8) == Some(&[0; 4]) {
-        return Ok(Container::SafeTensors);
-    }
-    // A pickle begins with its version, or names a class at once.
-    if start.first() == Some(&0x80) || start.starts_with(b"c") {
-        return Ok(Container::Legacy);
-    }
-    Err(Error::malformed(path, stranger(&start)))
-}
-
-/// What a file is that is no container of weights.
-fn stranger(start: &[u8]) -> Problem {
-    let kind = match start {
-        [] => "an empty file",
-        _ if start.get(257..262) == Some(b"ustar") => {
-            return "a PyTorch file of before 2017 in a tar container: load and save it again with a \
-                    newer PyTorch"
-                .to_owned();
-        }
-        _ if start.starts_with(b"version https://git-lfs") => {
-            "a pointer of Git LFS: `git lfs pull` fetches the file itself"
-        }
-        _ if start.starts_with(b"\x89HDF") => "HDF5, as Keras writes",
-        _ if start.starts_with(&[0x1f, 0x8b]) => "a gzip archive: unpack it",
-        _ if start.trim_ascii_start().starts_with(b"<") => "a page of HTML or XML",
-        _ => return STRANGER.to_owned(),
-    };
-    format!("{STRANGER} but {kind}")
-}
-
-/// Floating-point elements as f32; others as they are.
-fn single_precision(tensor: Tensor) -> Tensor {
-    match tensor.kind() {
-        Kind::Half | Kind::BFloat16 | Kind::Double => tensor.to_kind(Kind::Float),
-        _ => tensor,
-    }
-}
-
-/// A reader of the whole file, and its length in bytes.
-fn open_file(path: &Path) -> Result<(BufReader<File>, u64)> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
-    Ok((BufReader::new(file), length))
 }

@@ -10,18 +10,27 @@ mod densenet;
 mod import;
 mod inference;
 pub mod layers;
+mod load_report;
 mod model;
+mod network;
+mod options;
 mod patches;
+mod precision;
 mod reinitialise;
 mod resnet;
 mod spec;
 mod stem;
+mod vgg;
 mod vit;
 
 pub use arch::Arch;
 pub use import::{Selection, read_state_dict};
-pub use inference::{Network, Precision, inference_form};
-pub use model::{LoadReport, Model, ModelOptions, Reshaped};
+pub use inference::inference_form;
+pub use load_report::{LoadReport, Reshaped};
+pub use model::Model;
+pub use network::Network;
+pub use options::ModelOptions;
+pub use precision::Precision;
 pub use reinitialise::Part;
 
 /// The example on the crate's page.

@@ -1,47 +1,14 @@
 //! A network together with its variables: made new, from a checkpoint, or filled from a state dict.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sib_core::checkpoint::{CheckpointMeta, expect_finite, read_checkpoint, write_checkpoint};
 use sib_core::{Backbone, Error, Result};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::blueprint::{Blueprint, is_counter};
-use crate::{Arch, Network};
-
-/// Options of the networks that do not change their state dict; active in train mode only. The default is
-/// no dropout, [`Arch::options`] are torchvision's.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelOptions {
-    /// Probability of dropping a value: of each dense layer's output in DenseNet; of the position
-    /// embedding's, attention's and multi-layer perceptron's outputs in ViT. ResNets have none.
-    pub dropout: f64,
-    /// Probability of dropping an attention weight in ViT.
-    pub attention_dropout: f64,
-}
-
-impl ModelOptions {
-    /// Checks that the probabilities are in `[0,1)` and that `arch` has a use for them.
-    pub(crate) fn check(&self, arch: Arch) -> Result<()> {
-        let spec = arch.spec();
-        for (key, value, usual) in [
-            ("dropout", self.dropout, spec.dropout),
-            ("attention_dropout", self.attention_dropout, spec.attention_dropout),
-        ] {
-            if value != 0.0 && usual.is_none() {
-                return Err(Error::invalid(key, value, format!("0: {arch} has none")));
-            }
-            if !(0.0..1.0).contains(&value) {
-                return Err(Error::invalid(key, value, "a probability in [0, 1)"));
-            }
-        }
-        Ok(())
-    }
-}
+use crate::{Arch, LoadReport, ModelOptions, Network};
 
 /// A backbone and the variables it computes with.
 #[derive(Debug)]
@@ -68,7 +35,7 @@ impl Model {
             return Err(Error::invalid("number of classes", num_classes, "at least 1"));
         }
         let variables = nn::VarStore::new(device);
-        options.check(arch)?;
+        arch.spec().check_options(options)?;
         let network = (arch.spec().build)(&variables.root(), num_classes, options);
         Ok(Self { arch, num_classes, variables, network })
     }
@@ -137,6 +104,11 @@ impl Model {
         self.variables.variables().into_iter().collect()
     }
 
+    /// The names and shapes of its variables.
+    pub(crate) fn blueprint(&self) -> Blueprint {
+        Blueprint::new(self.arch, self.state_dict())
+    }
+
     /// Writes the state dict as a checkpoint. `meta.arch` is set to this network's.
     ///
     /// # Errors
@@ -162,7 +134,7 @@ impl Model {
     ) -> Result<LoadReport> {
         let malformed = |problem: String| Error::malformed(source, problem);
         let size_of = |name: &str| state.get(name).map(|tensor| Some(tensor.size()));
-        let mut report = Blueprint::of(self).compare(state.keys(), &size_of).map_err(malformed)?;
+        let mut report = self.blueprint().compare(state.keys(), &size_of).map_err(malformed)?;
         let mut values = BTreeMap::new();
         let variables = self.state_dict();
         for (name, variable) in &variables {
@@ -229,81 +201,4 @@ fn expect_variances(values: &BTreeMap<String, Tensor>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A tensor whose shape in a file differs from the network's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reshaped {
-    /// State-dict key.
-    pub name: String,
-    /// Shape in the file.
-    pub have: Vec<i64>,
-    /// Shape in the network.
-    pub want: Vec<i64>,
-}
-
-/// Which tensors of a file went into a network, and which did not.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LoadReport {
-    /// Number of variables that were set.
-    pub loaded: usize,
-    /// Variables that the file lacks; they keep their initial values.
-    pub missing: Vec<String>,
-    /// Tensors of the file that the network has no variable for.
-    pub unexpected: Vec<String>,
-    /// Tensors of the final layer that keep their initial values: another number of classes.
-    pub replaced: Vec<Reshaped>,
-    /// Position embeddings of another image size, resized to the network's.
-    pub resized: Vec<Reshaped>,
-    /// Number of batch counters set to 0: an old file has none, or f16 could not hold them.
-    pub counters_reset: usize,
-    /// Where in the file the state dict is, keys and prefix joined by full stops; empty where it is the
-    /// file itself.
-    pub taken: String,
-    /// Other networks of the file that would have fitted.
-    pub also: Vec<String>,
-}
-
-/// Names that a report lists of each kind: a network beside the one that was taken has hundreds.
-const MAX_LISTED: usize = 20;
-
-impl LoadReport {
-    /// Whether every variable was set from a tensor of its shape and none was left over.
-    pub fn is_exact(&self) -> bool {
-        let (taken, also) = (self.taken.clone(), self.also.clone());
-        *self == Self { loaded: self.loaded, taken, also, ..Self::default() }
-    }
-}
-
-impl fmt::Display for LoadReport {
-    /// One line: the counts, then the names of what was not simply loaded.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tensors loaded", self.loaded)?;
-        if !self.taken.is_empty() {
-            write!(f, " from {:?}", self.taken)?;
-        }
-        let lists = [
-            ("also there, not taken", &self.also),
-            ("missing", &self.missing),
-            ("unexpected", &self.unexpected),
-        ];
-        for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let listed = names.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>();
-            write!(f, "; {what}: {}", listed.join(", "))?;
-            if names.len() > MAX_LISTED {
-                write!(f, " and {} more", names.len() - MAX_LISTED)?;
-            }
-        }
-        let reshaped = |f: &mut fmt::Formatter<'_>, what: &str, tensors: &[Reshaped]| {
-            tensors.iter().try_for_each(|Reshaped { name, have, want }| {
-                write!(f, "; {what}: {name} {have:?} -> {want:?}")
-            })
-        };
-        reshaped(f, "newly initialised", &self.replaced)?;
-        reshaped(f, "resized", &self.resized)?;
-        if self.counters_reset > 0 {
-            write!(f, "; {} batch counters set to 0", self.counters_reset)?;
-        }
-        Ok(())
-    }
 }

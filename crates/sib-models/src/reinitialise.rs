@@ -7,7 +7,7 @@ use std::path::Path;
 use sib_core::Result;
 use tch::Tensor;
 
-use crate::model::{Model, ModelOptions};
+use crate::{Model, ModelOptions};
 
 /// The end of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Residual networks (He et al. 2016, doi:10.1109/CVPR.2016.90), with the stride on the 3×3 convolution
-//! (known as v1.5), as torchvision builds them.
+//! (known as v1.5), wide ones (Zagoruyko & Komodakis 2016, arXiv:1605.07146) and aggregated ones (ResNeXt,
+//! Xie et al. 2017, doi:10.1109/CVPR.2017.634), as torchvision builds them.
 
 use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
@@ -11,14 +12,36 @@ use crate::stem::Stem;
 use crate::{Network, Precision};
 
 pub(crate) static RESNET18: Spec = spec("resnet18", "ResNet-18", |path, classes, _| {
-    let kind = BlockKind::Basic;
-    Box::new(ResNet::new(path, kind, [2, 2, 2, 2], classes))
+    ResNet::boxed(path, Size { depths: [2, 2, 2, 2], block: BASIC }, classes)
+});
+
+pub(crate) static RESNET34: Spec = spec("resnet34", "ResNet-34", |path, classes, _| {
+    ResNet::boxed(path, Size { depths: [3, 4, 6, 3], block: BASIC }, classes)
 });
 
 pub(crate) static RESNET50: Spec = spec("resnet50", "ResNet-50", |path, classes, _| {
-    let kind = BlockKind::Bottleneck;
-    Box::new(ResNet::new(path, kind, [3, 4, 6, 3], classes))
+    ResNet::boxed(path, Size { depths: [3, 4, 6, 3], block: BOTTLENECK }, classes)
 });
+
+pub(crate) static RESNET101: Spec = spec("resnet101", "ResNet-101", |path, classes, _| {
+    ResNet::boxed(path, Size { depths: [3, 4, 23, 3], block: BOTTLENECK }, classes)
+});
+
+pub(crate) static RESNET152: Spec = spec("resnet152", "ResNet-152", |path, classes, _| {
+    ResNet::boxed(path, Size { depths: [3, 8, 36, 3], block: BOTTLENECK }, classes)
+});
+
+pub(crate) static WIDE_RESNET50_2: Spec =
+    spec("wide_resnet50_2", "Wide-ResNet-50-2", |path, classes, _| {
+        let block = BlockKind::Bottleneck { groups: 1, group_width: 128 };
+        ResNet::boxed(path, Size { depths: [3, 4, 6, 3], block }, classes)
+    });
+
+pub(crate) static RESNEXT50_32X4D: Spec =
+    spec("resnext50_32x4d", "ResNeXt-50", |path, classes, _| {
+        let block = BlockKind::Bottleneck { groups: 32, group_width: 4 };
+        ResNet::boxed(path, Size { depths: [3, 4, 6, 3], block }, classes)
+    });
 
 const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
     Spec {
@@ -40,29 +63,53 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
 const TAPS: [&str; 5] = ["maxpool", "layer1", "layer2", "layer3", CAM_LAYER];
 const CAM_LAYER: &str = "layer4";
 
+/// What tells one residual network from another.
+struct Size {
+    /// Blocks in each stage.
+    depths: [usize; 4],
+    block: BlockKind,
+}
+
 /// The two kinds of residual block.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum BlockKind {
+enum BlockKind {
     /// Two 3×3 convolutions.
     Basic,
-    /// 1×1, 3×3, 1×1, the last one four times as wide.
-    Bottleneck,
+    /// 1×1, 3×3 in `groups` parts, 1×1. `group_width` is the number of the 3×3 convolution's channels in
+    /// each part in the first stage; it doubles from stage to stage.
+    Bottleneck { groups: i64, group_width: i64 },
+}
+
+const BASIC: BlockKind = BlockKind::Basic;
+const BOTTLENECK: BlockKind = BlockKind::Bottleneck { groups: 1, group_width: 64 };
+
+/// Channels of the first stage of basic blocks; the second has twice as many, and so on.
+const BASE_WIDTH: i64 = 64;
+
+/// A convolution of a residual block.
+struct Shape {
+    out_channels: i64,
+    /// Side in pixels.
+    kernel: i64,
+    stride: i64,
+    groups: i64,
 }
 
 impl BlockKind {
-    /// Output channels per channel of width.
-    fn expansion(self) -> i64 {
+    /// The convolutions of a block in a stage of `width` channels, four times as many for bottlenecks.
+    fn convolutions(self, width: i64, stride: i64) -> Vec<Shape> {
+        let shape =
+            |out_channels, kernel, stride, groups| Shape { out_channels, kernel, stride, groups };
         match self {
-            Self::Basic => 1,
-            Self::Bottleneck => 4,
-        }
-    }
-
-    /// Kernel side, stride and output channels of each convolution.
-    fn convolutions(self, width: i64, stride: i64) -> Vec<(i64, i64, i64)> {
-        match self {
-            Self::Basic => vec![(3, stride, width), (3, 1, width)],
-            Self::Bottleneck => vec![(1, 1, width), (3, stride, width), (1, 1, 4 * width)],
+            Self::Basic => vec![shape(width, 3, stride, 1), shape(width, 3, 1, 1)],
+            Self::Bottleneck { groups, group_width } => {
+                let inner = width / BASE_WIDTH * group_width * groups;
+                vec![
+                    shape(inner, 1, 1, 1),
+                    shape(inner, 3, stride, groups),
+                    shape(4 * width, 1, 1, 1),
+                ]
+            }
         }
     }
 }
@@ -82,20 +129,24 @@ impl Residual {
             .convolutions(width, stride)
             .into_iter()
             .zip(1..)
-            .map(|((kernel, stride, out_channels), i)| {
+            .map(|(shape, i)| {
                 let (conv, norm) = (path / format!("conv{i}"), path / format!("bn{i}"));
-                let conv = conv_layer(&conv, channels, out_channels, kernel, stride);
-                let layer = ConvNorm::new(conv, &norm);
-                channels = out_channels;
-                layer
+                let conv = conv_layer(&conv, channels, &shape);
+                channels = conv.out_channels();
+                ConvNorm::new(conv, &norm)
             })
             .collect();
         let shortcut = (stride != 1 || in_channels != channels).then(|| {
             let path = path / "downsample";
-            let conv = conv_layer(&(&path / 0), in_channels, channels, 1, stride);
-            ConvNorm::new(conv, &(&path / 1))
+            let shape = Shape { out_channels: channels, kernel: 1, stride, groups: 1 };
+            ConvNorm::new(conv_layer(&(&path / 0), in_channels, &shape), &(&path / 1))
         });
         Self { branch, shortcut }
+    }
+
+    /// Number of channels that it makes.
+    fn out_channels(&self) -> i64 {
+        self.branch.last().expect("a block has convolutions").out_channels()
     }
 
     fn folded(&self, precision: Precision) -> Self {
@@ -123,32 +174,32 @@ impl Block for Residual {
 
 /// A residual network of four stages.
 #[derive(Debug)]
-pub(crate) struct ResNet {
+struct ResNet {
     stem: Stem,
     stages: [Vec<Residual>; 4],
     fc: Linear,
 }
 
 impl ResNet {
-    /// `depths` is the number of blocks in each stage.
-    pub(crate) fn new(path: &Path, block: BlockKind, depths: [usize; 4], num_classes: i64) -> Self {
-        let conv1 = conv_layer(&(path / "conv1"), 3, 64, 7, 2);
+    fn boxed(path: &Path, size: Size, num_classes: i64) -> Box<dyn Network> {
+        let shape = Shape { out_channels: BASE_WIDTH, kernel: 7, stride: 2, groups: 1 };
+        let conv1 = conv_layer(&(path / "conv1"), 3, &shape);
         let stem = Stem(ConvNorm::new(conv1, &(path / "bn1")));
-        let mut channels = 64;
+        let mut channels = BASE_WIDTH;
         let stages = [0, 1, 2, 3].map(|stage| {
             let path = path / format!("layer{}", stage + 1);
-            let width = 64 << stage;
-            (0..depths[stage])
+            (0..size.depths[stage])
                 .map(|i| {
                     let stride = if i == 0 && stage > 0 { 2 } else { 1 };
-                    let residual = Residual::new(&(&path / i), block, channels, width, stride);
-                    channels = width * block.expansion();
+                    let width = BASE_WIDTH << stage;
+                    let residual = Residual::new(&(&path / i), size.block, channels, width, stride);
+                    channels = residual.out_channels();
                     residual
                 })
                 .collect()
         });
         let fc = Linear::new(&(path / "fc"), channels, num_classes, Init::Default, Init::Default);
-        Self { stem, stages, fc }
+        Box::new(Self { stem, stages, fc })
     }
 }
 
@@ -183,13 +234,9 @@ impl Network for ResNet {
     }
 }
 
-fn conv_layer(
-    path: &Path,
-    in_channels: i64,
-    out_channels: i64,
-    kernel: i64,
-    stride: i64,
-) -> Conv2d {
-    let config = ConvConfig { stride, weight: Init::KaimingFanOut, ..ConvConfig::default() };
+fn conv_layer(path: &Path, in_channels: i64, shape: &Shape) -> Conv2d {
+    let &Shape { out_channels, kernel, stride, groups } = shape;
+    let config =
+        ConvConfig { stride, groups, weight: Init::KaimingFanOut, ..ConvConfig::default() };
     Conv2d::new(path, in_channels, out_channels, kernel, config)
 }

@@ -4,8 +4,7 @@ use sib_core::{Error, Result};
 use tch::Tensor;
 use tch::nn::Path;
 
-use crate::Network;
-use crate::model::ModelOptions;
+use crate::{ModelOptions, Network};
 
 /// An architecture.
 pub(crate) struct Spec {
@@ -31,6 +30,24 @@ pub(crate) struct Spec {
     pub(crate) adapted: &'static [Adapted],
     /// The network, its variables freshly initialised.
     pub(crate) build: Build,
+}
+
+impl Spec {
+    /// Checks that the probabilities are in `[0,1)` and that the architecture has a use for them.
+    pub(crate) fn check_options(&self, options: &ModelOptions) -> Result<()> {
+        for (key, value, usual) in [
+            ("dropout", options.dropout, self.dropout),
+            ("attention_dropout", options.attention_dropout, self.attention_dropout),
+        ] {
+            if value != 0.0 && usual.is_none() {
+                return Err(Error::invalid(key, value, format!("0: {} has none", self.name)));
+            }
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::invalid(key, value, "a probability in [0, 1)"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Builds a network under a path, with so many classes.

@@ -4,19 +4,36 @@ use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
+use crate::ModelOptions;
 use crate::layers::{Block, Init, LayerNorm, Linear, SelfAttention, Variable, dropout};
-use crate::model::ModelOptions;
 use crate::patches::{PatchMaps, is_square_grid, resize_positions, to_tokens};
 use crate::spec::{Adapted, Build, Sides, Spec};
 use crate::{Network, Precision};
 
+pub(crate) static VIT_B_16: Spec = base("vit_b_16", "ViT-B/16", 16, |path, classes, options| {
+    VisionTransformer::boxed(path, BASE, 16, classes, options)
+});
+
 pub(crate) static VIT_B_32: Spec = base("vit_b_32", "ViT-B/32", 32, |path, classes, options| {
-    Box::new(VisionTransformer::new(path, Size::base(32), classes, options))
+    VisionTransformer::boxed(path, BASE, 32, classes, options)
+});
+
+pub(crate) static VIT_L_16: Spec = large("vit_l_16", "ViT-L/16", 16, |path, classes, options| {
+    VisionTransformer::boxed(path, LARGE, 16, classes, options)
+});
+
+pub(crate) static VIT_L_32: Spec = large("vit_l_32", "ViT-L/32", 32, |path, classes, options| {
+    VisionTransformer::boxed(path, LARGE, 32, classes, options)
 });
 
 const fn base(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
     let last_stage = &["encoder.layers.encoder_layer_11", "encoder.ln"];
-    Spec { taps: BASE_TAPS, last_stage, ..spec(name, title, patch_px, build) }
+    Spec { taps: BASE.taps, last_stage, ..spec(name, title, patch_px, build) }
+}
+
+const fn large(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
+    let last_stage = &["encoder.layers.encoder_layer_23", "encoder.ln"];
+    Spec { taps: LARGE.taps, last_stage, ..spec(name, title, patch_px, build) }
 }
 
 const fn spec(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
@@ -54,11 +71,9 @@ const fn spec(name: &'static str, title: &'static str, patch_px: i64, build: Bui
 /// Key of the position embeddings.
 const POSITIONS: &str = "encoder.pos_embedding";
 
-/// What tells one vision transformer from another.
+/// What tells one vision transformer from another, but for the side of its patches.
 #[derive(Clone, Copy)]
 struct Size {
-    /// Side of a patch; input sizes are multiples of it.
-    patch_px: i64,
     /// Channels of a token.
     width: i64,
     heads: i64,
@@ -67,13 +82,10 @@ struct Size {
     taps: &'static [&'static str],
 }
 
-impl Size {
-    const fn base(patch_px: i64) -> Self {
-        Self { patch_px, width: 768, heads: 12, mlp_width: 3072, taps: BASE_TAPS }
-    }
-}
+const BASE: Size = Size { width: 768, heads: 12, mlp_width: 3072, taps: TAPS.split_at(12).0 };
+const LARGE: Size = Size { width: 1024, heads: 16, mlp_width: 4096, taps: TAPS };
 
-const BASE_TAPS: &[&str] = &[
+const TAPS: &[&str] = &[
     "encoder.layers.encoder_layer_0.ln_1",
     "encoder.layers.encoder_layer_1.ln_1",
     "encoder.layers.encoder_layer_2.ln_1",
@@ -86,6 +98,18 @@ const BASE_TAPS: &[&str] = &[
     "encoder.layers.encoder_layer_9.ln_1",
     "encoder.layers.encoder_layer_10.ln_1",
     "encoder.layers.encoder_layer_11.ln_1",
+    "encoder.layers.encoder_layer_12.ln_1",
+    "encoder.layers.encoder_layer_13.ln_1",
+    "encoder.layers.encoder_layer_14.ln_1",
+    "encoder.layers.encoder_layer_15.ln_1",
+    "encoder.layers.encoder_layer_16.ln_1",
+    "encoder.layers.encoder_layer_17.ln_1",
+    "encoder.layers.encoder_layer_18.ln_1",
+    "encoder.layers.encoder_layer_19.ln_1",
+    "encoder.layers.encoder_layer_20.ln_1",
+    "encoder.layers.encoder_layer_21.ln_1",
+    "encoder.layers.encoder_layer_22.ln_1",
+    "encoder.layers.encoder_layer_23.ln_1",
 ];
 
 /// Side of the images that position embeddings are stored for.
@@ -159,8 +183,15 @@ struct VisionTransformer {
 }
 
 impl VisionTransformer {
-    fn new(path: &Path, size: Size, num_classes: i64, options: &ModelOptions) -> Self {
-        let Size { patch_px, width, .. } = size;
+    /// Input sizes are multiples of `patch_px`, the side of a patch.
+    fn boxed(
+        path: &Path,
+        size: Size,
+        patch_px: i64,
+        num_classes: i64,
+        options: &ModelOptions,
+    ) -> Box<dyn Network> {
+        let width = size.width;
         let device = path.device();
         let add = |path: &Path, name: &str, shape: &[i64], init: Init| {
             Variable::from(path.add(name, init.draw(shape, (1, 1), device), true))
@@ -175,7 +206,7 @@ impl VisionTransformer {
             EncoderBlock::new(&(&layers / format!("encoder_layer_{i}")), tap, size, options)
         };
         let head = path / "heads" / "head";
-        Self {
+        Box::new(Self {
             patch_weight: add(&conv_proj, "weight", &[width, 3, patch_px, patch_px], patch_init),
             patch_bias: add(&conv_proj, "bias", &[width], Init::Zeros),
             class_token: add(path, "class_token", &[1, 1, width], Init::Zeros),
@@ -184,7 +215,7 @@ impl VisionTransformer {
             ln: LayerNorm::new(&(&encoder / "ln"), width, LAYER_NORM_EPS),
             head: Linear::new(&head, width, num_classes, Init::Zeros, Init::Zeros),
             dropout: options.dropout,
-        }
+        })
     }
 }
 

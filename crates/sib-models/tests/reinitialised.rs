@@ -6,7 +6,7 @@ use tch::Device;
 
 #[test]
 fn the_head_and_then_the_last_stage_are_new_and_nothing_else() {
-    for arch in [Arch::ResNet18, Arch::DenseNet121, Arch::VitB32] {
+    for arch in [Arch::ResNet18, Arch::DenseNet121, Arch::Vgg16Bn, Arch::VitB32] {
         let mut model = Model::new(arch, 3, Device::Cpu, &ModelOptions::default()).unwrap();
         // Not another fresh network: ViT's head starts at zero every time.
         fill_by_formula(model.variables_mut());

@@ -24,14 +24,29 @@ impl Config {
         for assignment in assignments {
             assign(&mut table, assignment)?;
         }
-        let sets_lambda_fg = table
-            .get("sib")
-            .and_then(Value::as_table)
-            .is_some_and(|sib| sib.contains_key("lambda_fg"));
+        let sets = |keys: &[&str]| {
+            let (last, sections) = keys.split_last().expect("a key has a part");
+            let mut here = Some(&table);
+            for section in sections {
+                here = here.and_then(|here| here.get(*section)).and_then(Value::as_table);
+            }
+            here.is_some_and(|here| here.contains_key(*last))
+        };
+        let sets_lambda_fg = sets(&["sib", "lambda_fg"]);
+        let sets_dropout =
+            ["dropout", "attention_dropout"].map(|key| sets(&["model", "options", key]));
         let file = format!("{}, with --set", path.display());
         let mut config: Self = deserialised(Value::Table(table), &file)?;
         config.data.root = config.data.root.as_deref().map(whole_path).transpose()?;
         config.model.weights = config.model.weights.as_deref().map(whole_path).transpose()?;
+        let (model, usual) = (&mut config.model.options, config.model.arch.options());
+        let [sets_dropout, sets_attention_dropout] = sets_dropout;
+        if !sets_dropout {
+            model.dropout = usual.dropout;
+        }
+        if !sets_attention_dropout {
+            model.attention_dropout = usual.attention_dropout;
+        }
         if let Some(sib) = &mut config.sib
             && !sets_lambda_fg
         {

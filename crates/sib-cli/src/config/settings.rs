@@ -67,7 +67,7 @@ pub struct ModelConfig {
     /// random initialisation. The head is replaced where the number of classes differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
-    /// Dropout, where the architecture has any.
+    /// Dropout, where the architecture has any; what is unset is torchvision's.
     pub options: ModelOptions,
 }
 

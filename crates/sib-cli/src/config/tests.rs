@@ -96,6 +96,24 @@ fn the_papers_exception_for_vit_is_a_default_only() {
 }
 
 #[test]
+fn dropout_is_torchvision_s_where_it_is_not_set() {
+    let dropout = |text: &str, assignments: &[&str]| {
+        let options = load(&[("a.toml", text)], assignments).unwrap().model.options;
+        (options.dropout, options.attention_dropout)
+    };
+    let vgg = "[model]\narch = 'vgg16'\n";
+    assert_eq!(dropout(vgg, &[]), (0.5, 0.0));
+    assert_eq!(dropout(vgg, &["model.options.dropout=0"]), (0.0, 0.0));
+    assert_eq!(
+        dropout("[model]\narch = 'vgg16_bn'\noptions = { dropout = 0.1 }\n", &[]),
+        (0.1, 0.0)
+    );
+    // What is set is not lost where the architecture comes from the command line.
+    assert_eq!(dropout("", &["model.arch=vgg16"]), (0.5, 0.0));
+    assert_eq!(dropout("", &[]), (0.0, 0.0));
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     let error = load(&[("a.toml", "[train]\nepoch = 7\n")], &[]).unwrap_err().to_string();
     assert!(error.contains("line 2") && error.contains("unknown field `epoch`"), "{error}");

@@ -52,7 +52,7 @@ fn ranks(map: &Tensor) -> Tensor {
 
 #[test]
 fn maps_of_f32_are_those_of_f64_down_to_the_bound() {
-    for arch in Arch::ALL {
+    for arch in [Arch::ResNet18, Arch::ResNet50, Arch::DenseNet121, Arch::VitB32] {
         let plain = network(arch, 1.0, Kind::Double);
         let logits = plain.backbone().forward(&image(Kind::Double), Mode::Eval);
         let two: Vec<f64> = logits.topk(2, -1, true, true).0.get(0).try_into().unwrap();

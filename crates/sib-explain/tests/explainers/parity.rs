@@ -1,4 +1,4 @@
-//! Maps of the four backbones against Captum, pytorch-grad-cam and the formula of ScoreCAM's paper
+//! Maps of the backbones against Captum, pytorch-grad-cam and the formula of ScoreCAM's paper
 //! (scripts/golden/explain.py).
 
 use std::collections::HashMap;
@@ -239,4 +239,46 @@ fn vit_b_32() {
     golden.gradient_cams("", None, false, 96);
     golden.final_grad_cam(96);
     golden.score_cams(64, &BOTH);
+}
+
+/// The methods once for another network, ScoreCAM, which takes the longest, for one of each kind.
+fn other(arch: Arch, size_px: i64) {
+    let mut golden = Golden::new(arch);
+    golden.gradient_methods(size_px);
+    golden.integrated_gradients(size_px);
+    golden.gradient_cams("", None, false, size_px);
+    golden.final_grad_cam(size_px);
+    let has_score_cam = [Arch::ResNeXt50, Arch::Vgg16, Arch::Vgg16Bn, Arch::VitB16].contains(&arch);
+    if has_score_cam {
+        golden.score_cams(size_px, &[ScoreWeights::Probability]);
+    }
+}
+
+#[test]
+fn other_resnets() {
+    let deeper = [Arch::ResNet34, Arch::ResNet101, Arch::ResNet152];
+    for arch in deeper.into_iter().chain([Arch::WideResNet50x2, Arch::ResNeXt50]) {
+        other(arch, 33);
+    }
+}
+
+#[test]
+fn other_densenets() {
+    for arch in [Arch::DenseNet161, Arch::DenseNet169, Arch::DenseNet201] {
+        other(arch, 64);
+    }
+}
+
+#[test]
+fn vggs() {
+    for arch in [Arch::Vgg16, Arch::Vgg16Bn] {
+        other(arch, 33);
+    }
+}
+
+#[test]
+fn other_vits() {
+    for (arch, size_px) in [(Arch::VitB16, 32), (Arch::VitL16, 32), (Arch::VitL32, 64)] {
+        other(arch, size_px);
+    }
 }

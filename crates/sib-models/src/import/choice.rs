@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Problem;
 use super::contents::{Dict, Entry};
 use super::keys;
+use super::problem::Problem;
 use super::refusal::Refusal;
 use crate::blueprint::Blueprint;
 
@@ -59,7 +59,7 @@ impl<'c> Candidate<'c> {
         self.dict.entries.get(*self.names.get(name)?)
     }
 
-    /// The path to its tensors, as [`Selection::key`](super::Selection::key) takes it; empty where they are
+    /// The path to its tensors, as `Selection::key` takes it; empty where they are
     /// the file's own.
     pub(super) fn path(&self) -> String {
         let prefix = self.prefix.trim_end_matches('.');
@@ -106,7 +106,7 @@ impl<'c> Candidate<'c> {
         })
     }
 
-    /// Whether [`Selection::key`](super::Selection::key) means it by `key`: its path, the end or the beginning of that.
+    /// Whether `Selection::key` means it by `key`: its path, the end or the beginning of that.
     fn is_meant_by(&self, key: &str) -> bool {
         let path = self.path();
         path == key

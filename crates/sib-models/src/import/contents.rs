@@ -10,9 +10,11 @@ use sib_core::checkpoint::read_tensors;
 use sib_core::{Error, Result};
 use tch::Tensor;
 
+use super::container::{Container, container};
 use super::objects::{MAX_NAME_BYTES, Object, ObjectId, Objects};
-use super::storage::{Storages, TensorRef};
-use super::{Container, Problem, container, legacy, single_precision, zipped};
+use super::problem::Problem;
+use super::storage::{Storages, TensorRef, single_precision};
+use super::{legacy, zipped};
 
 /// State dicts nested deeper than this are not looked for.
 const MAX_NESTING: usize = 3;

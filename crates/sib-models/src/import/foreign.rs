@@ -2,8 +2,8 @@
 //! those of what training needs beside it are not.
 
 use super::refusal::Refusal;
+use crate::LoadReport;
 use crate::blueprint::{Blueprint, is_counter};
-use crate::model::LoadReport;
 
 /// Words in the names of modules that take no part in the logits.
 const HARMLESS: [&str; 31] = [

@@ -5,10 +5,10 @@ use std::collections::btree_map::Entry::{Occupied, Vacant};
 
 use tch::{Kind, Tensor};
 
-use super::Problem;
+use super::problem::Problem;
 use crate::Arch;
+use crate::Reshaped;
 use crate::blueprint::{Blueprint, is_counter};
-use crate::model::Reshaped;
 use crate::spec::Renames;
 
 /// Today's keys of `arch` for `keys`, pairs of a key and what it is kept with. Of two spellings of one
@@ -164,6 +164,22 @@ mod tests {
         // Bicubic weights sum to one.
         let error = (&state["encoder.pos_embedding"] - 1.0).abs().max();
         assert!(error.double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn timm_s_vgg_is_translated_and_its_convolutions_become_linear_layers() {
+        let timm = |key: &str| {
+            key.replace("classifier.0.", "pre_logits.fc1.")
+                .replace("classifier.3.", "pre_logits.fc2.")
+                .replace("classifier.6.", "head.fc.")
+        };
+        assert_eq!(translated(Arch::Vgg16, timm), (6, torchvision_keys(Arch::Vgg16)));
+        let kernels = Tensor::arange(4096 * 25088, (Kind::Float, Device::Cpu));
+        let name = "classifier.0.weight".to_owned();
+        let mut state = BTreeMap::from([(name.clone(), kernels.reshape([4096, 512, 7, 7]))]);
+        let reshaped = adapt(&mut state, Blueprint::of_arch(Arch::Vgg16));
+        assert_eq!(reshaped[0].want, [4096, 25088]);
+        assert_eq!(state[&name], kernels.reshape([4096, 25088]));
     }
 
     #[test]

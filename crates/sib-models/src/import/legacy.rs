@@ -8,10 +8,11 @@ use std::path::Path;
 
 use sib_core::{Error, Result};
 
+use super::container::{STRANGER, open_file};
 use super::objects::{Object, ObjectId, Objects};
 use super::pickle;
+use super::problem::Problem;
 use super::storage::{Extent, Storages};
-use super::{Problem, STRANGER, open_file};
 
 /// The number that the first pickle holds.
 const MARK: i128 = 0x1950_a86a_20f9_469c_fc6c;

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::Problem;
 use super::globals::Global;
+use super::problem::Problem;
 use super::storage::{StorageRef, TensorRef};
 
 /// A state dict with its optimizer has some ten thousand objects.

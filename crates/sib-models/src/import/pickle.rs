@@ -2,15 +2,16 @@
 //! (<https://docs.python.org/3/library/pickle.html>, `pickletools`).
 //!
 //! It builds plain data and calls nothing: the few callables that make tensors and dicts are
-//! interpreted in [`globals`](super::globals); what others would make stays an opaque object of their
+//! interpreted in [`calls`](super::calls); what others would make stays an opaque object of their
 //! name.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 
-use super::globals::{Called, Global};
+use super::calls::{self, Called};
+use super::globals::Global;
 use super::objects::{MAX_NAME_BYTES, Object, ObjectId, Objects};
-use super::{Problem, globals};
+use super::problem::Problem;
 
 /// Pickles hold the structure only, never the weights: 12 KB for a ResNet-18.
 const MAX_BYTES: u64 = 16 << 20;
@@ -209,25 +210,25 @@ impl<R: Read> Machine<R> {
             }
             b'R' => {
                 let call = self.pop_many(2)?;
-                let made = globals::call(&self.objects, call[0], call[1])?;
+                let made = calls::call(&self.objects, call[0], call[1])?;
                 self.push_made(made)
             }
             // `cls.__new__(cls, *arguments)`, without and with keywords.
             0x81 => {
                 let call = self.pop_many(2)?;
-                let made = globals::instance(&self.objects, call[0])?;
+                let made = calls::instance(&self.objects, call[0])?;
                 self.push_made(made)
             }
             0x92 => {
                 let call = self.pop_many(3)?;
-                let made = globals::instance(&self.objects, call[0])?;
+                let made = calls::instance(&self.objects, call[0])?;
                 self.push_made(made)
             }
             // Attributes of an object, such as a state dict's `_metadata`: no weights.
             b'b' => self.pop().map(drop),
             b'Q' => {
                 let id = self.pop()?;
-                let made = globals::persistent(&self.objects, id)?;
+                let made = calls::persistent(&self.objects, id)?;
                 self.push_made(made)
             }
             other => Err(format!("has the pickle opcode 0x{other:02x}, which no state dict needs")),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sib_core::Error;
 
-use super::Problem;
+use super::problem::Problem;
 
 /// What is wrong with the file, or what it leaves open.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 
-use super::{Problem, single_precision};
+use super::problem::Problem;
 
 /// A storage as the pickle refers to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,4 +152,12 @@ fn reach(size: &[i64], stride: &[i64]) -> Option<i64> {
     size.iter().zip(stride).try_fold(1_i64, |reach, (size, stride)| {
         reach.checked_add((size - 1).checked_mul(*stride)?)
     })
+}
+
+/// Floating-point elements as f32; others as they are.
+pub(super) fn single_precision(tensor: Tensor) -> Tensor {
+    match tensor.kind() {
+        Kind::Half | Kind::BFloat16 | Kind::Double => tensor.to_kind(Kind::Float),
+        _ => tensor,
+    }
 }

@@ -8,10 +8,11 @@ use std::path::Path;
 use sib_core::{Error, Result};
 use zip::{CompressionMethod, ZipArchive};
 
+use super::container::open_file;
 use super::objects::{ObjectId, Objects};
 use super::pickle;
+use super::problem::Problem;
 use super::storage::{Extent, Storages};
-use super::{Problem, open_file};
 
 type Opened = (Objects, ObjectId, Storages<BufReader<File>>);
 

@@ -27,6 +27,11 @@ impl ConvNorm {
         Self { conv, norm: None }
     }
 
+    /// Number of channels that it makes.
+    pub fn out_channels(&self) -> i64 {
+        self.conv.out_channels()
+    }
+
     /// `[B,in,H,W]` to `[B,out,h,w]`.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let y = self.conv.forward(x);
