@@ -10,6 +10,7 @@ pub mod cli;
 mod commands;
 mod config;
 mod csv_rows;
+mod datasets;
 mod draw;
 mod environment;
 pub mod error;

@@ -14,11 +14,11 @@ use crate::evaluation;
 use crate::evaluation::choices::{
     Options, canonical, heatmap_folders, leave_out_suites, methods, suites,
 };
-use crate::evaluation::folder::{DatasetFacts, Description};
+use crate::evaluation::description::{DatasetFacts, Description};
 use crate::evaluation::images::{self, Images};
 use crate::evaluation::settings::{Settings, Target};
-use crate::evaluation::suites::Suite;
-use crate::evaluation::suites::localization::Comparison;
+use crate::evaluation::suite::Suite;
+use crate::evaluation::suites::comparison::Comparison;
 use crate::evaluation::summary_row::SummaryRow;
 use crate::network::{Network, StoredConfig, sha256};
 use crate::note;

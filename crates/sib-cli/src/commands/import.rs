@@ -11,6 +11,7 @@ use sib_models::{Arch, LoadReport, Model, ModelOptions, Selection};
 use tch::Device;
 
 use crate::error::{usage, with_hint};
+use crate::note;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
@@ -88,11 +89,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             model.num_classes()
         )));
     }
-    eprintln!("{}: {report}", weights.display());
+    note!("{}: {report}", weights.display());
     let kept = kept.unwrap_or_default();
     let classes = named.unwrap_or_else(|| classes_kept(&kept, &model, &report));
     if !kept.arch.is_empty() {
-        eprintln!(
+        note!(
             "{}: a checkpoint: kept {} class names and the preprocessing, where no flag changes it",
             weights.display(),
             classes.len()

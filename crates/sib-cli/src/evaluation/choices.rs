@@ -10,7 +10,7 @@ use sib_metrics::faithfulness::Protocol;
 use toml::{Table, Value};
 
 use super::settings::Settings;
-use super::suites::Suite;
+use super::suite::Suite;
 use crate::config::assign;
 use crate::error::usage;
 use crate::note;

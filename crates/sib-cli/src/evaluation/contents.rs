@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 use sib_core::data::{Dataset, MaskSource, Record, Source};
 
 use super::heatmaps::file_of;
-use super::rows::{self, Digests, ImageRow};
+use super::image_row::{Digests, ImageRow};
+use super::rows;
 use super::settings::Settings;
-use super::suites::Suite;
+use super::suite::Suite;
 use crate::error::with_hint;
 use crate::records::Table;
 

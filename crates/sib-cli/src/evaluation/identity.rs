@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sib_models::Precision;
 
-use super::folder::Description;
+use super::description::Description;
 use super::settings::Settings;
-use super::suites::{Identity, Suite};
+use super::suite::Suite;
+use super::suites::Identity;
 use crate::dotted::{self, Difference, Settings as Values};
 use crate::error::{usage, with_hint};
 

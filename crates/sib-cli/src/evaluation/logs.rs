@@ -6,10 +6,13 @@ use anyhow::Result;
 use sib_core::data::Dataset;
 
 use super::batch_log::{BatchLog, BatchRows, Form};
-use super::folder::{EvaluationDir, PER_IMAGE};
-use super::rows::{self, ImageRow};
+use super::files::PER_IMAGE;
+use super::folder::EvaluationDir;
+use super::image_row::ImageRow;
+use super::rows;
 use super::settings::Settings;
-use super::suites::{Log, Suite};
+use super::suite::Suite;
+use super::suites::Log;
 use crate::records::Table;
 
 /// The rows of one batch.

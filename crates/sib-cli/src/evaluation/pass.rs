@@ -12,11 +12,13 @@ use tch::Kind;
 
 use super::contents::Contents;
 use super::heatmaps::{HeatmapSource, Heatmaps};
+use super::image_row::{Digests, ImageRow, UNREADABLE_HEATMAP, UNREADABLE_IMAGE};
 use super::logs::{Measured, members};
-use super::rows::{self, Digests, ImageRow, UNREADABLE_HEATMAP, UNREADABLE_IMAGE};
+use super::rows;
 use super::settings::{Settings, Target};
+use super::suite::Suite;
 use super::suites::accuracy::Predictions;
-use super::suites::{Explained, Measure, Opening, Scores, Suite};
+use super::suites::{Explained, Measure, Opening, Scores};
 use crate::checkpoint::Checkpoint;
 use crate::records::Table;
 

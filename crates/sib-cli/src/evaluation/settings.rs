@@ -9,8 +9,8 @@ use sib_explain::{Method, MethodOptions};
 use sib_metrics::faithfulness::Protocol;
 use sib_models::Precision;
 
-use super::suites::Suite;
-use super::suites::localization::Comparison;
+use super::suite::Suite;
+use super::suites::comparison::Comparison;
 
 /// Which class a heatmap explains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -36,7 +36,7 @@ impl Target {
 /// Everything that the numbers of an evaluation depend on. Two runs of the same settings give the
 /// same bytes; an interrupted one is continued with the same settings only.
 ///
-/// Keys that are not known are found by [`super::folder::Description::read`]: serde cannot refuse them
+/// Keys that are not known are found by [`super::description::Description::read`]: serde cannot refuse them
 /// beside flattened settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {

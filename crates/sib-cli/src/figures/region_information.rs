@@ -11,7 +11,7 @@ use crate::draw::axis::AxisOptions;
 use crate::draw::bars::{Bar, BarChart, BarSeries};
 use crate::draw::panels::Page;
 use crate::error::with_hint;
-use crate::evaluation::suites::Suite;
+use crate::evaluation::suite::Suite;
 use crate::left_out::LeftOut;
 use crate::network::Training;
 use crate::results::compare::{Group, Measured, Origin, grouped};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::format::fixed;
-use crate::evaluation::rows::ImageRow;
+use crate::evaluation::image_row::ImageRow;
 
 /// Classes that stand on the page itself; all are one click away.
 const WEAKEST: usize = 10;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use super::pictures::Opened;
-use crate::evaluation::rows::ImageRow;
+use crate::evaluation::image_row::ImageRow;
 use crate::evaluation::suites::localization;
 use crate::results::titles::method_label;
 

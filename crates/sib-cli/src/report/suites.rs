@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::format::{count, fixed, with_error};
-use crate::evaluation::suites::Suite;
+use crate::evaluation::suite::Suite;
 use crate::evaluation::summary_row::SummaryRow;
 use crate::results::titles::method_label;
 use crate::tables::Number;

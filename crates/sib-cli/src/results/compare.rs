@@ -10,7 +10,7 @@ use super::titles::{Label, arch_label, dataset_label};
 use super::{Evaluation, Run};
 use crate::dotted::{self, Settings};
 use crate::error::with_hint;
-use crate::evaluation::suites::Suite;
+use crate::evaluation::suite::Suite;
 use crate::network::{Training, unlike_lengths};
 
 /// Where a value is from: the network, and how it was measured.

@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use crate::csv_rows::{self, Records};
 use crate::dotted::Settings;
-use crate::evaluation::folder::{DESCRIPTION, Description, PER_IMAGE, SUMMARY};
+use crate::evaluation::description::Description;
+use crate::evaluation::files::{DESCRIPTION, PER_IMAGE, SUMMARY};
 use crate::evaluation::identity;
-use crate::evaluation::suites::Suite;
+use crate::evaluation::suite::Suite;
 use crate::evaluation::summary_row::SummaryRow;
 
 /// A finished evaluation.

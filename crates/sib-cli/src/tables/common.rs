@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::Result;
 use csv::StringRecord;
 
-use crate::evaluation::rows::ImageRow;
-use crate::evaluation::suites::{Logged, Suite};
+use crate::evaluation::image_row::ImageRow;
+use crate::evaluation::suite::Suite;
+use crate::evaluation::suites::Logged;
 use crate::evaluation::summary::of_suite;
 use crate::records::Table;
 use crate::results::Evaluation;
@@ -123,8 +124,10 @@ impl OfImages {
 mod tests {
     use super::*;
     use crate::csv_rows;
-    use crate::evaluation::folder::{DESCRIPTION, Description, PER_IMAGE, SUMMARY};
-    use crate::evaluation::rows::{self, Digests};
+    use crate::evaluation::description::Description;
+    use crate::evaluation::files::{DESCRIPTION, PER_IMAGE, SUMMARY};
+    use crate::evaluation::image_row::Digests;
+    use crate::evaluation::rows;
     use crate::evaluation::suites::faithfulness;
     use crate::evaluation::summary::summarise;
     use crate::evaluation::summary_row;

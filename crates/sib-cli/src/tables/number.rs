@@ -1,7 +1,7 @@
 //! The paper's tables: what they hold and how they are laid out.
 
 use super::key::Key;
-use crate::evaluation::suites::Suite;
+use crate::evaluation::suite::Suite;
 use crate::results::titles::{Label, arch_label, dataset_label, method_label};
 
 /// Which of the paper's tables.

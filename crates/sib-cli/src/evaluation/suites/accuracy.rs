@@ -6,8 +6,8 @@ use sib_core::data::Batch;
 use sib_metrics::accuracy::label_ranks;
 use tch::{Kind, Tensor};
 
-use super::{Definition, Logged};
-use crate::evaluation::summary::{Collector, percent};
+use super::definition::{Definition, Logged};
+use crate::evaluation::collector::{Collector, percent};
 
 /// Top-1 and top-5. Its columns are those of the prediction, which every row has.
 #[derive(Debug)]
@@ -44,10 +44,6 @@ impl Predictions {
 }
 
 impl Definition for Accuracy {
-    fn name(&self) -> &'static str {
-        "accuracy"
-    }
-
     fn summarise(&self, logged: &Logged<'_>, summary: &mut Collector<'_>) -> Result<()> {
         // Every method repeats what is known of the image itself.
         let of_methods = logged.of_methods::<Row>()?;

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use sib_metrics::faithfulness::{Faithfulness as Scored, Perturber};
 
 use super::curves::{self, CurveSums};
-use super::{
-    Definition, Explained, Finished, Identity, Log, Logged, Measure, Opening, Scores, Suite,
+use super::definition::{
+    Definition, Explained, Finished, Identity, Log, Logged, Measure, Opening, Scores,
 };
-use crate::evaluation::folder::CURVES;
+use crate::evaluation::collector::Collector;
+use crate::evaluation::files::CURVES;
 use crate::evaluation::heatmaps::HeatmapSource;
-use crate::evaluation::rows::NO_DIRECTION;
+use crate::evaluation::image_row::NO_DIRECTION;
 use crate::evaluation::settings::Settings;
-use crate::evaluation::summary::Collector;
+use crate::evaluation::suite::Suite;
 use crate::records::{Columns, Table, fields};
 
 /// Insertion and deletion of pixels in the order of the heatmaps.
@@ -50,10 +51,6 @@ impl Row {
 }
 
 impl Definition for Faithfulness {
-    fn name(&self) -> &'static str {
-        "faithfulness"
-    }
-
     fn needs_heatmaps(&self) -> bool {
         true
     }

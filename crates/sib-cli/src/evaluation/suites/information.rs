@@ -10,12 +10,13 @@ use sib_core::information::RegionInformation;
 use sib_explain::SIbMaps;
 use tch::{Kind, Tensor};
 
-use super::{Definition, Explained, Identity, Log, Logged, Measure, Opening, Scores, Suite};
+use super::definition::{Definition, Explained, Identity, Log, Logged, Measure, Opening, Scores};
 use crate::error::usage;
+use crate::evaluation::collector::Collector;
 use crate::evaluation::heatmaps::HeatmapSource;
-use crate::evaluation::rows::NO_DIRECTION;
+use crate::evaluation::image_row::NO_DIRECTION;
 use crate::evaluation::settings::Settings;
-use crate::evaluation::summary::Collector;
+use crate::evaluation::suite::Suite;
 use crate::records::{Columns, fields};
 
 /// What the regions of R tell of the regions of the image.
@@ -132,10 +133,6 @@ impl Row {
 }
 
 impl Definition for Information {
-    fn name(&self) -> &'static str {
-        "information"
-    }
-
     fn needs_vjp(&self) -> bool {
         true
     }

@@ -9,11 +9,11 @@ use sib_metrics::rank::spearman;
 use sib_metrics::{Exclusion, Outcome};
 use sib_models::{Part, Precision};
 
-use super::{Definition, Explained, Identity, Logged, Measure, Opening, Scores};
+use super::definition::{Definition, Explained, Identity, Logged, Measure, Opening, Scores};
+use crate::evaluation::collector::Collector;
 use crate::evaluation::heatmaps::{HeatmapSource, Heatmaps};
-use crate::evaluation::rows::NO_DIRECTION;
+use crate::evaluation::image_row::NO_DIRECTION;
 use crate::evaluation::settings::Settings;
-use crate::evaluation::summary::Collector;
 use crate::records::Columns;
 
 /// Whether heatmaps change when the network's last layers are initialised anew.
@@ -51,10 +51,6 @@ impl Row {
 }
 
 impl Definition for Sanity {
-    fn name(&self) -> &'static str {
-        "sanity"
-    }
-
     fn needs_heatmaps(&self) -> bool {
         true
     }
