@@ -46,8 +46,8 @@ fn main() {
 /// Files of the C++ part that are compiled together: libtorch's headers take longer than the code, and two
 /// units keep two cores busy.
 const UNITS: [&[&str]; 2] = [
-    &["affine", "batch_norm", "optimizer", "process"],
-    &["batch_norm_eval", "convolution", "recomputed"],
+    &["affine", "batch_norm", "gelu", "optimizer", "process"],
+    &["batch_norm_device", "batch_norm_eval", "convolution", "layer_norm", "recomputed"],
 ];
 
 /// Writes a file a unit that includes its files.

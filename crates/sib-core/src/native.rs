@@ -4,9 +4,11 @@
 
 mod border;
 mod jpeg;
+mod optimizer;
 mod recomputed;
 
 pub(crate) use jpeg::Jpeg;
+pub(crate) use optimizer::{AdamW, Sgd, adamw, lerp, norm, scaled, sgd};
 pub(crate) use recomputed::recomputed;
 
 use std::ffi::c_char;
@@ -14,10 +16,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::conv_geometry::ConvGeometry;
-use border::{CTensor, checked, pointer, returned};
+use border::{CTensor, pointer, returned};
 
 unsafe extern "C" {
     fn sib_batch_norm(
@@ -32,6 +34,26 @@ unsafe extern "C" {
         eps: f64,
         relu: bool,
     ) -> *mut c_char;
+    fn sib_batch_norm_device(
+        out: *mut *mut CTensor,
+        x: *const CTensor,
+        shortcut: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        running_mean: *const CTensor,
+        running_var: *const CTensor,
+        momentum: f64,
+        eps: f64,
+        relu: bool,
+    ) -> *mut c_char;
+    fn sib_layer_norm(
+        out: *mut *mut CTensor,
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        eps: f64,
+    ) -> *mut c_char;
+    fn sib_gelu(out: *mut *mut CTensor, x: *const CTensor) -> *mut c_char;
     fn sib_batch_norm_eval(
         out: *mut *mut CTensor,
         x: *const CTensor,
@@ -61,19 +83,6 @@ unsafe extern "C" {
         padding: i64,
         groups: i64,
     ) -> *mut c_char;
-    fn sib_adamw(
-        parameters: *const *const CTensor,
-        gradients: *const *const CTensor,
-        first: *const *const CTensor,
-        second: *const *const CTensor,
-        n: i64,
-        step: i64,
-        learning_rate: f64,
-        beta1: f64,
-        beta2: f64,
-        weight_decay: f64,
-        epsilon: f64,
-    ) -> *mut c_char;
     fn sib_keep_freed_memory();
     fn sib_exact_convolutions();
     fn sib_peak_cuda_bytes(index: i64) -> i64;
@@ -102,7 +111,7 @@ pub(crate) enum Then<'t> {
 }
 
 /// Batch normalisation of `x` `[B,C,H,W]` in train mode and what follows; updates the running
-/// statistics `[C]`.
+/// statistics `[C]`. On the CPU by this project's passes, elsewhere by libtorch's kernels.
 ///
 /// # Errors
 /// libtorch's words.
@@ -117,11 +126,12 @@ pub(crate) fn batch_norm(
         Then::Nothing => (None, false),
         Then::Relu(shortcut) => (shortcut, true),
     };
+    let function = if x.device() == Device::Cpu { sib_batch_norm } else { sib_batch_norm_device };
     // SAFETY: the pointers are of live tensors, which the function reads or, the running
     // statistics, writes as libtorch itself does, or null where it allows that. No exception leaves
     // it.
     returned(|out| unsafe {
-        sib_batch_norm(
+        function(
             out,
             x.as_ptr().cast(),
             pointer(shortcut),
@@ -134,6 +144,31 @@ pub(crate) fn batch_norm(
             relu,
         )
     })
+}
+
+/// Layer normalisation of `x` `[...,D]` with `weight`, `bias` `[D]`.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn layer_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Tensor, String> {
+    // SAFETY: the pointers are of live tensors, which the function only reads. No exception leaves it.
+    returned(|out| unsafe {
+        sib_layer_norm(out, x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast(), eps)
+    })
+}
+
+/// `xΦ(x)`.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn gelu(x: &Tensor) -> Result<Tensor, String> {
+    // SAFETY: the pointer is of a live tensor, which the function only reads. No exception leaves it.
+    returned(|out| unsafe { sib_gelu(out, x.as_ptr().cast()) })
 }
 
 /// Batch normalisation of `x` `[B,C,H,W]` in eval mode, then the ReLU where it is wanted.
@@ -197,50 +232,6 @@ pub(crate) fn conv2d_relu(
     returned(|out| unsafe {
         let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
         sib_conv2d_relu(out, x, weight, bias, shortcut, stride, padding, groups)
-    })
-}
-
-/// The constants of an update of AdamW.
-pub(crate) struct AdamW {
-    /// Counted from 1.
-    pub(crate) step: u64,
-    pub(crate) learning_rate: f64,
-    pub(crate) betas: [f64; 2],
-    pub(crate) weight_decay: f64,
-    pub(crate) epsilon: f64,
-}
-
-/// An update of `parameters` and their moments `first` and `second` in place, a gradient each.
-///
-/// # Errors
-/// libtorch's words.
-pub(crate) fn adamw(
-    [parameters, gradients, first, second]: [&[&Tensor]; 4],
-    AdamW { step, learning_rate, betas: [beta1, beta2], weight_decay, epsilon }: AdamW,
-) -> Result<(), String> {
-    let n = parameters.len();
-    assert!([gradients, first, second].iter().all(|list| list.len() == n), "one each a parameter");
-    let pointers = |list: &[&Tensor]| -> Vec<*const CTensor> {
-        list.iter().map(|tensor| tensor.as_ptr().cast()).collect()
-    };
-    let lists = [parameters, gradients, first, second].map(pointers);
-    let [parameters, gradients, first, second] = lists.each_ref().map(|list| list.as_ptr());
-    // SAFETY: each list holds n pointers to live tensors. Parameters and moments are written as
-    // tch's in-place operations do through a shared reference. No exception leaves it.
-    checked(unsafe {
-        sib_adamw(
-            parameters,
-            gradients,
-            first,
-            second,
-            n as i64,
-            step as i64,
-            learning_rate,
-            beta1,
-            beta2,
-            weight_decay,
-            epsilon,
-        )
     })
 }
 

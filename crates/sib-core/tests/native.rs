@@ -2,9 +2,9 @@
 
 use sib_core::tensor::{
     ConvGeometry, batch_norm_eval, batch_norm_eval_relu, batch_norm_train, batch_norm_train_relu,
-    conv2d, conv2d_relu,
+    conv2d, conv2d_relu, gelu, layer_norm,
 };
-use sib_core::testing::{formula_tensor, relative_difference};
+use sib_core::testing::{formula_tensor, relative_difference, test_device};
 use tch::{Kind, Tensor};
 
 /// Contiguous, or with channels last in memory.
@@ -23,7 +23,7 @@ fn laid_out(x: &Tensor, layout: Layout) -> Tensor {
 
 /// A leaf of this shape by formula.
 fn leaf(name: &str, shape: &[i64], kind: Kind, layout: Layout) -> Tensor {
-    let x = formula_tensor(name, shape).to_kind(kind);
+    let x = formula_tensor(name, shape).to_kind(kind).to_device(test_device());
     let x = if shape.len() == 4 { laid_out(&x, layout) } else { x };
     x.detach().set_requires_grad(true)
 }
@@ -32,7 +32,7 @@ fn leaf(name: &str, shape: &[i64], kind: Kind, layout: Layout) -> Tensor {
 /// these: of `inputs` and of the incoming gradient.
 fn derivatives(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
     let y = f(inputs);
-    let layout = if y.permute([0, 2, 3, 1]).is_contiguous() && y.size()[1] > 1 {
+    let layout = if y.dim() == 4 && y.permute([0, 2, 3, 1]).is_contiguous() && y.size()[1] > 1 {
         Layout::ChannelsLast
     } else {
         Layout::Planes
@@ -50,7 +50,7 @@ fn derivatives(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> Vec<Tensor
         .enumerate()
         .map(|(i, d)| {
             let cotangent = formula_tensor(&format!("cotangent {i}"), &d.size()).to_kind(d.kind());
-            (d * cotangent).sum(d.kind())
+            (d * cotangent.to_device(test_device())).sum(d.kind())
         })
         .reduce(|a, b| a + b)
         .unwrap();
@@ -105,8 +105,8 @@ fn batch_normalisation_has_the_composite_s_derivatives() {
                     }
                     let statistics = || {
                         [
-                            Tensor::zeros(channels, (kind, tch::Device::Cpu)),
-                            Tensor::ones(channels, (kind, tch::Device::Cpu)),
+                            Tensor::zeros(channels, (kind, test_device())),
+                            Tensor::ones(channels, (kind, test_device())),
                         ]
                     };
                     let (ours, theirs) = (statistics(), statistics());
@@ -148,7 +148,7 @@ fn one_value_a_channel_has_no_variance() {
 fn batch_normalisation_keeps_a_small_spread_about_a_large_mean() {
     let x = leaf("x", &[4, 6, 16, 16], Kind::Float, Layout::ChannelsLast) + 1000;
     let output = |kind: Kind| {
-        let vector = |value: f64| Tensor::full(6, value, (kind, tch::Device::Cpu));
+        let vector = |value: f64| Tensor::full(6, value, (kind, test_device()));
         let [weight, bias, mean, var] = [1.0, 0.0, 0.0, 1.0].map(vector);
         batch_norm_train(&x.to_kind(kind), [&weight, &bias, &mean, &var], 0.1, 1e-5)
     };
@@ -254,6 +254,37 @@ fn convolution_has_libtorchs_derivatives() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn layer_normalisation_has_the_composite_s_derivatives() {
+    for (kind, tolerance) in [(Kind::Double, 1e-11), (Kind::Float, 1e-4)] {
+        for size in [[2, 5, 48], [3, 1, 7], [1, 50, 33]] {
+            let features = [size[2]];
+            let leaf = |name, shape: &[i64]| leaf(name, shape, kind, Layout::Planes);
+            let inputs = [leaf("x", &size), leaf("weight", &features), leaf("bias", &features)];
+            let ours = derivatives(&inputs, |i| layer_norm(&i[0], &i[1], &i[2], 1e-6));
+            let theirs = derivatives(&inputs, |i| {
+                i[0].layer_norm(features, Some(&i[1]), Some(&i[2]), 1e-6, true)
+            });
+            assert_same(&ours, &theirs, tolerance, &format!("{kind:?} {size:?}"));
+            // Rows that do not lie one after the other.
+            let turned = derivatives(&inputs, |i| {
+                layer_norm(&i[0].transpose(0, 1), &i[1], &i[2], 1e-6).transpose(0, 1)
+            });
+            assert_same(&turned, &theirs, tolerance, &format!("{kind:?} {size:?} turned"));
+        }
+    }
+}
+
+#[test]
+fn gelu_has_the_composite_s_derivatives() {
+    for (kind, tolerance) in [(Kind::Double, 1e-11), (Kind::Float, 1e-5)] {
+        let x = (leaf("x", &[4, 33], kind, Layout::Planes) * 5.0).detach().set_requires_grad(true);
+        let ours = derivatives(&[x.shallow_clone()], |i| gelu(&i[0]));
+        let theirs = derivatives(&[x], |i| i[0].gelu("none"));
+        assert_same(&ours, &theirs, tolerance, &format!("{kind:?}"));
     }
 }
 
@@ -409,8 +440,7 @@ fn batch_normalisation_hides_no_nan_in_any_derivative() {
             for place in 0..inputs.len() {
                 for value in NOT_FINITE {
                     let inputs = spoiled(&inputs, place, value);
-                    let [mean, var] =
-                        [0.0, 1.0].map(|v| Tensor::full(6, v, (kind, tch::Device::Cpu)));
+                    let [mean, var] = [0.0, 1.0].map(|v| Tensor::full(6, v, (kind, test_device())));
                     let ours = derivatives(&inputs, |i| {
                         let variables = [&i[1], &i[2], &mean, &var];
                         match then {
@@ -465,10 +495,10 @@ fn batch_normalisation_in_eval_mode_hides_no_nan_in_any_derivative() {
 #[test]
 fn the_running_variance_of_a_constant_channel_is_not_negative() {
     // Whose sums of f32 round: values apart by the last digit.
-    let x = Tensor::full([8, 3, 33, 31], 0.1, (Kind::Float, tch::Device::Cpu));
+    let x = Tensor::full([8, 3, 33, 31], 0.1, (Kind::Float, test_device()));
     let _ = x.get(0).fill_(0.1f32 as f64 * (1.0 + f64::from(f32::EPSILON)));
     let [weight, bias, mean, var] =
-        [1.0, 0.0, 0.0, 0.0].map(|value| Tensor::full(3, value, (Kind::Float, tch::Device::Cpu)));
+        [1.0, 0.0, 0.0, 0.0].map(|value| Tensor::full(3, value, (Kind::Float, test_device())));
     let _ = batch_norm_train(&x, [&weight, &bias, &mean, &var], 1.0, 1e-5);
     assert!(var.min().double_value(&[]) >= 0.0, "{var}");
 }

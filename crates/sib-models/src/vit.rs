@@ -1,6 +1,6 @@
 //! Vision transformers (Dosovitskiy et al. 2021, arXiv:2010.11929), as torchvision builds them.
 
-use sib_core::{Backbone, Mode, Probe};
+use sib_core::{Backbone, Mode, Probe, tensor};
 use tch::Tensor;
 use tch::nn::Path;
 
@@ -163,7 +163,7 @@ impl Block for EncoderBlock {
     fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
         let y = probe.tap(self.tap, self.ln_1.forward(x));
         let x = x + dropout(self.attention.forward(&y, mode), self.dropout, mode);
-        let y = self.mlp[0].forward(&self.ln_2.forward(&x)).gelu("none");
+        let y = tensor::gelu(&self.mlp[0].forward(&self.ln_2.forward(&x)));
         let y = self.mlp[1].forward(&dropout(y, self.dropout, mode));
         x + dropout(y, self.dropout, mode)
     }

@@ -69,7 +69,7 @@ impl Workload for Steps<'_> {
         let trainer = self.trainers.get_mut(variant).expect("one of the variants");
         let Inputs { images, labels, .. } = &self.inputs;
         trainer.backward(images, labels)?;
-        let measured = trainer.update()?;
+        let measured = trainer.update()?.read();
         Ok(measured.iter().find(|(name, _)| *name == "loss").map_or(f64::NAN, |(_, loss)| *loss))
     }
 }

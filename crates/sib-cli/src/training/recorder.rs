@@ -24,6 +24,8 @@ pub(super) struct Recorder<'s> {
     saved: Instant,
     /// What earlier processes of the run took.
     seconds_before: f64,
+    /// What the progress line says of the last update that was looked at.
+    shown: String,
 }
 
 impl<'s> Recorder<'s> {
@@ -38,7 +40,8 @@ impl<'s> Recorder<'s> {
         let tensorboard = setup.config.train.tensorboard;
         let log = MetricsLog::open(run.path(), fit.steps(), tensorboard)?;
         let progress = Progress::new("train", length.steps(), fit.steps(), "steps");
-        Ok(Self { setup, run, length, log, progress, started, saved: started, seconds_before })
+        let (saved, shown) = (started, String::new());
+        Ok(Self { setup, run, length, log, progress, started, saved, seconds_before, shown })
     }
 
     fn seconds(&self) -> f64 {
@@ -81,20 +84,27 @@ impl<'s> Recorder<'s> {
 impl Observer for Recorder<'_> {
     type Error = anyhow::Error;
 
+    fn wants_measurements(&self, at: Position) -> bool {
+        at.step.is_multiple_of(self.setup.config.train.log_every_steps)
+    }
+
     fn updated(&mut self, at: Position, measured: &Measurements) -> Result<()> {
         let config = &self.setup.config.train;
-        if at.step.is_multiple_of(config.log_every_steps) {
-            for &(name, value) in measured {
+        let is_logged = self.wants_measurements(at);
+        if is_logged || measured.are_at_hand() {
+            let measured = measured.read();
+            for &(name, value) in measured.iter().filter(|_| is_logged) {
                 self.log.push(at.step, at.epoch, "train", name, value)?;
             }
+            let shown = measured.iter().filter(|(name, _)| SHOWN.contains(name));
+            let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
+            self.shown = terms.join("  ");
         }
         let images_an_update = config.batch_size as u64 * config.accumulate_batches;
         let images_per_s = self.progress.rate() * images_an_update as f64;
-        self.progress.step(|| {
-            let shown = measured.iter().filter(|(name, _)| SHOWN.contains(name));
-            let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
-            format!("{images_per_s:.0} images/s  epoch {}  {}", at.epoch + 1, terms.join("  "))
-        });
+        let shown = &self.shown;
+        self.progress
+            .step(|| format!("{images_per_s:.0} images/s  epoch {}  {shown}", at.epoch + 1));
         Ok(())
     }
 

@@ -54,7 +54,7 @@ fn one_step_of_resnet18_equals_pytorchs() {
             ("background", "background_variance"),
             ("loss", "total_linear"),
         ] {
-            let value = measured.iter().find(|(key, _)| *key == ours).unwrap().1;
+            let value = measured.read().iter().find(|(key, _)| *key == ours).unwrap().1;
             let reference = golden[&format!("{name}.{theirs}")].double_value(&[]);
             assert!((value / reference - 1.0).abs() < 1e-5, "{name}, {ours}: {value} {reference}");
         }

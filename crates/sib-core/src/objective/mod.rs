@@ -122,12 +122,13 @@ impl Default for SibConfig {
 }
 
 /// λ_bg and λ_fg as they stand at a step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// f64 scalars: measured ones stay on their device, others on the CPU multiply scalars of any.
+#[derive(Debug)]
 pub struct Lambdas {
     /// Weight of the background term.
-    pub background: f64,
+    pub background: Tensor,
     /// Weight of the foreground term.
-    pub foreground: f64,
+    pub foreground: Tensor,
 }
 
 /// One batch's terms, each a scalar that can be differentiated with respect to the weights.
@@ -230,20 +231,28 @@ impl SibConfig {
 
     /// The weights as configured.
     pub fn lambdas(&self) -> Lambdas {
-        Lambdas { background: self.lambda_bg, foreground: self.lambda_fg }
+        Lambdas {
+            background: Tensor::from(self.lambda_bg),
+            foreground: Tensor::from(self.lambda_fg),
+        }
     }
 
     /// `L_IB`: both terms in the form that is set, weighted (eq. 29): a scalar.
-    pub fn information_bottleneck(&self, terms: &Terms, lambdas: Lambdas) -> Tensor {
-        let enter = |term: &Tensor, lambda: f64| match self.form {
-            Form::Linear => term * lambda,
-            Form::Exponential => term.expm1() * lambda,
+    pub fn information_bottleneck(&self, terms: &Terms, lambdas: &Lambdas) -> Tensor {
+        let enter = |term: &Tensor, lambda: &Tensor| {
+            // In the term's precision, as a number would be.
+            let lambda = lambda.to_kind(term.kind());
+            match self.form {
+                Form::Linear => term * lambda,
+                Form::Exponential => term.expm1() * lambda,
+            }
         };
-        enter(&terms.background, lambdas.background) + enter(&terms.foreground, lambdas.foreground)
+        enter(&terms.background, &lambdas.background)
+            + enter(&terms.foreground, &lambdas.foreground)
     }
 
     /// `L = L_ce + L_IB` with the configured weights (eq. 30): a scalar.
     pub fn total(&self, terms: &Terms) -> Tensor {
-        &terms.cross_entropy + self.information_bottleneck(terms, self.lambdas())
+        &terms.cross_entropy + self.information_bottleneck(terms, &self.lambdas())
     }
 }

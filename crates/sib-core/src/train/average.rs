@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::{Error, Result};
+use crate::{Error, Result, native};
 
 /// `average ← d·average + (1 − d)·variable` after each update, running statistics included, since an
 /// average of weights does not fit the statistics of the last ones. Counters are copied.
@@ -30,16 +30,18 @@ impl WeightAverage {
     pub(super) fn update(&mut self, step: u64) {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
-        tch::no_grad(|| {
-            for (name, average) in &mut self.average {
-                let variable = &self.variables[name];
-                if average.is_floating_point() {
-                    let _ = average.lerp_(variable, 1.0 - decay);
-                } else {
-                    average.copy_(variable);
-                }
+        let (mut averages, mut ends) = (Vec::new(), Vec::new());
+        for (name, average) in &mut self.average {
+            let variable = &self.variables[name];
+            if average.is_floating_point() {
+                averages.push(&*average);
+                ends.push(variable);
+            } else {
+                tch::no_grad(|| average.copy_(variable));
             }
-        });
+        }
+        native::lerp(&averages, &ends, 1.0 - decay)
+            .unwrap_or_else(|message| panic!("average of the weights: {message}"));
     }
 
     /// Puts the average in the place of the variables, and these back when what is returned is dropped:

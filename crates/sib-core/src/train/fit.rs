@@ -6,7 +6,7 @@ use std::time::Instant;
 use tch::Tensor;
 
 use super::{
-    Batches, Best, Evaluation, Examples, FitConfig, Length, Measurements, Observer, Position,
+    Batches, Best, Evaluation, Examples, FitConfig, Held, Length, Measurements, Observer, Position,
     State, Trainer,
 };
 use crate::objective::SibConfig;
@@ -19,6 +19,8 @@ pub struct Fit<'a> {
     config: FitConfig,
     length: Length,
     best: Option<Best>,
+    /// The images of each update since the last look at whether it could be made.
+    unseen: Vec<(u64, Vec<String>)>,
 }
 
 /// Why a training ended.
@@ -55,7 +57,7 @@ impl<'a> Fit<'a> {
         }
         let length = Length { epochs, steps_per_epoch };
         let trainer = Trainer::new(net, variables, config.update.clone(), sib, length)?;
-        Ok(Self { trainer, batches, config, length, best: None })
+        Ok(Self { trainer, batches, config, length, best: None, unseen: Vec::new() })
     }
 
     /// Updates made so far.
@@ -118,11 +120,16 @@ impl<'a> Fit<'a> {
             let mut batches = source.epoch(epoch, places);
             for place in done..steps_per_epoch {
                 let measured = self.update(epoch, &mut batches, observer)?;
-                observer.updated(self.position(epoch), &measured)?;
+                let (at, is_last) = (self.position(epoch), place + 1 == steps_per_epoch);
+                if is_last || observer.wants_measurements(at) {
+                    self.check(observer)?;
+                }
+                observer.updated(at, &measured)?;
                 // After the last one, the epoch is evaluated before it is saved.
-                if place + 1 < steps_per_epoch {
+                if !is_last {
                     let ends = is_out_of_time();
                     if ends || observer.wants_to_save() {
+                        self.check(observer)?;
                         observer.save(self.position(epoch), self.state())?;
                     }
                     if ends {
@@ -162,7 +169,21 @@ impl<'a> Fit<'a> {
             }
             self.trainer.update()
         };
-        update().map_err(|error| observer.failed(self.position(epoch), &ids, error))
+        let measured = update();
+        let at = Position { step: self.steps(), epoch };
+        let measured = measured.map_err(|error| observer.failed(at, &ids, error))?;
+        self.unseen.push((at.step - 1, ids));
+        Ok(measured)
+    }
+
+    /// Looks whether the updates so far could be made.
+    fn check<O: Observer>(&mut self, observer: &mut O) -> Result<(), O::Error> {
+        let unseen = std::mem::take(&mut self.unseen);
+        self.trainer.check().map_err(|Held { step, error }| {
+            let ids = unseen.into_iter().find(|(of, _)| *of == step);
+            let at = Position { step, epoch: step / self.length.steps_per_epoch };
+            observer.failed(at, &ids.unwrap_or_default().1, error)
+        })
     }
 
     /// Measures the network and lets the observer keep it where it is the best so far.

@@ -60,6 +60,8 @@ mod batches;
 mod best;
 mod config;
 mod fit;
+mod guard;
+mod measurements;
 mod observer;
 mod optimizer;
 mod parameters;
@@ -70,11 +72,13 @@ pub use batches::{Batches, Examples, TensorBatches};
 pub use best::Best;
 pub use config::{BestValue, FitConfig, UpdateConfig};
 pub use fit::{End, Fit};
+pub use guard::Held;
+pub use measurements::Measurements;
 pub use observer::{Evaluation, Metric, Observer, Position};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use parameters::freeze;
 pub use schedule::{Length, ScheduleConfig, ScheduleKind};
-pub use update::{Measurements, State, Trainer};
+pub use update::{State, Trainer};
 
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,14 @@ pub trait Observer {
     /// What may go wrong for the observer; it ends the training.
     type Error: From<Error>;
 
+    /// Whether [`Self::updated`] is going to read what the update was measured by. Where it is not, nothing waits
+    /// for the device, and `updated` may come for an update that is held back, of which
+    /// [`failed`](Self::failed) is told later.
+    fn wants_measurements(&self, at: Position) -> bool {
+        let _ = at;
+        true
+    }
+
     /// An update has been made.
     ///
     /// # Errors

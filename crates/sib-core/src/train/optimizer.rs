@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::{Error, Result, native};
 
@@ -139,55 +139,57 @@ impl Optimizer {
     }
 
     /// One update with the learning rate times `schedule_factor`. A parameter whose gradient is
-    /// undefined (nothing depends on it) stays as it is.
-    pub fn step(&mut self, gradients: &[Tensor], schedule_factor: f64) {
+    /// undefined (nothing depends on it) stays as it is; all do where `held`, an f32 scalar on their device,
+    /// is 1.
+    pub fn step(&mut self, gradients: &[Tensor], schedule_factor: f64, held: Option<&Tensor>) {
         assert_eq!(gradients.len(), self.slots.len(), "one gradient a parameter");
         self.steps += 1;
         let learning_rate = self.config.learning_rate * schedule_factor;
-        match self.config.kind {
-            OptimizerKind::AdamW => self.adamw(gradients, learning_rate),
-            OptimizerKind::Sgd => tch::no_grad(|| {
-                for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
-                    if gradient.defined() {
-                        let rate = learning_rate * slot.factor;
-                        slot.sgd(gradient, &self.config, rate, self.steps);
-                    }
+        for Group { decays, factor, slots, gradients } in self.groups(gradients) {
+            let learning_rate = learning_rate * factor;
+            let weight_decay = if decays { self.config.weight_decay } else { 0.0 };
+            let parameters: Vec<&Tensor> = slots.iter().map(|slot| &slot.parameter).collect();
+            let first: Vec<&Tensor> = slots.iter().map(|slot| &slot.first).collect();
+            let step = self.steps;
+            let &OptimizerConfig { betas, momentum, epsilon, .. } = &self.config;
+            let updated = match self.config.kind {
+                OptimizerKind::AdamW => {
+                    let second: Vec<&Tensor> =
+                        slots.iter().filter_map(|slot| slot.second.as_ref()).collect();
+                    let constants =
+                        native::AdamW { step, learning_rate, betas, weight_decay, epsilon };
+                    native::adamw([&parameters, &gradients, &first, &second], held, constants)
                 }
-            }),
+                OptimizerKind::Sgd => {
+                    let constants = native::Sgd { step, learning_rate, momentum, weight_decay };
+                    native::sgd([&parameters, &gradients, &first], held, constants)
+                }
+            };
+            updated.unwrap_or_else(|message| panic!("{:?}: {message}", self.config.kind));
         }
     }
 
-    /// One pass over memory for each group of parameters with the same decay and factor.
-    fn adamw(&self, gradients: &[Tensor], learning_rate: f64) {
-        /// Slots with their gradients.
-        type Moving<'s> = Vec<(&'s Slot, &'s Tensor)>;
-        let mut groups: Vec<(bool, f64, Moving<'_>)> = Vec::new();
+    /// The parameters that have a gradient, by decay and factor: a group is updated in one pass over memory.
+    fn groups<'s>(&'s self, gradients: &'s [Tensor]) -> Vec<Group<'s>> {
+        let mut groups: Vec<Group<'s>> = Vec::new();
         let moving = self.slots.iter().zip(gradients).filter(|(_, gradient)| gradient.defined());
         for (slot, gradient) in moving {
-            let same =
-                |group: &&mut (bool, f64, _)| (group.0, group.1) == (slot.decays, slot.factor);
+            let &Slot { decays, factor, .. } = slot;
+            let same = |group: &&mut Group<'_>| (group.decays, group.factor) == (decays, factor);
             match groups.iter_mut().find(same) {
-                Some((_, _, members)) => members.push((slot, gradient)),
-                None => groups.push((slot.decays, slot.factor, vec![(slot, gradient)])),
+                Some(group) => {
+                    group.slots.push(slot);
+                    group.gradients.push(gradient);
+                }
+                None => groups.push(Group {
+                    decays,
+                    factor,
+                    slots: vec![slot],
+                    gradients: vec![gradient],
+                }),
             }
         }
-        let OptimizerConfig { betas, weight_decay, epsilon, .. } = self.config;
-        for (decays, factor, members) in groups {
-            let (slots, gradients): (Vec<&Slot>, Vec<&Tensor>) = members.into_iter().unzip();
-            let parameters: Vec<&Tensor> = slots.iter().map(|slot| &slot.parameter).collect();
-            let first: Vec<&Tensor> = slots.iter().map(|slot| &slot.first).collect();
-            let second: Vec<&Tensor> =
-                slots.iter().filter_map(|slot| slot.second.as_ref()).collect();
-            let constants = native::AdamW {
-                step: self.steps,
-                learning_rate: learning_rate * factor,
-                betas,
-                weight_decay: if decays { weight_decay } else { 0.0 },
-                epsilon,
-            };
-            native::adamw([&parameters, &gradients, &first, &second], constants)
-                .unwrap_or_else(|message| panic!("AdamW: {message}"));
-        }
+        groups
     }
 
     /// Everything that must be saved for training to go on as if never stopped.
@@ -232,44 +234,40 @@ impl Optimizer {
     }
 }
 
-impl Slot {
-    fn sgd(&mut self, gradient: &Tensor, config: &OptimizerConfig, rate: f64, steps: u64) {
-        let decay = if self.decays { config.weight_decay } else { 0.0 };
-        let gradient = gradient + &self.parameter * decay;
-        if steps == 1 {
-            self.first.copy_(&gradient);
-        } else {
-            let _ = self.first.g_mul_scalar_(config.momentum);
-            let _ = self.first.g_add_(&gradient);
-        }
-        let _ = self.parameter.g_sub_(&(&self.first * rate));
-    }
+/// Parameters that are updated together, and their gradients.
+struct Group<'s> {
+    decays: bool,
+    factor: f64,
+    slots: Vec<&'s Slot>,
+    gradients: Vec<&'s Tensor>,
 }
 
-/// Euclidean norm of all `gradients` together; undefined ones count as zero.
-pub(super) fn global_norm(gradients: &[Tensor]) -> f64 {
-    let squares: Vec<Tensor> = gradients
-        .iter()
-        .filter(|gradient| gradient.defined())
-        // Squares of f32 underflow below 1e-19, which gradients of the background term may reach.
-        .map(|gradient| gradient.to_kind(Kind::Double).square().sum(Kind::Double))
-        .collect();
-    if squares.is_empty() {
-        0.0
-    } else {
-        Tensor::stack(&squares, 0).sum(Kind::Double).double_value(&[]).sqrt()
+/// Those of `gradients` that something depends on.
+pub(super) fn defined(gradients: &[Tensor]) -> Vec<&Tensor> {
+    gradients.iter().filter(|gradient| gradient.defined()).collect()
+}
+
+/// Euclidean norm of all `gradients` together, an f64 scalar on their device; undefined ones count as zero.
+pub(super) fn global_norm(gradients: &[Tensor]) -> Tensor {
+    let gradients = defined(gradients);
+    if gradients.is_empty() {
+        return Tensor::from(0.0);
     }
+    native::norm(&gradients).unwrap_or_else(|message| panic!("gradient norm: {message}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
     use crate::testing::{formula_tensor, golden_path, relative_difference};
 
     #[test]
     fn the_norm_of_gradients_whose_squares_are_nothing_in_f32() {
         let tiny = Tensor::full([100], 1e-25, (Kind::Float, tch::Device::Cpu));
-        assert!((global_norm(&[tiny]) / 1e-24 - 1.0).abs() < 1e-6);
+        let norm = global_norm(&[tiny]).double_value(&[]);
+        assert!((norm / 1e-24 - 1.0).abs() < 1e-6);
     }
 
     fn config(kind: OptimizerKind) -> OptimizerConfig {
@@ -302,7 +300,7 @@ mod tests {
         for (kind, name) in [(OptimizerKind::AdamW, "adamw"), (OptimizerKind::Sgd, "sgd")] {
             let (parameter, mut optimizer) = start(kind);
             for step in 0..5 {
-                optimizer.step(&[gradient(step)], 1.0);
+                optimizer.step(&[gradient(step)], 1.0, None);
             }
             // f64: only the order of operations differs.
             let difference = relative_difference(&parameter, &golden[name]);
@@ -314,14 +312,14 @@ mod tests {
     fn a_restored_optimizer_goes_on_bit_for_bit() {
         for kind in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
             let (through, mut uninterrupted) = start(kind);
-            (0..6).for_each(|step| uninterrupted.step(&[gradient(step)], 0.5));
+            (0..6).for_each(|step| uninterrupted.step(&[gradient(step)], 0.5, None));
 
             let (parameter, mut first) = start(kind);
-            (0..3).for_each(|step| first.step(&[gradient(step)], 0.5));
+            (0..3).for_each(|step| first.step(&[gradient(step)], 0.5, None));
             let named = BTreeMap::from([("w".to_owned(), parameter.shallow_clone())]);
             let mut second = Optimizer::new(named, config(kind), |_| 1.0);
             second.restore(&first.state(), first.steps()).unwrap();
-            (3..6).for_each(|step| second.step(&[gradient(step)], 0.5));
+            (3..6).for_each(|step| second.step(&[gradient(step)], 0.5, None));
             assert_eq!(through, parameter, "{kind:?}");
         }
     }
@@ -333,10 +331,25 @@ mod tests {
             let parameter = parameter.permute(layout).contiguous().permute(back);
             let named = BTreeMap::from([("w".to_owned(), parameter.shallow_clone())]);
             let mut optimizer = Optimizer::new(named, config(OptimizerKind::AdamW), |_| 1.0);
-            (0..3).for_each(|_| optimizer.step(&[formula_tensor("g", &[2, 3, 4, 5])], 1.0));
+            (0..3).for_each(|_| optimizer.step(&[formula_tensor("g", &[2, 3, 4, 5])], 1.0, None));
             parameter
         };
         assert_eq!(rule([0, 2, 3, 1], [0, 3, 1, 2]), rule([0, 1, 2, 3], [0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn an_update_that_is_held_back_changes_nothing() {
+        for kind in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
+            let (parameter, mut optimizer) = start(kind);
+            optimizer.step(&[gradient(0)], 1.0, Some(&Tensor::from(0.0f32)));
+            let before = parameter.copy();
+            let state: Vec<Tensor> = optimizer.state().values().map(Tensor::copy).collect();
+            assert_ne!(before, formula_tensor("parameter", &[4, 5]), "{kind:?}");
+            let bad = gradient(1) * f64::NAN;
+            optimizer.step(&[bad], 1.0, Some(&Tensor::from(1.0f32)));
+            assert_eq!(parameter, before, "{kind:?}");
+            assert!(optimizer.state().values().zip(&state).all(|(a, b)| a == b), "{kind:?}");
+        }
     }
 
     #[test]
@@ -348,7 +361,7 @@ mod tests {
             weight_decay: 0.5,
             ..OptimizerConfig::default()
         };
-        Optimizer::new(named, spare, |_| 1.0).step(&[bias.zeros_like()], 1.0);
+        Optimizer::new(named, spare, |_| 1.0).step(&[bias.zeros_like()], 1.0, None);
         assert_eq!(bias, Tensor::from_slice(&[1.0f64, 2.0]));
     }
 
@@ -360,14 +373,14 @@ mod tests {
             let named = together.iter().map(|(name, it)| (name.clone(), it.shallow_clone()));
             let factor_of = |name: &str| if name == "head" { 10.0 } else { 1.0 };
             let mut both = Optimizer::new(named.collect(), config(kind), factor_of);
-            (0..4).for_each(|step| both.step(&[gradient(step), gradient(step + 1)], 0.5));
+            (0..4).for_each(|step| both.step(&[gradient(step), gradient(step + 1)], 0.5, None));
             for (name, first, rate) in [("body", 0, 0.05), ("head", 1, 0.5)] {
                 let alone: BTreeMap<String, Tensor> = start().into();
                 let parameter = alone[name].shallow_clone();
                 let named = BTreeMap::from([(name.to_owned(), parameter.shallow_clone())]);
                 let config = OptimizerConfig { learning_rate: rate, ..config(kind) };
                 let mut optimizer = Optimizer::new(named, config, |_| 1.0);
-                (0..4).for_each(|step| optimizer.step(&[gradient(step + first)], 0.5));
+                (0..4).for_each(|step| optimizer.step(&[gradient(step + first)], 0.5, None));
                 let difference = relative_difference(&together[name], &parameter);
                 assert!(difference < 1e-15, "{kind:?} {name}: {difference:e}");
             }

@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 
 use rand::Rng;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::average::WeightAverage;
 use super::balance::Balance;
-use super::optimizer::global_norm;
-use super::{Length, Optimizer, UpdateConfig, parameters};
-use crate::checkpoint::non_finite;
+use super::guard::{GRADIENT_NORM, Guard, non_finite};
+use super::optimizer::{defined, global_norm};
+use super::{Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::for_convolutions;
-use crate::{Backbone, Error, Mode, Result, recompute};
-
-/// What an update measured, in the order of the log: name and value.
-pub type Measurements = Vec<(&'static str, f64)>;
+use crate::{Backbone, Error, Mode, Result, checkpoint, native, recompute};
 
 /// What must be saved of a training besides the network's variables for it to go on later.
 #[derive(Debug, Default)]
@@ -40,6 +37,7 @@ pub struct Trainer<'a> {
     optimizer: Optimizer,
     balance: Balance,
     average: Option<WeightAverage>,
+    guard: Guard,
     pending: Pending,
 }
 
@@ -96,6 +94,7 @@ impl<'a> Trainer<'a> {
             optimizer,
             balance: Balance::default(),
             average,
+            guard: Guard::default(),
             pending: Pending::default(),
         })
     }
@@ -116,8 +115,8 @@ impl<'a> Trainer<'a> {
     /// `targets`, classes `[B]` or their probabilities `[B,K]`; both on any device.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] naming the terms, before any weight has changed; whatever
-    /// [`SibConfig::terms`] refuses.
+    /// On the CPU [`Error::NonFinite`] naming the terms, before any weight has changed, elsewhere
+    /// [`Self::check`] has it; whatever [`SibConfig::terms`] refuses.
     pub fn backward(&mut self, images: &Tensor, targets: &Tensor) -> Result<()> {
         let step = self.steps();
         let epoch = step / self.length.steps_per_epoch;
@@ -135,39 +134,36 @@ impl<'a> Trainer<'a> {
             .filter(|sib| epoch >= sib.start_epoch && step.is_multiple_of(sib.every));
 
         let recomputing = self.config.checkpoint_blocks;
-        let mut measured = Measurements::new();
+        let mut measured = Measurements::default();
         let loss = match &sib {
             None => {
                 let forward = || self.net.forward(images, Mode::Train);
                 let logits = recompute::within(recomputing, forward);
                 let loss = cross_entropy(&logits);
-                let values = [("loss", &loss), ("top1", &top1(&logits, targets))];
-                measured.extend(values_of(values));
+                measured.keep("loss", &loss);
+                measured.keep("top1", &top1(&logits, targets));
                 loss
             }
             Some(sib) => {
                 let terms = || sib.terms(self.net, images, Mode::Train, cross_entropy);
                 let terms = recompute::within(recomputing, terms)?;
                 let lambdas = self.lambdas(sib, &terms, step, &mut measured)?;
-                let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, lambdas);
-                let values = [
-                    ("loss", &loss),
-                    ("top1", &top1(&terms.logits, targets)),
-                    ("cross_entropy", &terms.cross_entropy),
-                    ("foreground", &terms.foreground),
-                    ("background", &terms.background),
-                    ("hsic", &-&terms.foreground),
-                    ("vjp_norm", &mean_norm(&terms.vjp)),
-                    ("mask_mean", &terms.mask.mean(None::<Kind>)),
-                ];
-                measured.extend(values_of(values));
+                let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, &lambdas);
+                measured.keep("loss", &loss);
+                measured.keep("top1", &top1(&terms.logits, targets));
+                measured.keep("cross_entropy", &terms.cross_entropy);
+                measured.keep("foreground", &terms.foreground);
+                measured.keep("background", &terms.background);
+                measured.keep("hsic", &-&terms.foreground);
+                measured.keep("vjp_norm", &mean_norm(&terms.vjp));
+                measured.keep("mask_mean", &terms.mask.mean(None::<Kind>));
                 loss
             }
         };
-        if measured.iter().any(|(_, value)| !value.is_finite()) {
-            let values: Vec<_> = measured.iter().map(|(name, v)| format!("{name} {v}")).collect();
-            let what = format!("the loss of step {step} ({})", values.join(", "));
-            return Err(Error::NonFinite { what });
+        if measured.are_at_hand()
+            && let Some(error) = non_finite(step, &measured)
+        {
+            return Err(error);
         }
         let gradients =
             Tensor::f_run_backward(&[loss], &self.optimizer.parameters(), false, false)?;
@@ -178,32 +174,55 @@ impl<'a> Trainer<'a> {
     /// Changes the weights by the mean gradient of the batches since the last update; returns means
     /// over these batches.
     ///
+    /// On devices other than the CPU nothing waits for the result: an update whose loss or gradient is not
+    /// finite changes no weight, nor does any after it, and [`Self::check`] says so.
+    ///
     /// # Errors
-    /// [`Error::NonFinite`] when the gradient is not finite, before any weight has changed.
+    /// On the CPU [`Error::NonFinite`] when the gradient is not finite, before any weight has changed.
     pub fn update(&mut self) -> Result<Measurements> {
         let step = self.steps();
-        let Pending { batches, mut gradients, mut measured } = std::mem::take(&mut self.pending);
+        let Pending { batches, mut gradients, measured } = std::mem::take(&mut self.pending);
         assert!(batches > 0, "no batch since the last update");
         let share = 1.0 / batches as f64;
-        measured.iter_mut().for_each(|(_, value)| *value *= share);
-        let sum_norm = global_norm(&gradients);
-        let norm = sum_norm * share;
-        if !norm.is_finite() {
-            let values: Vec<_> = measured.iter().map(|(name, v)| format!("{name} {v}")).collect();
-            let what = format!("the gradient of step {step} ({})", values.join(", "));
-            return Err(Error::NonFinite { what });
+        let measured = || measured.times(share);
+        let norm = global_norm(&gradients) * share;
+        let with_norm = || {
+            let mut measured = measured();
+            measured.keep(GRADIENT_NORM, &norm);
+            measured
+        };
+        let held = self.guard.observe(step, with_norm());
+        if self.is_at_hand() {
+            self.check().map_err(|held| held.error)?;
         }
-        measured.push(("gradient_norm", norm));
-        let shortened = self.config.clip_norm.map_or(1.0, |longest| (longest / norm).min(1.0));
-        scale(&mut gradients, share * shortened);
+        if batches > 1 || self.config.clip_norm.is_some() {
+            let shortened = self.config.clip_norm.map(|longest| (longest / &norm).clamp_max(1.0));
+            scale(&mut gradients, &(shortened.unwrap_or_else(|| Tensor::from(1.0)) * share));
+        }
 
         let factor = self.config.schedule.factor(step, self.length);
-        self.optimizer.step(&gradients, factor);
+        self.optimizer.step(&gradients, factor, Some(&held));
         if let Some(average) = &mut self.average {
             average.update(self.optimizer.steps());
         }
-        measured.push(("learning_rate", self.config.optimizer.learning_rate * factor));
+        let mut measured = with_norm();
+        measured.know("learning_rate", self.config.optimizer.learning_rate * factor);
         Ok(measured)
+    }
+
+    /// Waits for the updates made since the last call, and looks whether all could be made. Nothing should be
+    /// made of the weights before.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] of the first update that was held back. The running statistics of normalisations
+    /// have then taken in its images.
+    pub fn check(&mut self) -> Result<(), Held> {
+        self.guard.check()
+    }
+
+    /// Whether values can be read without waiting.
+    pub(super) fn is_at_hand(&self) -> bool {
+        self.optimizer.device() == Device::Cpu
     }
 
     /// The weights of the two terms at this step, with the norms measured on the way.
@@ -221,33 +240,27 @@ impl<'a> Trainer<'a> {
         if balance_due || due(self.config.log_gradient_norms) {
             let [cross_entropy, background, foreground] =
                 self.term_norms([&terms.cross_entropy, &terms.background, &terms.foreground])?;
-            measured.extend([
-                ("gradient_norm_cross_entropy", cross_entropy),
-                ("gradient_norm_background", background),
-                ("gradient_norm_foreground", foreground),
-            ]);
+            measured.keep("gradient_norm_cross_entropy", &cross_entropy);
+            measured.keep("gradient_norm_background", &background);
+            measured.keep("gradient_norm_foreground", &foreground);
             if balance_due {
-                let momentum = sib.gradient_share.momentum;
-                self.balance.update(momentum, cross_entropy, background, foreground);
+                self.balance.update(share.momentum, &cross_entropy, &background, &foreground);
             }
         }
-        let lambdas =
-            if shared { self.balance.lambdas(&sib.gradient_share) } else { sib.lambdas() };
+        let Lambdas { background, foreground } =
+            if shared { self.balance.lambdas(share) } else { sib.lambdas() };
         if shared {
-            measured.push(("lambda_bg", lambdas.background));
-            measured.push(("lambda_fg", lambdas.foreground));
+            measured.keep("lambda_bg", &background);
+            measured.keep("lambda_fg", &foreground);
         }
         // Lazy regularisation keeps its average strength (Karras et al. 2020, arXiv:1912.04958).
         let every = sib.every as f64;
-        Ok(Lambdas {
-            background: lambdas.background * every,
-            foreground: lambdas.foreground * every,
-        })
+        Ok(Lambdas { background: background * every, foreground: foreground * every })
     }
 
     /// Euclidean norms of the terms' gradients with respect to all parameters.
-    fn term_norms<const N: usize>(&self, terms: [&Tensor; N]) -> Result<[f64; N]> {
-        let mut norms = [0.0; N];
+    fn term_norms<const N: usize>(&self, terms: [&Tensor; N]) -> Result<[Tensor; N]> {
+        let mut norms = terms.map(|_| Tensor::new());
         for (norm, term) in norms.iter_mut().zip(terms) {
             let parameters = self.optimizer.parameters();
             *norm = global_norm(&Tensor::f_run_backward(&[term], &parameters, true, false)?);
@@ -272,14 +285,14 @@ impl<'a> Trainer<'a> {
     /// When a number is not finite, before anything is restored; when something is missing or of another
     /// shape.
     pub fn restore(&mut self, State { tensors, text }: &State) -> Result<()> {
-        if let Some(what) = non_finite(tensors) {
+        if let Some(what) = checkpoint::non_finite(tensors) {
             return Err(Error::malformed("training state", format!("not finite: {what}")));
         }
         let steps = text.get(STEPS).map_or("none", String::as_str);
         let steps = steps.parse().map_err(|_| {
             Error::invalid("training state, steps", steps, "the number of updates made")
         })?;
-        self.balance = Balance::from_state(text)?;
+        self.balance = Balance::from_state(text, self.optimizer.device())?;
         if let Some(average) = &mut self.average {
             average.restore(tensors, AVERAGE)?;
         }
@@ -300,20 +313,16 @@ impl Pending {
                 *sum = &*sum + gradient;
             }
         }
-        for ((name, sum), (other, value)) in self.measured.iter_mut().zip(measured) {
-            assert_eq!(*name, other, "the batches of an update measure the same");
-            *sum += value;
-        }
+        self.measured = self.measured.plus(&measured);
     }
 }
 
-/// Multiplies the defined `gradients` by `factor`.
-fn scale(gradients: &mut [Tensor], factor: f64) {
-    if factor != 1.0 {
-        for gradient in gradients.iter_mut().filter(|gradient| gradient.defined()) {
-            *gradient = &*gradient * factor;
-        }
-    }
+/// Multiplies the defined `gradients` by the scalar `factor`.
+fn scale(gradients: &mut [Tensor], factor: &Tensor) {
+    let scaled = native::scaled(&defined(gradients), factor)
+        .unwrap_or_else(|message| panic!("scaling of the gradient: {message}"));
+    let moving = gradients.iter_mut().filter(|gradient| gradient.defined());
+    moving.zip(scaled).for_each(|(gradient, scaled)| *gradient = scaled);
 }
 
 /// Share of `logits` `[B,K]` whose largest is at the target, a class `[B]` or the most probable of
@@ -322,11 +331,4 @@ fn top1(logits: &Tensor, targets: &Tensor) -> Tensor {
     let classes =
         if targets.dim() == 1 { targets.shallow_clone() } else { targets.argmax(-1, false) };
     logits.argmax(-1, false).eq_tensor(&classes).to_kind(Kind::Float).mean(None::<Kind>)
-}
-
-/// The named scalars in one transfer from their device.
-fn values_of<const N: usize>(named: [(&'static str, &Tensor); N]) -> Measurements {
-    let scalars = named.map(|(_, scalar)| scalar.detach().to_kind(Kind::Double));
-    let values = Vec::<f64>::try_from(Tensor::stack(&scalars, 0)).expect("a vector of f64");
-    named.into_iter().map(|(name, _)| name).zip(values).collect()
 }

@@ -180,7 +180,7 @@ fn the_directional_oracle_agrees() {
     };
 
     let here = terms(&config, &net);
-    let loss = config.information_bottleneck(&here, config.lambdas());
+    let loss = config.information_bottleneck(&here, &config.lambdas());
     let exact = flat(Tensor::run_backward(&[loss], &parameters, true, false));
 
     let r = here.vjp.detach().set_requires_grad(true);

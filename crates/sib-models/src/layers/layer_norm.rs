@@ -1,5 +1,6 @@
 //! Layer normalisation.
 
+use sib_core::tensor;
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
@@ -28,7 +29,7 @@ impl LayerNorm {
 
     /// `[...,features]` to `[...,features]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&*self.weight), Some(&*self.bias), self.eps, true)
+        tensor::layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 
     /// A copy that does not follow training.

@@ -47,7 +47,7 @@ impl Observer for Log {
     type Error = Error;
 
     fn updated(&mut self, at: Position, measured: &Measurements) -> Result<()> {
-        assert_eq!(measured[0].0, "loss");
+        assert_eq!(measured.read()[0].0, "loss");
         self.lines.push(format!("{} of epoch {}", at.step, at.epoch));
         Ok(())
     }

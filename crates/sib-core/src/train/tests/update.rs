@@ -58,7 +58,7 @@ fn one_hot_probabilities_equal_classes() {
     for targets in [labels(8), labels(8).one_hot(5).to_kind(Kind::Double)] {
         let mut trainer = trainer_of(&net, &still);
         trainer.backward(&images(8), &targets).unwrap();
-        measured.push(trainer.update().unwrap());
+        measured.push(trainer.update().unwrap().read());
     }
     let loss = |i: usize| measured[i][0].1;
     assert!((loss(0) - loss(1)).abs() < 1e-14 && measured[0][1] == measured[1][1], "{measured:?}");
@@ -81,7 +81,7 @@ fn clipping_keeps_the_direction_and_bounds_the_length() {
     let before = net.weight.detach().copy();
     let mut trainer = trainer_of(&net, &config);
     trainer.backward(&images(8), &labels(8)).unwrap();
-    let measured: BTreeMap<_, _> = trainer.update().unwrap().into_iter().collect();
+    let measured: BTreeMap<_, _> = trainer.update().unwrap().read().into_iter().collect();
     assert!(measured["gradient_norm"] > 1e-3);
     let moved = (net.weight.detach() - before).norm().double_value(&[]);
     assert!((moved / 1e-3 - 1.0).abs() < 1e-9, "{moved}");
