@@ -235,6 +235,9 @@ pub(crate) fn conv2d_relu(
     })
 }
 
+/// Of `dlopen`: only what is loaded already.
+const RTLD_NOLOAD: i32 = 4;
+
 /// Where the program was linked to look for libtorch; the dynamic linker finds the same folder.
 pub(crate) fn libtorch_folder() -> Option<PathBuf> {
     // The library that is really loaded, not the one that the build saw.
@@ -257,6 +260,14 @@ pub(crate) fn libtorch_folder() -> Option<PathBuf> {
 pub(crate) fn load_cuda() -> Result<(), String> {
     static LOADED: OnceLock<Result<Library, String>> = OnceLock::new();
     let loaded = LOADED.get_or_init(|| {
+        // Where it was preloaded, perhaps by another of that name, it is the one.
+        // SAFETY: nothing is loaded and no initialiser runs.
+        let preloaded = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_LAZY | RTLD_NOLOAD) };
+        if let Ok(library) = preloaded {
+            // SAFETY: sets an option of libtorch.
+            unsafe { sib_exact_convolutions() };
+            return Ok(library);
+        }
         let folder = libtorch_folder().ok_or("libtorch_cpu.so is not among the loaded files")?;
         let path = folder.join("libtorch_cuda.so");
         if !path.exists() {
