@@ -2,7 +2,7 @@
 # Runs a command where programs of this workspace see a simulated CUDA device (tests/simcuda).
 #
 #   scripts/simcuda.sh cargo test --workspace      the device-generic tests on it
-#   scripts/simcuda.sh target/debug/sib-cli train --config ... --set train.device=cuda
+#   scripts/simcuda.sh target/debug/sib-cli train --config ... --device cuda
 #   scripts/simcuda.sh --check                     what the simulation promises
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -5,6 +5,7 @@ mod bench;
 mod configs;
 mod data;
 mod dependencies;
+mod device;
 mod doctor;
 mod evaluate;
 mod evaluate_again;

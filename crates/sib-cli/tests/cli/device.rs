@@ -1,0 +1,231 @@
+//! The commands on `--device cuda` against the CPU, where `SIB_TEST_DEVICE=cuda` says that there is one (a GPU, or
+//! the simulated device of `scripts/simcuda.sh`).
+
+use std::path::Path;
+
+use sib_core::testing::test_device;
+use sib_models::Arch;
+use tch::{Device, Tensor};
+
+use crate::workplace::{
+    Workplace, assert_refused, assert_success, read, read_csv, train_arguments,
+};
+
+const FAMILIES: [Arch; 4] = [Arch::ResNet18, Arch::DenseNet121, Arch::Vgg16Bn, Arch::VitB32];
+
+/// Whether there is nothing to compare.
+fn is_cpu() -> bool {
+    test_device() == Device::Cpu
+}
+
+/// How far numbers may be apart, of their size or of 1.
+const TOLERANCE: f64 = 5e-3;
+/// The same of a gradient's norm: ReLUs and the statistics of few pixels amplify rounding, and at this size f32
+/// gradients lie that far from f64's (the tests of `sib-models` compare those).
+const OF_GRADIENTS: f64 = 0.2;
+
+/// Compares two CSV files cell by cell, but for columns that say how long something took.
+#[track_caller]
+fn assert_alike(ours: &Path, theirs: &Path) {
+    let (ours, theirs) = (read_csv(ours), read_csv(theirs));
+    assert_eq!(ours.len(), theirs.len());
+    assert!(!ours.is_empty());
+    for (number, (one, other)) in ours.iter().zip(&theirs).enumerate() {
+        let is_norm = one.get("name").is_some_and(|name| name.contains("norm"));
+        let tolerance = if is_norm { OF_GRADIENTS } else { TOLERANCE };
+        for (column, cell) in one.iter().filter(|(column, _)| !column.contains("seconds")) {
+            let both = (cell.parse::<f64>(), other[column].parse::<f64>());
+            let alike = match both {
+                (Ok(a), Ok(b)) => (a - b).abs() <= tolerance * b.abs().max(1.0),
+                _ => *cell == other[column],
+            };
+            assert!(alike, "row {number}, {column}: {cell} and {}", other[column]);
+        }
+    }
+}
+
+/// Trains from the formula's weights for an epoch on both devices, with these settings, and too slowly for
+/// updates to carry differences on.
+#[track_caller]
+fn assert_trains_alike(place: &Workplace, arch: Arch, settings: &[&str]) {
+    let arch = format!("model.arch={arch}");
+    let start = [
+        "train.epochs=1",
+        "train.log_every_steps=1",
+        "train.optimizer.learning_rate=1e-9",
+        "model.weights=formula.safetensors",
+    ];
+    let settings = [&start[..], &[&arch], settings].concat();
+    for device in ["cpu", "cuda"] {
+        let _ = std::fs::remove_dir_all(place.path(device));
+        let arguments = train_arguments(device, &settings);
+        assert_success(&place.run(&[&arguments[..], &["--device", device]].concat()));
+    }
+    assert_alike(&place.path("cuda/metrics.csv"), &place.path("cpu/metrics.csv"));
+}
+
+#[test]
+fn every_family_trains_as_on_the_cpu() {
+    if is_cpu() {
+        return;
+    }
+    for arch in FAMILIES {
+        let place = Workplace::new();
+        place.formula_checkpoint(arch);
+        assert_trains_alike(&place, arch, &["sib.enabled=false"]);
+        assert_trains_alike(&place, arch, &[]);
+    }
+}
+
+#[test]
+fn every_option_of_an_update_works_as_on_the_cpu() {
+    if is_cpu() {
+        return;
+    }
+    let place = Workplace::new();
+    place.formula_checkpoint(Arch::ResNet18);
+    for settings in [
+        &["train.accumulate_batches=2", "train.clip_norm=0.5", "train.ema_decay=0.9"][..],
+        &["sib.weights=gradient-share", "sib.gradient_share.background=0.3"],
+        &["train.log_gradient_norms=2", "train.optimizer.kind=sgd", "train.label_smoothing=0.1"],
+        &["train.checkpoint_blocks=true"],
+        &["train.freeze=['layer1', 'layer2']", "train.head_lr_factor=10"],
+        &["sib.form=exponential", "sib.every=2", "sib.hsic.projection=64"],
+    ] {
+        assert_trains_alike(&place, Arch::ResNet18, settings);
+    }
+}
+
+#[test]
+fn a_run_goes_on_to_the_same_bytes() {
+    if is_cpu() {
+        return;
+    }
+    let place = Workplace::new();
+    place.formula_checkpoint(Arch::ResNet18);
+    let settings = ["train.epochs=2", "train.ema_decay=0.9", "model.weights=formula.safetensors"];
+    for run in ["whole", "stopped"] {
+        let arguments = [&train_arguments(run, &settings)[..], &["--device", "cuda"]].concat();
+        if run == "whole" {
+            assert_success(&place.run(&arguments));
+        } else {
+            place.killed_at("state:1", &arguments);
+        }
+    }
+    assert_success(&place.run(&["train", "--resume", "stopped", "--device", "cuda"]));
+    for file in ["metrics.csv", "checkpoints/last.safetensors"] {
+        assert!(
+            read(&place.path("whole").join(file)) == read(&place.path("stopped").join(file)),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn an_update_that_is_not_finite_is_named_once_the_device_is_asked() {
+    if is_cpu() {
+        return;
+    }
+    let place = Workplace::new();
+    let settings = ["train.optimizer.learning_rate=1e30", "train.log_every_steps=1000"];
+    let arguments = [&train_arguments("run", &settings)[..], &["--device", "cuda"]].concat();
+    let output = place.run(&arguments);
+    assert_refused(&output, 1, "not finite");
+    let failure = String::from_utf8(read(&place.path("run/failure.toml"))).unwrap();
+    assert!(failure.contains("of step 1 (") || failure.contains("of step 2 ("), "{failure}");
+    assert!(failure.contains("images = ["), "{failure}");
+}
+
+#[test]
+fn explanations_and_evaluations_are_those_of_the_cpu() {
+    if is_cpu() {
+        return;
+    }
+    // VGG's linear layers take long, and do nothing of their own.
+    for arch in [Arch::ResNet18, Arch::DenseNet121, Arch::VitB32] {
+        let place = Workplace::new();
+        let checkpoint = place.formula_checkpoint(arch).display().to_string();
+        assert_success(&place.run(&[
+            "data",
+            "export",
+            "--data",
+            "synthetic",
+            "--limit",
+            "2",
+            "--output",
+            "images",
+        ]));
+        for device in ["cpu", "cuda"] {
+            let folder = |what: &str| format!("{what}-{device}");
+            let (explained, evaluated) = (folder("explained"), folder("evaluated"));
+            assert_success(&place.run(&[
+                "explain",
+                "--checkpoint",
+                &checkpoint,
+                "--image",
+                "images",
+                "--method",
+                "all",
+                "--output",
+                &explained,
+                "--device",
+                device,
+                "--set",
+                "integrated-gradients.steps=4",
+            ]));
+            assert_success(&place.run(&[
+                "evaluate",
+                "--checkpoint",
+                &checkpoint,
+                "--data",
+                "synthetic",
+                "--suite",
+                "all",
+                "--method",
+                "all",
+                "--limit",
+                "2",
+                "--output",
+                &evaluated,
+                "--device",
+                device,
+                "--set",
+                "integrated-gradients.steps=4",
+            ]));
+            let predicted = place.run(&[
+                "predict",
+                "--checkpoint",
+                &checkpoint,
+                "--image",
+                "images",
+                "--device",
+                device,
+            ]);
+            assert_success(&predicted);
+            std::fs::write(place.path(&format!("{device}.csv")), predicted.stdout).unwrap();
+        }
+        assert_alike(&place.path("cuda.csv"), &place.path("cpu.csv"));
+        let [cpu, cuda] = ["explained-cpu", "explained-cuda"].map(|name| place.path(name));
+        let mut maps = 0;
+        for entry in std::fs::read_dir(&cpu).unwrap() {
+            let name = entry.unwrap().file_name();
+            if Path::new(&name).extension().is_some_and(|ending| ending == "npy") {
+                let [a, b] =
+                    [&cpu, &cuda].map(|folder| Tensor::read_npy(folder.join(&name)).unwrap());
+                // A map of one cell has no range.
+                let range = (a.max() - a.min()).maximum(&(a.abs().max() * 1e-3));
+                let range = range.double_value(&[]).max(1e-5);
+                let difference = (&a - &b).abs().max().double_value(&[]) / range;
+                assert!(difference < 1e-3, "{arch} {name:?}: {difference:e}");
+                maps += 1;
+            }
+        }
+        assert!(maps >= 7, "{maps}");
+        for file in ["per_image.csv", "summary.csv"] {
+            assert_alike(
+                &place.path("evaluated-cuda").join(file),
+                &place.path("evaluated-cpu").join(file),
+            );
+        }
+    }
+}
