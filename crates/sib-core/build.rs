@@ -46,7 +46,7 @@ fn main() {
 /// Files of the C++ part that are compiled together: libtorch's headers take longer than the code, and two
 /// units keep two cores busy.
 const UNITS: [&[&str]; 2] = [
-    &["affine", "batch_norm", "gelu", "optimizer", "process"],
+    &["affine", "batch_norm", "gelu", "optimizer", "process", "transfer"],
     &["batch_norm_device", "batch_norm_eval", "convolution", "layer_norm", "recomputed"],
 ];
 

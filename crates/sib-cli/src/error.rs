@@ -71,8 +71,11 @@ pub fn report(error: &anyhow::Error) -> u8 {
     }
     let core = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hinted = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
-    note!("error: {}", message(error));
-    if let Some(hint) = hinted.map(|hinted| hinted.hint.clone()).or_else(|| remedy(core?)) {
+    let message = message(error);
+    note!("error: {message}");
+    let of_memory = || is_of_memory(&message).then(|| LESS_MEMORY.to_owned());
+    let hint = hinted.map(|hinted| hinted.hint.clone()).or_else(|| remedy(core?));
+    if let Some(hint) = hint.or_else(of_memory) {
         note!("hint: {hint}");
     }
     let invalid = matches!(core, Some(Error::Invalid { .. } | Error::Device { .. }));
@@ -119,9 +122,23 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 pub fn report_panic(panic: &(dyn Any + Send)) -> u8 {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
-    note!("error: {}", first_line_of_panic(text));
-    note!("hint: RUST_BACKTRACE=1 says where");
+    let message = first_line_of_panic(text);
+    note!("error: {message}");
+    let hint = if is_of_memory(message) { LESS_MEMORY } else { "RUST_BACKTRACE=1 says where" };
+    note!("hint: {hint}");
     1
+}
+
+/// What to do where a device is full.
+const LESS_MEMORY: &str = "a smaller batch needs less: train.batch_size, with train.accumulate_batches for the same \
+                           update, or --batch-size; train.checkpoint_blocks = true computes activations again \
+                           instead of keeping them; `sib-cli train --resume RUN` goes on from what was saved";
+
+/// Whether libtorch found no memory, of the host or of a GPU.
+fn is_of_memory(message: &str) -> bool {
+    ["out of memory", "not enough memory", "can't allocate memory"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// libtorch's words without the Rust around them and the C++ stack behind them.
@@ -176,6 +193,18 @@ mod tests {
         assert_eq!(report(&anyhow::Error::new(closed()).context("printing")), 0);
         assert_eq!(report(&anyhow::Error::new(csv::Error::from(closed()))), 0);
         assert_eq!(report(&anyhow::Error::new(io::Error::from(io::ErrorKind::StorageFull))), 1);
+    }
+
+    #[test]
+    fn a_full_device_is_told_from_other_faults() {
+        for (message, is_of_memory) in [
+            ("CUDA out of memory. Tried to allocate 2.00 MiB.", true),
+            ("not enough memory: you tried to allocate 9 bytes.", true),
+            ("DefaultCPUAllocator: can't allocate memory: 9 bytes", true),
+            ("mat1 and mat2 shapes cannot be multiplied", false),
+        ] {
+            assert_eq!(super::is_of_memory(message), is_of_memory, "{message}");
+        }
     }
 
     #[test]

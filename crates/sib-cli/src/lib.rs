@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod csv_rows;
 mod datasets;
+mod doctor;
 mod draw;
 mod environment;
 pub mod error;

@@ -21,6 +21,18 @@ void sib_exact_convolutions() {
       at::Float32Backend::CUDA, at::Float32Op::CONV, at::Float32Precision::IEEE);
 }
 
+// Algorithms that give the same bits each time, where libtorch has them on CUDA (elsewhere it warns, once), or those
+// that cuDNN finds to be the fastest for the sizes at hand.
+void sib_choose_algorithms(bool deterministic) {
+  auto& context = at::globalContext();
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/true);
+  context.setDeterministicCuDNN(deterministic);
+  context.setDeterministicFillUninitializedMemory(false);
+  context.setBenchmarkCuDNN(!deterministic);
+  // Read when cuBLAS is first used.
+  if (deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+}
+
 // The most bytes that tensors on GPU `index` have held at a time; -1 where nobody counts them.
 int64_t sib_peak_cuda_bytes(int64_t index) {
   auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(c10::kCUDA));

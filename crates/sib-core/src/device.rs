@@ -40,6 +40,15 @@ pub fn cuda_devices() -> std::result::Result<usize, String> {
     }
 }
 
+/// Which of several algorithms libtorch takes on a GPU from now on: those that give the same bits each time, as far as
+/// it has them, or the fastest for the sizes at hand, which cuDNN finds by trying. Nothing changes on the CPU, whose
+/// algorithms give the same bits anyway.
+pub fn choose_algorithms(device: Device, deterministic: bool) {
+    if device.is_cuda() {
+        native::choose_algorithms(deterministic);
+    }
+}
+
 /// Waits until `device` has done all that it was told to.
 pub fn wait(device: Device) {
     if let Device::Cuda(index) = device {

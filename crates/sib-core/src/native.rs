@@ -83,15 +83,32 @@ unsafe extern "C" {
         padding: i64,
         groups: i64,
     ) -> *mut c_char;
+    fn sib_sent(out: *mut *mut CTensor, x: *const CTensor, index: i64) -> *mut c_char;
     fn sib_keep_freed_memory();
     fn sib_exact_convolutions();
+    fn sib_choose_algorithms(deterministic: bool);
     fn sib_peak_cuda_bytes(index: i64) -> i64;
+}
+
+/// `x` of the CPU on GPU `index`, by a copy that the host does not wait for.
+///
+/// # Errors
+/// libtorch's words.
+pub(crate) fn sent(x: &Tensor, index: usize) -> Result<Tensor, String> {
+    // SAFETY: the pointer is of a live tensor, which the function only reads. No exception leaves it.
+    returned(|out| unsafe { sib_sent(out, x.as_ptr().cast(), index as i64) })
 }
 
 /// Tells the allocator to keep what is freed.
 pub(crate) fn keep_freed_memory() {
     // SAFETY: sets options of the allocator, which may change at any time.
     unsafe { sib_keep_freed_memory() }
+}
+
+/// Which of several algorithms libtorch takes on CUDA.
+pub(crate) fn choose_algorithms(deterministic: bool) {
+    // SAFETY: sets options of libtorch, and of the environment before a GPU is first used.
+    unsafe { sib_choose_algorithms(deterministic) }
 }
 
 /// The most bytes that tensors on GPU `index` have held at a time, where libtorch counts them. Its

@@ -19,6 +19,19 @@ pub fn l2_normalise_rows(x: &Tensor) -> Tensor {
     x / squared_norm.clamp_min(1e-24).sqrt()
 }
 
+/// `x` on `device`; from the CPU to a GPU by a copy that the host does not wait for.
+///
+/// # Panics
+/// As tch's operations do, when there is no memory left.
+pub fn sent(x: &Tensor, device: Device) -> Tensor {
+    match device {
+        Device::Cuda(index) if x.device() == Device::Cpu => {
+            native::sent(x, index).unwrap_or_else(|message| panic!("to {device:?}: {message}"))
+        }
+        _ => x.to_device(device),
+    }
+}
+
 /// The value of a scalar tensor.
 pub fn scalar(x: &Tensor) -> f64 {
     x.double_value(&[])

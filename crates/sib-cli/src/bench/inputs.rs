@@ -48,6 +48,15 @@ pub struct Inputs {
 }
 
 impl InputArguments {
+    /// Random images of 224 px.
+    pub fn new(arch: Arch, batch_size: i64, device: Device) -> Self {
+        let device = match device {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            _ => "cpu".to_owned(),
+        };
+        Self { arch, weights: None, inputs: None, batch_size, size_px: 224, device }
+    }
+
     /// The device.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub struct TrainConfig {
     pub checkpoint_blocks: bool,
     /// Of the initial weights, the order of the images, their augmentation, and dropout.
     pub seed: u64,
+    /// On a GPU take algorithms that give the same bits each time, where libtorch has them, instead of the fastest.
+    pub deterministic: bool,
     /// See [`UpdateConfig::ema_decay`]; what is kept as `best` is then the average.
     pub ema_decay: Option<f64>,
     /// See [`UpdateConfig::label_smoothing`].
@@ -100,6 +102,7 @@ impl Default for TrainConfig {
             accumulate_batches: fit.accumulate_batches,
             checkpoint_blocks: update.checkpoint_blocks,
             seed: update.seed,
+            deterministic: false,
             ema_decay: update.ema_decay,
             label_smoothing: update.label_smoothing,
             clip_norm: update.clip_norm,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use sib_core::data::Split;
+use sib_core::device;
 use sib_core::train::Fit;
 use tch::Device;
 
@@ -39,6 +40,7 @@ pub fn begin(config: &Config, path: &Path, device: Device) -> Result<()> {
 /// When a file cannot be read or written, or a loss is not finite.
 pub(super) fn train(setup: &Setup<'_>, mut fit: Fit<'_>, run: &RunDir) -> Result<()> {
     say_what_is_used(setup);
+    device::choose_algorithms(setup.train.device, setup.config.train.deterministic);
     let seconds_before = checkpoints::restore(run, setup, &mut fit)?;
     let mut recorder = Recorder::new(setup, run, &fit, seconds_before)?;
     let Setup { config, train, held_out, .. } = setup;

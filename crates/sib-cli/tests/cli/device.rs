@@ -8,7 +8,7 @@ use sib_models::Arch;
 use tch::{Device, Tensor};
 
 use crate::workplace::{
-    Workplace, assert_refused, assert_success, read, read_csv, train_arguments,
+    Workplace, assert_refused, assert_success, read, read_csv, stderr, train_arguments,
 };
 
 const FAMILIES: [Arch; 4] = [Arch::ResNet18, Arch::DenseNet121, Arch::Vgg16Bn, Arch::VitB32];
@@ -88,7 +88,7 @@ fn every_option_of_an_update_works_as_on_the_cpu() {
         &["train.accumulate_batches=2", "train.clip_norm=0.5", "train.ema_decay=0.9"][..],
         &["sib.weights=gradient-share", "sib.gradient_share.background=0.3"],
         &["train.log_gradient_norms=2", "train.optimizer.kind=sgd", "train.label_smoothing=0.1"],
-        &["train.checkpoint_blocks=true"],
+        &["train.checkpoint_blocks=true", "train.deterministic=true"],
         &["train.freeze=['layer1', 'layer2']", "train.head_lr_factor=10"],
         &["sib.form=exponential", "sib.every=2", "sib.hsic.projection=64"],
     ] {
@@ -134,6 +134,21 @@ fn an_update_that_is_not_finite_is_named_once_the_device_is_asked() {
     let failure = String::from_utf8(read(&place.path("run/failure.toml"))).unwrap();
     assert!(failure.contains("of step 1 (") || failure.contains("of step 2 ("), "{failure}");
     assert!(failure.contains("images = ["), "{failure}");
+}
+
+#[test]
+fn a_full_device_is_one_line_with_what_needs_less() {
+    let is_simulated = std::env::var("LD_PRELOAD").is_ok_and(|path| path.contains("simcuda"));
+    if is_cpu() || !is_simulated {
+        return;
+    }
+    let place = Workplace::new();
+    let arguments = [&train_arguments("run", &[])[..], &["--device", "cuda"]].concat();
+    let full = place.command(&arguments).env("SIMCUDA_MEMORY_MIB", "150").output().unwrap();
+    assert_refused(&full, 1, "CUDA out of memory. Tried to allocate");
+    assert!(stderr(&full).contains("hint: a smaller batch needs less: train.batch_size"));
+    // Nothing is lost.
+    assert_success(&place.run(&["train", "--resume", "run", "--device", "cuda"]));
 }
 
 #[test]

@@ -57,3 +57,27 @@ fn a_device_that_is_not_there_is_an_error_behind_the_lines() {
     assert_refused(&place.run(&["doctor", "--device", "tpu"]), 2, "tpu");
     assert_success(&place.run(&["doctor", "--device", "cpu"]));
 }
+
+/// Each GPU by what the driver's own tool says of it.
+#[test]
+fn graphics_cards_are_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Workplace::new();
+    let tool = place.path("nvidia-smi");
+    let answer =
+        "0, NVIDIA H200, 143771 MiB, 580.159.03, 9.0\n1, Tesla V100, 16160 MiB, 580.159.03, 7.0";
+    std::fs::write(&tool, format!("#!/bin/sh\necho '{answer}'\n")).unwrap();
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = place.command(&["doctor"]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", place.path("").display()));
+    let output = command.output().unwrap();
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for card in [
+        "gpu       0: NVIDIA H200, 143771 MiB, driver 580.159.03, compute capability 9.0 (f32, tf32, bf16)",
+        "gpu       1: Tesla V100, 16160 MiB, driver 580.159.03, compute capability 7.0 (f32)",
+    ] {
+        assert!(text.lines().any(|line| line == card), "{text}");
+    }
+}

@@ -12,7 +12,7 @@ use super::optimizer::{defined, global_norm};
 use super::{Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
-use crate::tensor::for_convolutions;
+use crate::tensor::{for_convolutions, sent};
 use crate::{Backbone, Error, Mode, Result, checkpoint, native, recompute};
 
 /// What must be saved of a training besides the network's variables for it to go on later.
@@ -124,8 +124,8 @@ impl<'a> Trainer<'a> {
         let seed = stream(Use::Dropout, self.config.seed, step, self.pending.batches).random();
         tch::manual_seed(seed);
         let device = self.optimizer.device();
-        let images = &for_convolutions(&images.to_device(device));
-        let targets = &targets.to_device(device);
+        let images = &for_convolutions(&sent(images, device));
+        let targets = &sent(targets, device);
         let cross_entropy =
             |logits: &Tensor| cross_entropy(logits, targets, self.config.label_smoothing);
         let sib = self

@@ -1,0 +1,111 @@
+//! What there is to compute with, and how fast it is.
+
+use std::io::{self, Write};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+use sib_core::device;
+use sib_models::Arch;
+use tch::{Cuda, Device, Kind, Tensor};
+
+use crate::bench::Workload;
+use crate::bench::inputs::InputArguments;
+use crate::bench::step::Steps;
+use crate::environment::Environment;
+
+/// Prints versions, threads and GPUs.
+///
+/// # Errors
+/// When nobody reads it.
+pub fn describe(out: &mut impl Write) -> io::Result<()> {
+    let environment = Environment::of(Device::Cpu);
+    writeln!(out, "sib-cli   {}", environment.sib_cli)?;
+    writeln!(out, "libtorch  {}", environment.libtorch)?;
+    if let Some(folder) = &environment.libtorch_folder {
+        writeln!(out, "found in  {}", folder.display())?;
+    }
+    writeln!(out, "platform  {}", environment.platform)?;
+    writeln!(out, "threads   {} of {} cores", environment.threads, environment.cores)?;
+    match device::cuda_devices() {
+        Ok(count) => {
+            writeln!(out, "cuda      {count} device(s)")?;
+            writeln!(out, "cudnn     {}", if Cuda::cudnn_is_available() { "yes" } else { "no" })?;
+        }
+        Err(reason) => writeln!(out, "cuda      none: {reason}")?,
+    }
+    graphics_cards().iter().try_for_each(|card| writeln!(out, "gpu       {card}"))
+}
+
+/// What the driver's tool says of each GPU: number, name, memory, driver, compute capability; nothing where there
+/// is no driver.
+fn graphics_cards() -> Vec<String> {
+    let fields = "--query-gpu=index,name,memory.total,driver_version,compute_cap";
+    let asked = Command::new("nvidia-smi").args([fields, "--format=csv,noheader"]).output();
+    let Some(answer) = asked.ok().filter(|answer| answer.status.success()) else {
+        return Vec::new();
+    };
+    let card = |line: &str| {
+        let parts: Vec<&str> = line.split(',').map(str::trim).collect();
+        match parts[..] {
+            [index, name, memory, driver, capability] => {
+                // bf16 in hardware and TF32 came with capability 8.0.
+                let major =
+                    capability.split('.').next().and_then(|major| major.parse::<u32>().ok());
+                let is_recent = major.is_some_and(|major| major >= 8);
+                let kinds = if is_recent { "f32, tf32, bf16" } else { "f32" };
+                format!(
+                    "{index}: {name}, {memory}, driver {driver}, compute capability {capability} ({kinds})"
+                )
+            }
+            _ => line.to_owned(),
+        }
+    };
+    String::from_utf8_lossy(&answer.stdout).lines().map(card).collect()
+}
+
+/// Side of the matrices whose product is timed.
+const SIDE: i64 = 2048;
+
+/// Times a product of matrices and a training step of ResNet-50, in about ten seconds, so that a set-up that is not
+/// right shows.
+///
+/// # Errors
+/// When the device has too little memory.
+pub fn time(device: Device, out: &mut impl Write) -> Result<()> {
+    let float = (Kind::Float, device);
+    let [a, b] = [(); 2].map(|()| Tensor::rand([SIDE, SIDE], float));
+    let mut product = || {
+        let _ = tch::no_grad(|| a.matmul(&b));
+        Ok(())
+    };
+    let seconds = seconds(device, 5, &mut product)?;
+    let rate = 2.0 * (SIDE as f64).powi(3) / seconds / 1e12;
+    writeln!(out, "matmul    {rate:.2} TFLOP/s (f32, {SIDE}x{SIDE})")?;
+
+    let batch_size = if device == Device::Cpu { 2 } else { 16 };
+    let inputs = InputArguments::new(Arch::ResNet50, batch_size, device);
+    let models = Steps::models(&inputs, None)?;
+    let mut steps = Steps::new(&models, inputs.read()?)?;
+    let mut of = |variant: &str| self::seconds(device, 2, &mut || steps.run(variant).map(|_| ()));
+    let (plain, s_ib) = (of("plain")?, of("s-ib")?);
+    writeln!(
+        out,
+        "step      {plain:.3} s plain, {s_ib:.3} s with S-IB (ResNet-50, 224 px, {batch_size} images)"
+    )?;
+    Ok(())
+}
+
+/// Seconds of a run of `work`: the shortest of some, after one that does not count.
+fn seconds(device: Device, runs: usize, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+    work()?;
+    let mut shortest = f64::INFINITY;
+    for _ in 0..runs {
+        device::wait(device);
+        let started = Instant::now();
+        work()?;
+        device::wait(device);
+        shortest = shortest.min(started.elapsed().as_secs_f64());
+    }
+    Ok(shortest)
+}
