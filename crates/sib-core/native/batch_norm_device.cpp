@@ -82,11 +82,14 @@ struct DeviceBatchNormBackward : Function<DeviceBatchNormBackward> {
       // Σ v(G − mean(G)), a reduction of the same kind.
       const Tensor covered = std::get<1>(at::batch_norm_backward_reduce(
           v, g, g_sum / m, known.rstd, {}, /*input_g=*/true, false, false));
-      const Tensor q = covered.addcmul(vd, gd, -1 / m), shrunk = known.rstd * (-1 / m);
-      of_weight = known.rstd * q;
+      // Each times r, in one kernel.
+      const Tensor &r = known.rstd, q = covered.addcmul(vd, gd, -1 / m);
+      const auto scaled = at::_foreach_mul({q, vd, gd}, {r, r, r});
+      of_weight = scaled[0];
       of_x = at::batch_norm_elemt(
-          known.x, known.weight * shrunk * of_weight, {}, known.mean, known.rstd, 0);
-      of_x = of_x.addcmul(dx, by_channel(shrunk * vd)).addcmul(p, by_channel(shrunk * gd));
+                 known.x, known.weight * r * of_weight * (-1 / m), {}, known.mean, r, 0)
+                 .addcmul_(dx, by_channel(scaled[1]), -1 / m)
+                 .addcmul_(p, by_channel(scaled[2]), -1 / m);
       of_g = p;
     }
     if (a.defined() || b.defined()) {

@@ -1,6 +1,6 @@
 // Convolution whose second derivative takes ordinary primitives only, and convolution in one pass
 // with what follows it. libtorch computes the weights' share of the second derivative as a forward
-// convolution with operands swapped, which oneDNN is slow at.
+// convolution with operands swapped, which oneDNN is slow at, and which takes a GPU copies of both.
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -183,7 +183,7 @@ Tensor conv2d_relu(
     return fused(x, w, bias, shortcut, of);
   }
   const at::ScalarType kind = x.scalar_type();
-  const bool derived = recorded && x.is_cpu() && (kind == at::kFloat || kind == at::kDouble);
+  const bool derived = recorded && (x.is_cuda() || kind == at::kFloat || kind == at::kDouble);
   const Tensor y = derived ? Conv2d::apply(x, w, bias, of) : of.conv(x, w, bias);
   return at::relu(shortcut.defined() ? y + shortcut : y);
 }

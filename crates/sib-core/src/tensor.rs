@@ -141,8 +141,8 @@ fn batch_norm_eval_then(x: &Tensor, variables: [&Tensor; 4], eps: f64, relu: boo
 
 /// Convolution of `x` `[B,C,H,W]` with `weight` `[D,C/groups,h,w]`, then `bias` `[D]` where there is one.
 ///
-/// On the CPU the weights' share of the second derivative is taken by the ordinary weight-gradient
-/// primitive, and third derivatives are an error. Elsewhere it is libtorch's.
+/// The weights' share of the second derivative is taken by the ordinary weight-gradient primitive. Third
+/// derivatives are an error.
 ///
 /// # Panics
 /// As tch's operations do, when shapes or kinds do not fit.
@@ -152,7 +152,7 @@ pub fn conv2d(
     bias: Option<&Tensor>,
     geometry: ConvGeometry,
 ) -> Tensor {
-    if has_kernels(x) {
+    if has_kernels(x) || x.device().is_cuda() {
         return native::conv2d(x, weight, bias, geometry)
             .unwrap_or_else(|message| panic!("conv2d: {message}"));
     }

@@ -21,6 +21,7 @@ use super::dataset::Dataset;
 use super::ground_truth::GroundTruth;
 use super::transform::Transform;
 use crate::random::{Use, stream};
+use crate::tensor::sent;
 use crate::{Error, Result};
 
 /// What to do about an image that cannot be decoded.
@@ -111,9 +112,9 @@ impl Batch {
     #[must_use]
     pub fn to(self, device: Device) -> Self {
         Self {
-            images: self.images.to_device(device),
-            labels: self.labels.to_device(device),
-            ground_truth: self.ground_truth.map(|foreground| foreground.to_device(device)),
+            images: sent(&self.images, device),
+            labels: sent(&self.labels, device),
+            ground_truth: self.ground_truth.map(|foreground| sent(&foreground, device)),
             ..self
         }
     }
