@@ -1,6 +1,6 @@
 // Batch normalisation in train mode on devices other than the CPU: libtorch's kernels for the output and the
-// first derivative, and a second derivative of a dozen of them, where libtorch's is a composite of some
-// fifty. A GPU spends more time on starting small kernels than on running them.
+// first derivative, and a second derivative of a dozen of them, where libtorch's is a composite of many
+// small ones. A GPU spends more time on starting small kernels than on running them.
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
