@@ -5,6 +5,7 @@
 #   scripts/simcuda.sh target/debug/sib-cli train --config ... --device cuda
 #   scripts/simcuda.sh --check                     what the simulation promises
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")/.."
 root=$PWD
 libtorch=$(readlink -f "${LIBTORCH:-.libtorch}")
@@ -45,6 +46,7 @@ if [ "${1:-}" = --check ]; then
 fi
 [ $# -gt 0 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2; }
 
+cd "$caller"
 export SIB_TEST_DEVICE=cuda "LD_LIBRARY_PATH=$path"
 if [ "$1" = cargo ]; then
     # For the programs that cargo runs, not for cargo itself.

@@ -56,6 +56,10 @@ void mixing(const Tensor& device, const Tensor& cpu) {
   refused("a convolution", words, [&] {
     at::conv2d(device.view({1, 1, 4, 5}), at::randn({1, 1, 3, 3}));
   });
+  refused("a kernel by formula", words, [&] {
+    const Tensor x = at::randn({2, 3, 4, 4});
+    at::batch_norm_elemt(x.to(device.device()), {}, {}, at::zeros({3}), at::ones({3}), 0);
+  });
   refused("a product of integers", "not implemented", [&] {
     const Tensor whole = at::ones({2, 2}, device.options().dtype(at::kLong));
     at::mm(whole, whole);

@@ -61,7 +61,7 @@ Operator described(const c10::OperatorHandle& handle) {
   const auto known = known_operators().find(op.name);
   if (known != known_operators().end()) op.check = known->second;
   if (is_one_of(name, {"aten::view", "aten::as_strided", "aten::as_strided_", "aten::_reshape_alias",
-                       "aten::unfold", "aten::alias", "aten::set_", "aten::resize_",
+                       "aten::unfold", "aten::alias", "aten::resize_",
                        "aten::view_as_real", "aten::view_as_complex", "aten::record_stream"})) {
     op.kind = Kind::kView;
   } else if (name == "aten::_local_scalar_dense") {
@@ -73,7 +73,7 @@ Operator described(const c10::OperatorHandle& handle) {
     // Their results have a size or a form that the host must know.
     op.kind = Kind::kSynchronising;
   }
-  op.copies = is_one_of(name, {"aten::copy_", "aten::set_"});
+  op.copies = name == "aten::copy_";
   op.indexes = is_one_of(
       name, {"aten::index", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index"});
   op.floats_only = is_one_of(
@@ -257,7 +257,12 @@ std::tuple<Results...> kernel(const char* name, const F& f) {
   {
     const InKernel in_kernel;
     const at::AutoDispatchBelowADInplaceOrView below;
-    results = f([&](const Tensor& tensor) { return borrowed.to_cpu(tensor); });
+    results = f([&](const Tensor& tensor) {
+      TORCH_CHECK(
+          tensor.is_cuda(), "Expected all tensors to be on the same device, but found at least two "
+          "devices, cuda:0 and cpu! (", name, ")");
+      return borrowed.to_cpu(tensor);
+    });
   }
   borrowed.finish();
   return std::apply(
@@ -379,7 +384,9 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
     const c10::OperatorName key(
         name.substr(0, dot), dot == std::string::npos ? "" : name.substr(dot + 1));
     const bool is_known = c10::Dispatcher::singleton().findSchema(key).has_value();
-    if (is_known && !own.count(name)) {
+    // Another storage under a tensor is nothing that a loan of it could give back.
+    const bool is_refused = key.name == "aten::set_";
+    if (is_known && !is_refused && !own.count(name)) {
       library.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&run>());
     }
   }

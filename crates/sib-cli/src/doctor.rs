@@ -68,11 +68,12 @@ fn graphics_cards() -> Vec<String> {
 const SIDE: i64 = 2048;
 
 /// Times a product of matrices and a training step of ResNet-50, in about ten seconds, so that a set-up that is not
-/// right shows.
+/// right shows, on the device called `name`.
 ///
 /// # Errors
-/// When the device has too little memory.
-pub fn time(device: Device, out: &mut impl Write) -> Result<()> {
+/// When the device cannot be had, or has too little memory.
+pub fn time(name: &str, out: &mut impl Write) -> Result<()> {
+    let device = device::parse(name)?;
     let float = (Kind::Float, device);
     let [a, b] = [(); 2].map(|()| Tensor::rand([SIDE, SIDE], float));
     let mut product = || {
@@ -84,8 +85,9 @@ pub fn time(device: Device, out: &mut impl Write) -> Result<()> {
     writeln!(out, "matmul    {rate:.2} TFLOP/s (f32, {SIDE}x{SIDE})")?;
 
     let batch_size = if device == Device::Cpu { 2 } else { 16 };
-    let inputs = InputArguments::new(Arch::ResNet50, batch_size, device);
-    let models = Steps::models(&inputs, None)?;
+    let inputs = InputArguments::new(Arch::ResNet50, batch_size, name);
+    let only = |variant| Steps::models(&inputs, Some(variant));
+    let models = [only("plain")?, only("s-ib")?].into_iter().flatten().collect::<Vec<_>>();
     let mut steps = Steps::new(&models, inputs.read()?)?;
     let mut of = |variant: &str| self::seconds(device, 2, &mut || steps.run(variant).map(|_| ()));
     let (plain, s_ib) = (of("plain")?, of("s-ib")?);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "affine.h"
+#include "batch_norm_device.h"
 #include "border.h"
 #include "pass.h"
 
@@ -321,6 +322,13 @@ extern "C" char* sib_batch_norm(
     const Tensor* bias, const Tensor* running_mean, const Tensor* running_var, double momentum,
     double eps, bool relu) {
   return sib::caught([&] {
+    std::optional<Tensor> added;
+    if (shortcut) added = *shortcut;
+    if (!x->is_cpu()) {
+      *out = new Tensor(sib::batch_norm_on_device(
+          *x, added, *weight, *bias, *running_mean, *running_var, momentum, eps, relu));
+      return;
+    }
     Tensor mean, rstd;
     {
       at::NoGradGuard guard;
@@ -332,8 +340,6 @@ extern "C" char* sib_batch_norm(
       running_mean->mul_(1 - momentum).add_(of_batch[0].to(kind), momentum);
       running_var->mul_(1 - momentum).add_((of_batch[1] * (m / (m - 1))).to(kind), momentum);
     }
-    std::optional<Tensor> added;
-    if (shortcut) added = *shortcut;
     *out = new Tensor(BatchNorm::apply(*x, added, *weight, *bias, mean, rstd, relu));
   });
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <tuple>
 
+#include "batch_norm_device.h"
 #include "border.h"
 
 // Its own, since files are compiled together.
@@ -135,16 +136,10 @@ struct DeviceBatchNorm : Function<DeviceBatchNorm> {
 
 }  // namespace sib::batch_norm_device
 
-// Of `x` [N,C,H,W] on a device with libtorch's kernels for synchronised batch normalisation. `shortcut` may
-// be null, and is added before the ReLU only.
-extern "C" char* sib_batch_norm_device(
-    at::Tensor** out, const at::Tensor* x, const at::Tensor* shortcut, const at::Tensor* weight,
-    const at::Tensor* bias, const at::Tensor* running_mean, const at::Tensor* running_var, double momentum,
-    double eps, bool relu) {
-  return sib::caught([&] {
-    std::optional<at::Tensor> added;
-    if (shortcut) added = *shortcut;
-    *out = new at::Tensor(sib::batch_norm_device::DeviceBatchNorm::apply(
-        *x, added, *weight, *bias, *running_mean, *running_var, momentum, eps, relu));
-  });
+at::Tensor sib::batch_norm_on_device(
+    const at::Tensor& x, const std::optional<at::Tensor>& shortcut, const at::Tensor& weight,
+    const at::Tensor& bias, const at::Tensor& running_mean, const at::Tensor& running_var,
+    double momentum, double eps, bool relu) {
+  return sib::batch_norm_device::DeviceBatchNorm::apply(
+      x, shortcut, weight, bias, running_mean, running_var, momentum, eps, relu);
 }

@@ -16,25 +16,13 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::conv_geometry::ConvGeometry;
 use border::{CTensor, pointer, returned};
 
 unsafe extern "C" {
     fn sib_batch_norm(
-        out: *mut *mut CTensor,
-        x: *const CTensor,
-        shortcut: *const CTensor,
-        weight: *const CTensor,
-        bias: *const CTensor,
-        running_mean: *const CTensor,
-        running_var: *const CTensor,
-        momentum: f64,
-        eps: f64,
-        relu: bool,
-    ) -> *mut c_char;
-    fn sib_batch_norm_device(
         out: *mut *mut CTensor,
         x: *const CTensor,
         shortcut: *const CTensor,
@@ -143,12 +131,11 @@ pub(crate) fn batch_norm(
         Then::Nothing => (None, false),
         Then::Relu(shortcut) => (shortcut, true),
     };
-    let function = if x.device() == Device::Cpu { sib_batch_norm } else { sib_batch_norm_device };
     // SAFETY: the pointers are of live tensors, which the function reads or, the running
     // statistics, writes as libtorch itself does, or null where it allows that. No exception leaves
     // it.
     returned(|out| unsafe {
-        function(
+        sib_batch_norm(
             out,
             x.as_ptr().cast(),
             pointer(shortcut),

@@ -1,20 +1,12 @@
 //! The inference form is the network in eval mode: logits, taps, ReLUs, gradients.
 
+mod kinds;
+
+use kinds::KINDS;
 use sib_core::testing::{fill_by_formula, formula_tensor, relative_difference, test_device};
 use sib_core::{Backbone, Mode, Probe};
 use sib_models::{Arch, Model, ModelOptions, Precision};
 use tch::{Kind, Tensor};
-
-/// One network of each kind.
-const KINDS: [Arch; 7] = [
-    Arch::ResNet18,
-    Arch::ResNet50,
-    Arch::ResNeXt50,
-    Arch::DenseNet121,
-    Arch::Vgg16,
-    Arch::Vgg16Bn,
-    Arch::VitB32,
-];
 
 /// Keeps every map it sees.
 #[derive(Default)]

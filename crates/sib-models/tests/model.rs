@@ -1,23 +1,15 @@
 //! What every architecture promises: probes, modes, image sizes, checkpoints.
 
+mod kinds;
+
 use std::collections::BTreeMap;
 
+use kinds::KINDS;
 use sib_core::checkpoint::{CheckpointMeta, Preprocessing, write_checkpoint, write_tensors};
 use sib_core::testing::{fill_by_formula, formula_tensor, relative_difference, test_device};
 use sib_core::{Error, Mode, Probe};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Device, Kind, Tensor};
-
-/// One network of each kind.
-const KINDS: [Arch; 7] = [
-    Arch::ResNet18,
-    Arch::ResNet50,
-    Arch::ResNeXt50,
-    Arch::DenseNet121,
-    Arch::Vgg16,
-    Arch::Vgg16Bn,
-    Arch::VitB32,
-];
 
 fn model(arch: Arch, num_classes: i64) -> Model {
     Model::new(arch, num_classes, test_device(), &ModelOptions::default()).unwrap()

@@ -49,11 +49,8 @@ pub struct Inputs {
 
 impl InputArguments {
     /// Random images of 224 px.
-    pub fn new(arch: Arch, batch_size: i64, device: Device) -> Self {
-        let device = match device {
-            Device::Cuda(index) => format!("cuda:{index}"),
-            _ => "cpu".to_owned(),
-        };
+    pub fn new(arch: Arch, batch_size: i64, device: &str) -> Self {
+        let device = device.to_owned();
         Self { arch, weights: None, inputs: None, batch_size, size_px: 224, device }
     }
 

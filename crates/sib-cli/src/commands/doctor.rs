@@ -23,6 +23,6 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut out = io::stdout().lock();
     doctor::describe(&mut out)?;
-    let device = device::parse(&arguments.device)?;
-    if arguments.time { doctor::time(device, &mut out) } else { Ok(()) }
+    device::parse(&arguments.device)?;
+    if arguments.time { doctor::time(&arguments.device, &mut out) } else { Ok(()) }
 }

@@ -25,7 +25,7 @@ pub(super) struct Recorder<'s> {
     /// What earlier processes of the run took.
     seconds_before: f64,
     /// What the progress line says of the last update that was looked at.
-    shown: String,
+    shown: Vec<(&'static str, f64)>,
 }
 
 impl<'s> Recorder<'s> {
@@ -40,7 +40,7 @@ impl<'s> Recorder<'s> {
         let tensorboard = setup.config.train.tensorboard;
         let log = MetricsLog::open(run.path(), fit.steps(), tensorboard)?;
         let progress = Progress::new("train", length.steps(), fit.steps(), "steps");
-        let (saved, shown) = (started, String::new());
+        let (saved, shown) = (started, Vec::new());
         Ok(Self { setup, run, length, log, progress, started, saved, seconds_before, shown })
     }
 
@@ -96,15 +96,16 @@ impl Observer for Recorder<'_> {
             for &(name, value) in measured.iter().filter(|_| is_logged) {
                 self.log.push(at.step, at.epoch, "train", name, value)?;
             }
-            let shown = measured.iter().filter(|(name, _)| SHOWN.contains(name));
-            let terms: Vec<_> = shown.map(|(name, v)| format!("{name} {}", short(*v))).collect();
-            self.shown = terms.join("  ");
+            self.shown = measured.into_iter().filter(|(name, _)| SHOWN.contains(name)).collect();
         }
         let images_an_update = config.batch_size as u64 * config.accumulate_batches;
         let images_per_s = self.progress.rate() * images_an_update as f64;
         let shown = &self.shown;
-        self.progress
-            .step(|| format!("{images_per_s:.0} images/s  epoch {}  {shown}", at.epoch + 1));
+        self.progress.step(|| {
+            let terms: Vec<_> =
+                shown.iter().map(|(name, v)| format!("{name} {}", short(*v))).collect();
+            format!("{images_per_s:.0} images/s  epoch {}  {}", at.epoch + 1, terms.join("  "))
+        });
         Ok(())
     }
 

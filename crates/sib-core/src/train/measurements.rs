@@ -22,6 +22,13 @@ impl Value {
         }
     }
 
+    fn shallow_clone(&self) -> Self {
+        match self {
+            Self::Known(value) => Self::Known(*value),
+            Self::OnDevice(scalar) => Self::OnDevice(scalar.shallow_clone()),
+        }
+    }
+
     fn device(&self) -> Device {
         match self {
             Self::Known(_) => Device::Cpu,
@@ -66,6 +73,11 @@ impl Measurements {
         self.0.push((name, Value::OnDevice(scalar.detach())));
     }
 
+    /// The same scalars.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self(self.0.iter().map(|(name, value)| (*name, value.shallow_clone())).collect())
+    }
+
     /// The scalar called `name`.
     pub(super) fn scalar(&self, name: &str) -> Option<Tensor> {
         let found = self.0.iter().find(|(of, _)| *of == name);
@@ -87,7 +99,7 @@ impl Measurements {
         let scaled = |(name, value): &(&'static str, Value)| {
             let product = match value {
                 Value::Known(value) => Value::Known(value * factor),
-                Value::OnDevice(_) if factor == 1.0 => Value::OnDevice(value.tensor()),
+                Value::OnDevice(_) if factor == 1.0 => value.shallow_clone(),
                 Value::OnDevice(_) => Value::OnDevice(value.tensor() * factor),
             };
             (*name, product)

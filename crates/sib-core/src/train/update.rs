@@ -184,14 +184,10 @@ impl<'a> Trainer<'a> {
         let Pending { batches, mut gradients, measured } = std::mem::take(&mut self.pending);
         assert!(batches > 0, "no batch since the last update");
         let share = 1.0 / batches as f64;
-        let measured = || measured.times(share);
+        let mut measured = measured.times(share);
         let norm = global_norm(&gradients) * share;
-        let with_norm = || {
-            let mut measured = measured();
-            measured.keep(GRADIENT_NORM, &norm);
-            measured
-        };
-        let held = self.guard.observe(step, with_norm());
+        measured.keep(GRADIENT_NORM, &norm);
+        let held = self.guard.observe(step, measured.shallow_clone());
         if self.is_at_hand() {
             self.check().map_err(|held| held.error)?;
         }
@@ -205,7 +201,6 @@ impl<'a> Trainer<'a> {
         if let Some(average) = &mut self.average {
             average.update(self.optimizer.steps());
         }
-        let mut measured = with_norm();
         measured.know("learning_rate", self.config.optimizer.learning_rate * factor);
         Ok(measured)
     }
