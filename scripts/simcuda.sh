@@ -9,7 +9,7 @@ caller=$PWD
 cd "$(dirname "$0")/.."
 root=$PWD
 libtorch=$(readlink -f "${LIBTORCH:-.libtorch}")
-out=${CARGO_TARGET_DIR:-$root/target}/simcuda
+out=$(cd "$caller" && readlink -m "${CARGO_TARGET_DIR:-$root/target}")/simcuda
 sources=tests/simcuda
 library=$out/lib/libtorch_cuda.so
 
