@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use sib_core::device;
+use sib_core::train::Precision;
 use sib_models::Arch;
 use tch::{Cuda, Device, Kind, Tensor};
 
@@ -88,7 +89,7 @@ pub fn time(name: &str, out: &mut impl Write) -> Result<()> {
     let inputs = InputArguments::new(Arch::ResNet50, batch_size, name);
     let only = |variant| Steps::models(&inputs, Some(variant));
     let models = [only("plain")?, only("s-ib")?].into_iter().flatten().collect::<Vec<_>>();
-    let mut steps = Steps::new(&models, inputs.read()?)?;
+    let mut steps = Steps::new(&models, inputs.read()?, Precision::F32)?;
     let mut of = |variant: &str| self::seconds(device, 2, &mut || steps.run(variant).map(|_| ()));
     let (plain, s_ib) = (of("plain")?, of("s-ib")?);
     writeln!(

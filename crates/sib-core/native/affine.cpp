@@ -9,7 +9,8 @@ using at::Tensor;
 // x[, shortcut]; s, μ, β → y.
 template <typename Number, bool kRelu, bool kShortcut>
 struct Affine {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 1 + kShortcut, kOut = 1, kConstants = 3, kSums = 0;
   static void at(const T* in, const T* of, T* out, T*) {
     T y = of[0] * (in[0] - of[1]) + of[2];
@@ -25,14 +26,15 @@ struct Affine {
   SIB_COMPILE(Affine<T, true, true>)
 COMPILE(float)
 COMPILE(double)
+COMPILE(at::BFloat16)
 
-template <typename T, bool kRelu>
+template <typename Number, bool kRelu>
 void compute_affine(
     const Tensor& x, const Tensor& shortcut, const Tensor& constants, const Tensor& y) {
   if (shortcut.defined()) {
-    sib::pass<Affine<T, kRelu, true>>({x, shortcut}, constants, {y});
+    sib::pass<Affine<Number, kRelu, true>>({x, shortcut}, constants, {y});
   } else {
-    sib::pass<Affine<T, kRelu, false>>({x}, constants, {y});
+    sib::pass<Affine<Number, kRelu, false>>({x}, constants, {y});
   }
 }
 
@@ -41,12 +43,12 @@ void compute_affine(
 Tensor sib::affine(
     const Tensor& x, const Tensor& shortcut, const Tensor& constants, bool relu) {
   const Tensor y = at::empty_like(x);
-  if (x.scalar_type() == at::kDouble) {
-    (relu ? compute_affine<double, true> : compute_affine<double, false>)(
-        x, shortcut, constants, y);
-  } else {
-    (relu ? compute_affine<float, true> : compute_affine<float, false>)(
-        x, shortcut, constants, y);
-  }
+  sib::with_numbers(x.scalar_type(), [&]<typename Number>() {
+    if (relu) {
+      compute_affine<Number, true>(x, shortcut, constants, y);
+    } else {
+      compute_affine<Number, false>(x, shortcut, constants, y);
+    }
+  });
   return y;
 }

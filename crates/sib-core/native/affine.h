@@ -18,7 +18,7 @@ inline at::Tensor shift_of(const at::Tensor& bias, const at::Tensor& scale) {
 }
 
 // s(x − μ) + β + shortcut, then the ReLU where it is wanted. `shortcut` may be undefined and lies in
-// memory as x does, without gaps; `constants` are s, μ and β [3,C].
+// memory as x does, without gaps; `constants` are s, μ and β [3,C] of the kind that is computed in.
 at::Tensor affine(
     const at::Tensor& x, const at::Tensor& shortcut, const at::Tensor& constants, bool relu);
 

@@ -47,7 +47,8 @@ inline T masked(T g, T x, const T* of) {
 // x; some k → Σ(x − k), Σ(x − k)².
 template <typename Number>
 struct Moments {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 1, kOut = 0, kConstants = 1, kSums = 2;
   static void at(const T* in, const T* of, T*, T* terms) {
     const T d = in[0] - of[0];
@@ -59,7 +60,8 @@ struct Moments {
 // g, x; s, μ, β → Σ G, Σ Gd.
 template <typename Number, Mask kMask>
 struct GradientSums {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 2, kOut = 0, kConstants = 3, kSums = 2;
   static void at(const T* in, const T* of, T*, T* terms) {
     const T g = masked<kMask>(in[0], in[1], of);
@@ -71,7 +73,8 @@ struct GradientSums {
 // The same with a shortcut: g, x, y; s, μ, β → G, Σ G, Σ Gd.
 template <typename Number>
 struct GradientSums<Number, Mask::kOfY> {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 3, kOut = 1, kConstants = 3, kSums = 2;
   static void at(const T* in, const T* of, T* out, T* terms) {
     const T g = sib::unless_negative(in[2], in[0]);
@@ -84,7 +87,8 @@ struct GradientSums<Number, Mask::kOfY> {
 // g, x; s, μ, β, and what d and 1 count → dx.
 template <typename Number, Mask kMask>
 struct InputGradient {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 2, kOut = 1, kConstants = 5, kSums = 0;
   static void at(const T* in, const T* of, T* out, T*) {
     out[0] = of[0] * masked<kMask>(in[0], in[1], of) + of[3] * (in[1] - of[1]) + of[4];
@@ -94,7 +98,8 @@ struct InputGradient {
 // g, x, v; s, μ, β → Σ v, Σ vd, Σ vG.
 template <typename Number, Mask kMask>
 struct SecondSums {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 3, kOut = 0, kConstants = 3, kSums = 3;
   static void at(const T* in, const T* of, T*, T* terms) {
     const T v = in[2];
@@ -107,7 +112,8 @@ struct SecondSums {
 // g, x, v[, y, w]; s, μ, β, what d and 1 count in ∂/∂g, what v, G, d and 1 count in ∂/∂x.
 template <typename Number, Mask kMask>
 struct SecondDerivatives {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = kMask == Mask::kOfY ? 5 : 3, kOut = 2, kConstants = 9, kSums = 0;
   static void at(const T* in, const T* of, T* out, T*) {
     const T v = in[2], d = in[1] - of[1];
@@ -132,6 +138,7 @@ struct SecondDerivatives {
   SIB_COMPILE(SecondDerivatives<T, Mask::kOfY>)
 COMPILE(float)
 COMPILE(double)
+COMPILE(at::BFloat16)
 
 // What the derivatives start from.
 struct Known {
@@ -151,23 +158,20 @@ struct Known {
     const Tensor s = scale();
     variable_list all{s, mean, sib::shift_of(bias.to(at::kDouble), s)};
     all.insert(all.end(), more.begin(), more.end());
-    return at::stack(all).to(x.scalar_type());
+    return at::stack(all).to(sib::computed_in(x.scalar_type()));
   }
 
   // Without gaps, in the layout of x.
   Tensor dense(const Tensor& pixels) const { return pixels.contiguous(x.suggest_memory_format()); }
 
-  // `f.operator()<T, kMask>()`.
+  // `f.operator()<Number, kMask>()`.
   template <typename F>
   auto dispatch(const F& f) const {
-    return x.scalar_type() == at::kDouble ? with_mask<double>(f) : with_mask<float>(f);
-  }
-
-  template <typename T, typename F>
-  auto with_mask(const F& f) const {
-    if (!relu) return f.template operator()<T, Mask::kNone>();
-    return y.defined() ? f.template operator()<T, Mask::kOfY>()
-                       : f.template operator()<T, Mask::kOfX>();
+    return sib::with_numbers(x.scalar_type(), [&]<typename Number>() {
+      if (!relu) return f.template operator()<Number, Mask::kNone>();
+      return y.defined() ? f.template operator()<Number, Mask::kOfY>()
+                         : f.template operator()<Number, Mask::kOfX>();
+    });
   }
 };
 
@@ -176,24 +180,24 @@ struct First {
   Tensor dx, g, sums;
 };
 
-template <typename T, Mask kMask>
+template <typename Number, Mask kMask>
 First first_derivatives(const Known& known, const Tensor& g_, const Tensor& x) {
   First result;
   Tensor g = g_;
   if constexpr (kMask == Mask::kOfY) {
     result.g = at::empty_like(x);
-    result.sums = sib::pass<GradientSums<T, kMask>>(
+    result.sums = sib::pass<GradientSums<Number, kMask>>(
         {g, x, known.dense(known.y)}, known.constants(), {result.g});
     g = result.g;
   } else {
-    result.sums = sib::pass<GradientSums<T, kMask>>({g, x}, known.constants(), {});
+    result.sums = sib::pass<GradientSums<Number, kMask>>({g, x}, known.constants(), {});
   }
   const Tensor means = result.sums / known.pixels(), scale = known.scale();
   const Tensor constants =
       known.constants({-scale * known.rstd.square() * means[1], -scale * means[0]});
   result.dx = at::empty_like(x);
   constexpr Mask kLeft = kMask == Mask::kOfX ? Mask::kOfX : Mask::kNone;
-  sib::pass<InputGradient<T, kLeft>>({g, x}, constants, {result.dx});
+  sib::pass<InputGradient<Number, kLeft>>({g, x}, constants, {result.dx});
   return result;
 }
 
@@ -203,13 +207,13 @@ struct Second {
 };
 
 // `g` is G where there is a shortcut; `sums` are those of the first derivative.
-template <typename T, Mask kMask>
+template <typename Number, Mask kMask>
 Second second_derivatives(
     const Known& known, const Tensor& g, const Tensor& x, const Tensor& sums, const Tensor& v,
     const Tensor& a, const Tensor& b, const Tensor& w) {
   constexpr Mask kLeft = kMask == Mask::kOfX ? Mask::kOfX : Mask::kNone;
   const double m = known.pixels();
-  const Tensor means = sib::pass<SecondSums<T, kLeft>>({g, x, v}, known.constants(), {}) / m;
+  const Tensor means = sib::pass<SecondSums<Number, kLeft>>({g, x, v}, known.constants(), {}) / m;
   const Tensor v_mean = means[0], vd = means[1], g_mean = sums[0] / m, gd = sums[1] / m;
   const Tensor scale = known.scale(), rr = known.rstd.square(), ar = a * known.rstd;
   const Tensor q = means[2] - v_mean * g_mean - rr * vd * gd;
@@ -224,10 +228,10 @@ Second second_derivatives(
   });
   const Second result{at::empty_like(x), at::empty_like(x), known.rstd * m * q};
   if constexpr (kMask == Mask::kOfY) {
-    sib::pass<SecondDerivatives<T, kMask>>(
+    sib::pass<SecondDerivatives<Number, kMask>>(
         {g, x, v, known.dense(known.y), w}, constants, {result.dg, result.dx});
   } else {
-    sib::pass<SecondDerivatives<T, kMask>>({g, x, v}, constants, {result.dg, result.dx});
+    sib::pass<SecondDerivatives<Number, kMask>>({g, x, v}, constants, {result.dg, result.dx});
   }
   return result;
 }
@@ -238,8 +242,8 @@ struct BatchNormBackward : Function<BatchNormBackward> {
       const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd, bool relu) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Known known{x, y.value_or(Tensor()), weight, bias, mean, rstd, relu};
-    const auto [dx, masked_g, sums] = known.dispatch([&]<typename T, Mask kMask>() {
-      return first_derivatives<T, kMask>(known, known.dense(g), known.dense(x));
+    const auto [dx, masked_g, sums] = known.dispatch([&]<typename Number, Mask kMask>() {
+      return first_derivatives<Number, kMask>(known, known.dense(g), known.dense(x));
     });
     ctx->save_for_backward({y ? masked_g : g, x, known.y, weight, bias, mean, rstd, sums});
     ctx->saved_data["relu"] = relu;
@@ -262,9 +266,9 @@ struct BatchNormBackward : Function<BatchNormBackward> {
     const auto of_channels = [&](const Tensor& cotangent) {
       return cotangent.defined() ? cotangent.to(at::kDouble) : at::zeros_like(known.mean);
     };
-    const auto [dg, dx, dweight] = known.dispatch([&]<typename T, Mask kMask>() {
+    const auto [dg, dx, dweight] = known.dispatch([&]<typename Number, Mask kMask>() {
       const Tensor w = kMask == Mask::kOfY ? of_pixels(cotangents[3]) : Tensor();
-      return second_derivatives<T, kMask>(
+      return second_derivatives<Number, kMask>(
           known, known.dense(saved[0]), known.dense(known.x), saved[7], of_pixels(cotangents[0]),
           of_channels(cotangents[1]), of_channels(cotangents[2]), w);
     });
@@ -305,10 +309,9 @@ Tensor moments(const Tensor& x_) {
   // Sums of the distances from some pixel of the channel lose no digits where the mean is large.
   Tensor some = x.select(0, 0);
   while (some.dim() > 1) some = some.select(-1, 0);
-  const Tensor k = some.contiguous().unsqueeze(0);
-  const Tensor sums = x.scalar_type() == at::kDouble
-                          ? sib::pass<Moments<double>>({x}, k, {})
-                          : sib::pass<Moments<float>>({x}, k, {});
+  const Tensor k = some.to(sib::computed_in(x.scalar_type())).contiguous().unsqueeze(0);
+  const Tensor sums = sib::with_numbers(
+      x.scalar_type(), [&]<typename Number>() { return sib::pass<Moments<Number>>({x}, k, {}); });
   const Tensor means = sums * (double(x.size(1)) / double(x.numel()));
   // Rounding takes that of a constant channel below zero. The clamp keeps NaN.
   return at::stack({means[0] + k[0], (means[1] - means[0].square()).clamp_min(0)});

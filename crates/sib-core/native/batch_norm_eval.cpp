@@ -34,7 +34,8 @@ inline T masked(T y, T value) {
 // g, y; s → dx.
 template <typename Number, bool kRelu>
 struct InputGradient {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 2, kOut = 1, kConstants = 1, kSums = 0;
   static void at(const T* in, const T* of, T* out, T*) {
     out[0] = of[0] * masked<kRelu>(in[1], in[0]);
@@ -44,7 +45,8 @@ struct InputGradient {
 // g, y, x; s, μ → dx, ds, dβ.
 template <typename Number, bool kRelu>
 struct Gradients {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 3, kOut = 1, kConstants = 2, kSums = 2;
   static void at(const T* in, const T* of, T* out, T* terms) {
     const T mg = masked<kRelu>(in[1], in[0]);
@@ -57,7 +59,8 @@ struct Gradients {
 // v, y, x, g; s, μ, a, b → ∂/∂g, ∂/∂x, ∂/∂s.
 template <typename Number, bool kRelu>
 struct SecondDerivatives {
-  using T = Number;
+  using Stored = Number;
+  using T = sib::Computed<Number>;
   static constexpr int kIn = 4, kOut = 2, kConstants = 4, kSums = 1;
   static void at(const T* in, const T* of, T* out, T* terms) {
     const T v = in[0], d = in[2] - of[1], mg = masked<kRelu>(in[1], in[3]);
@@ -69,11 +72,13 @@ struct SecondDerivatives {
   }
 };
 
-#define COMPILE(Op)               \
-  SIB_COMPILE(Op<float, false>)   \
-  SIB_COMPILE(Op<float, true>)    \
-  SIB_COMPILE(Op<double, false>)  \
-  SIB_COMPILE(Op<double, true>)
+#define COMPILE(Op)                    \
+  SIB_COMPILE(Op<float, false>)        \
+  SIB_COMPILE(Op<float, true>)         \
+  SIB_COMPILE(Op<double, false>)       \
+  SIB_COMPILE(Op<double, true>)        \
+  SIB_COMPILE(Op<at::BFloat16, false>) \
+  SIB_COMPILE(Op<at::BFloat16, true>)
 COMPILE(InputGradient)
 COMPILE(Gradients)
 COMPILE(SecondDerivatives)
@@ -82,13 +87,11 @@ COMPILE(SecondDerivatives)
 template <template <typename, bool> class Op, typename In, typename Out>
 Tensor pass(bool relu, const In& in, const variable_list& constants, const Out& out) {
   const auto kind = in[0].scalar_type();
-  const Tensor of_channels = at::stack(constants).to(kind);
-  if (kind == at::kDouble) {
-    return relu ? sib::pass<Op<double, true>>(in, of_channels, out)
-                : sib::pass<Op<double, false>>(in, of_channels, out);
-  }
-  return relu ? sib::pass<Op<float, true>>(in, of_channels, out)
-              : sib::pass<Op<float, false>>(in, of_channels, out);
+  const Tensor of_channels = at::stack(constants).to(sib::computed_in(kind));
+  return sib::with_numbers(kind, [&]<typename Number>() {
+    return relu ? sib::pass<Op<Number, true>>(in, of_channels, out)
+                : sib::pass<Op<Number, false>>(in, of_channels, out);
+  });
 }
 
 // What the derivatives need: `y` is the output where there is a ReLU, `x` the input where
@@ -155,7 +158,7 @@ struct Eval : Function<Eval> {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Tensor dense_x = x.contiguous(x.suggest_memory_format());
     const Tensor shift = sib::shift_of(bias, scale);
-    const Tensor constants = at::stack({scale, mean, shift}).to(x.scalar_type());
+    const Tensor constants = at::stack({scale, mean, shift}).to(sib::computed_in(x.scalar_type()));
     const Tensor y = sib::affine(dense_x, {}, constants, relu);
     ctx->save_for_backward({of_parameters ? x : Tensor(), relu ? y : Tensor(), scale, mean});
     return y;

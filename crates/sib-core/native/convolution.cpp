@@ -182,9 +182,7 @@ Tensor conv2d_relu(
   if (!recorded && channels_last && x.is_cpu() && can_fuse(x.scalar_type())) {
     return fused(x, w, bias, shortcut, of);
   }
-  const at::ScalarType kind = x.scalar_type();
-  const bool derived = recorded && (x.is_cuda() || kind == at::kFloat || kind == at::kDouble);
-  const Tensor y = derived ? Conv2d::apply(x, w, bias, of) : of.conv(x, w, bias);
+  const Tensor y = recorded ? Conv2d::apply(x, w, bias, of) : of.conv(x, w, bias);
   return at::relu(shortcut.defined() ? y + shortcut : y);
 }
 

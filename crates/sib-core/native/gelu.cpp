@@ -18,9 +18,9 @@ using torch::autograd::variable_list;
 
 // y = xΦ(x), y' = Φ(x) + xφ(x), y'' = (2 − x²)φ(x).
 
-// y''(x).
-Tensor curvature(const Tensor& x) {
-  const Tensor square = x * x;
+// y''(x), in f32 where x is bfloat16: 2 − x² is a small difference.
+Tensor curvature(const Tensor& x_) {
+  const Tensor x = x_.scalar_type() == at::kBFloat16 ? x_.to(at::kFloat) : x_, square = x * x;
   const double density_at_0 = 1 / std::sqrt(2 * M_PI);
   return (square * -0.5).exp_().mul_(square.neg_().add_(2)).mul_(density_at_0);
 }
@@ -36,7 +36,7 @@ struct GeluBackward : Function<GeluBackward> {
     sib::expect_last_derivative("GELU");
     const auto saved = ctx->get_saved_variables();
     const Tensor &g = saved[0], &x = saved[1], &v = cotangents[0];
-    return {at::gelu_backward(v, x, "none"), curvature(x).mul_(g).mul_(v)};
+    return {at::gelu_backward(v, x, "none"), curvature(x).mul_(g).mul_(v).to(x.scalar_type())};
   }
 };
 

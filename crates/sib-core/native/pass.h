@@ -2,13 +2,15 @@
 // memory layout. What happens at a pixel is an operation:
 //
 //   struct Op {
-//     using T = float;
+//     using Stored = at::BFloat16;  // float, double
+//     using T = sib::Computed<Stored>;
 //     static constexpr int kIn, kOut, kConstants, kSums;
 //     static void at(const T* in, const T* constants, T* out, T* terms);
 //   };
 //   SIB_COMPILE(Op)
 //
-// `terms` are what the pixel adds to the channel's sums.
+// `terms` are what the pixel adds to the channel's sums. Pixels are stored in one kind of numbers, and computed in
+// T: bfloat16 in f32.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -16,6 +18,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -43,10 +48,52 @@ namespace sib {
 
 using at::Tensor;
 
+// What numbers stored as S are computed in.
+template <typename S>
+using Computed = std::conditional_t<std::is_same_v<S, at::BFloat16>, float, S>;
+
+inline at::ScalarType computed_in(at::ScalarType stored) {
+  return stored == at::kBFloat16 ? at::kFloat : stored;
+}
+
+// `f.operator()<Stored>()` for numbers of this kind.
+template <typename F>
+auto with_numbers(at::ScalarType stored, const F& f) {
+  switch (stored) {
+    case at::kDouble:
+      return f.template operator()<double>();
+    case at::kBFloat16:
+      return f.template operator()<at::BFloat16>();
+    default:
+      return f.template operator()<float>();
+  }
+}
+
+template <typename S>
+inline Computed<S> loaded(S x) {
+  if constexpr (std::is_same_v<S, at::BFloat16>) {
+    return std::bit_cast<float>(uint32_t(x.x) << 16);
+  } else {
+    return x;
+  }
+}
+
+// Rounded to the nearest, ties to even. Without a branch, which c10's own has.
+template <typename S>
+inline S stored(Computed<S> x) {
+  if constexpr (std::is_same_v<S, at::BFloat16>) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x);
+    const uint32_t nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return at::BFloat16(uint16_t(x == x ? nearest : 0x7fc0), at::BFloat16::from_bits());
+  } else {
+    return x;
+  }
+}
+
 template <class Op>
 struct Pixels {
-  std::array<const typename Op::T*, Op::kIn> in;
-  std::array<typename Op::T*, Op::kOut> out;
+  std::array<const typename Op::Stored*, Op::kIn> in;
+  std::array<typename Op::Stored*, Op::kOut> out;
 
   Pixels from(int64_t first) const {
     Pixels rest = *this;
@@ -71,20 +118,21 @@ inline void compute_rows(
     std::index_sequence<I...>, std::index_sequence<O...>, std::index_sequence<C...>,
     std::index_sequence<S...>) {
   using T = typename Op::T;
+  using Stored = typename Op::Stored;
   // An array has to have an element. Where all indices are constants none of these is left, and the
   // loop is vectorised.
-  const T* from[] = {pixels.in[I]..., nullptr};
-  T* to[] = {pixels.out[O]..., nullptr};
+  const Stored* from[] = {pixels.in[I]..., nullptr};
+  Stored* to[] = {pixels.out[O]..., nullptr};
   const T* constants[] = {channels.constants + C * channels.stride..., nullptr};
   T* sums[] = {channels.sums + S * channels.stride..., nullptr};
   for (int64_t row = 0; row < rows; ++row) {
     // Outputs and sums overlap nothing. `omp simd` would say so too, but keeps the arrays.
 #pragma GCC ivdep
     for (int64_t c = 0; c < width; ++c) {
-      const T in[] = {from[I][c]..., 0}, of_channel[] = {constants[C][c]..., 0};
+      const T in[] = {loaded(from[I][c])..., 0}, of_channel[] = {constants[C][c]..., 0};
       T out[Op::kOut + 1], terms[Op::kSums + 1];
       Op::at(in, of_channel, out, terms);
-      ((to[O][c] = out[O]), ...);
+      ((to[O][c] = stored<Stored>(out[O])), ...);
       ((sums[S][c] += terms[S]), ...);
     }
     ((from[I] += width), ...);
@@ -144,12 +192,12 @@ void pass_over_planes(
 }
 
 // `Op` at every pixel of `in`, into `out`, all of them without gaps in the memory layout of the first.
-// `constants` are [kConstants,C] of the pixels' kind. Returns the sums, f64 [kSums,C].
+// `constants` are [kConstants,C] of the kind that is computed in. Returns the sums, f64 [kSums,C].
 template <class Op>
 Tensor pass(
     const std::array<Tensor, Op::kIn>& in, const Tensor& constants,
     const std::array<Tensor, Op::kOut>& out) {
-  using T = typename Op::T;
+  using Stored = typename Op::Stored;
   const Tensor& x = in[0];
   const int64_t batch = x.size(0), c = x.size(1);
   for (const Tensor& other : in) {
@@ -159,10 +207,10 @@ Tensor pass(
       constants.size(1) == c, "expected ", c, " channels, got parameters of ", constants.size(1));
   const int64_t plane = batch * c > 0 ? x.numel() / (batch * c) : 0;
   Pixels<Op> pixels;
-  for (int i = 0; i < Op::kIn; ++i) pixels.in[i] = in[i].template const_data_ptr<T>();
-  for (int i = 0; i < Op::kOut; ++i) pixels.out[i] = out[i].template data_ptr<T>();
+  for (int i = 0; i < Op::kIn; ++i) pixels.in[i] = in[i].template const_data_ptr<Stored>();
+  for (int i = 0; i < Op::kOut; ++i) pixels.out[i] = out[i].template data_ptr<Stored>();
   Tensor sums = at::zeros({Op::kSums, c}, at::kDouble);
-  const T* of_channels = constants.const_data_ptr<T>();
+  const auto* of_channels = constants.const_data_ptr<typename Op::T>();
   if (x.suggest_memory_format() == at::MemoryFormat::ChannelsLast) {
     pass_over_rows<Op>(pixels, batch * plane, c, of_channels, sums.data_ptr<double>());
   } else {

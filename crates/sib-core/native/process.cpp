@@ -14,11 +14,13 @@ extern "C" {
 
 void sib_free_message(char* message) { free(message); }
 
-// f32 is f32 in convolutions too: by default cuDNN rounds their operands to 10 bits (TF32), and R is
-// a small difference of large numbers.
-void sib_exact_convolutions() {
-  at::globalContext().setFloat32Precision(
-      at::Float32Backend::CUDA, at::Float32Op::CONV, at::Float32Precision::IEEE);
+// Whether convolutions and matrix products on CUDA round operands of f32 to 10 bits (TF32). By default cuDNN would, and
+// cuBLAS would not.
+void sib_round_operands(bool round) {
+  const auto precision = round ? at::Float32Precision::TF32 : at::Float32Precision::IEEE;
+  for (const auto op : {at::Float32Op::CONV, at::Float32Op::MATMUL}) {
+    at::globalContext().setFloat32Precision(at::Float32Backend::CUDA, op, precision);
+  }
 }
 
 // Algorithms that give the same bits each time, where libtorch has them on CUDA (elsewhere it warns, once), or those

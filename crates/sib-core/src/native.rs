@@ -73,7 +73,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
     fn sib_sent(out: *mut *mut CTensor, x: *const CTensor, index: i64) -> *mut c_char;
     fn sib_keep_freed_memory();
-    fn sib_exact_convolutions();
+    fn sib_round_operands(round: bool);
     fn sib_choose_algorithms(deterministic: bool);
     fn sib_peak_cuda_bytes(index: i64) -> i64;
 }
@@ -97,6 +97,12 @@ pub(crate) fn keep_freed_memory() {
 pub(crate) fn choose_algorithms(deterministic: bool) {
     // SAFETY: sets options of libtorch, and of the environment before a GPU is first used.
     unsafe { sib_choose_algorithms(deterministic) }
+}
+
+/// Whether convolutions and matrix products on CUDA round operands of f32 to 10 bits (TF32).
+pub(crate) fn round_operands(round: bool) {
+    // SAFETY: sets an option of libtorch, which may change at any time.
+    unsafe { sib_round_operands(round) }
 }
 
 /// The most bytes that tensors on GPU `index` have held at a time, where libtorch counts them. Its
@@ -253,7 +259,7 @@ pub(crate) fn libtorch_folder() -> Option<PathBuf> {
     Some(path.parent()?.to_owned())
 }
 
-/// Loads libtorch's CUDA part, once, and has it convolve f32 in f32; needed before the first CUDA
+/// Loads libtorch's CUDA part, once, and has it compute f32 in f32; needed before the first CUDA
 /// call.
 ///
 /// The linker drops `libtorch_cuda` from the binary, since nothing names a symbol of it: one binary
@@ -268,8 +274,7 @@ pub(crate) fn load_cuda() -> Result<(), String> {
         // SAFETY: nothing is loaded and no initialiser runs.
         let preloaded = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_LAZY | RTLD_NOLOAD) };
         if let Ok(library) = preloaded {
-            // SAFETY: sets an option of libtorch.
-            unsafe { sib_exact_convolutions() };
+            round_operands(false);
             return Ok(library);
         }
         let folder = libtorch_folder().ok_or("libtorch_cpu.so is not among the loaded files")?;
@@ -285,8 +290,7 @@ pub(crate) fn load_cuda() -> Result<(), String> {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             format!("{error}: {}", source.unwrap_or_default())
         })?;
-        // SAFETY: sets an option of libtorch.
-        unsafe { sib_exact_convolutions() };
+        round_operands(false);
         Ok(library)
     });
     loaded.as_ref().map(|_| ()).map_err(Clone::clone)

@@ -178,17 +178,13 @@ pub fn conv2d_relu(
         .unwrap_or_else(|message| panic!("conv2d_relu: {message}"))
 }
 
-/// `x` `[B,C,H,W]` in the memory layout that convolutions are fastest in: on the CPU channels last,
-/// which the activations of a network then take on; elsewhere as it is.
+/// `x` `[B,C,H,W]` in the memory layout that convolutions are fastest in, channels last, which the
+/// activations of a network then take on (decision N4).
 pub fn for_convolutions(x: &Tensor) -> Tensor {
-    if has_kernels(x) {
-        x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
-    } else {
-        x.shallow_clone()
-    }
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Whether the project's own derivatives are to be used for `x`.
 fn has_kernels(x: &Tensor) -> bool {
-    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::Double)
+    x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::Double | Kind::BFloat16)
 }

@@ -222,10 +222,11 @@ impl VisionTransformer {
 impl Backbone for VisionTransformer {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
         let patch_px = self.patch_weight.size()[2];
-        let patches = images.conv2d(&self.patch_weight, Some(&*self.patch_bias), patch_px, 0, 1, 1); // [B,width,h,w]
+        let (weight, bias) = (self.patch_weight.like(images), self.patch_bias.like(images));
+        let patches = images.conv2d(&weight, Some(bias), patch_px, 0, 1, 1); // [B,width,h,w]
         let &[batch, width, height, width_px] = &patches.size()[..] else { unreachable!() };
         let grid = [height, width_px];
-        let class_token = self.class_token.expand([batch, 1, width], false);
+        let class_token = self.class_token.like(&patches).expand([batch, 1, width], false);
         let tokens = Tensor::cat(&[class_token, to_tokens(&patches)], 1);
         let positions = resize_positions(&self.pos_embedding, grid).to_kind(tokens.kind());
         let tokens = tokens + positions;

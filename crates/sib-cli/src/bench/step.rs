@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use sib_core::device;
 use sib_core::objective::SibConfig;
-use sib_core::train::{Length, Trainer, UpdateConfig};
+use sib_core::train::{Length, Precision, Trainer, UpdateConfig};
 use sib_models::Model;
 use tch::Device;
 
@@ -38,15 +39,20 @@ impl<'m> Steps<'m> {
             .collect()
     }
 
-    /// Trainers of `models`.
+    /// Trainers of `models`, which compute in this precision by the fastest algorithms.
     ///
     /// # Errors
-    /// When a model has nothing to train.
-    pub fn new(models: &'m [(&'static str, Model)], inputs: Inputs) -> Result<Self> {
+    /// When a model has nothing to train, or its device lacks the precision.
+    pub fn new(
+        models: &'m [(&'static str, Model)],
+        inputs: Inputs,
+        precision: Precision,
+    ) -> Result<Self> {
+        device::choose_algorithms(inputs.images.device(), false);
         let trainer = |(variant, model): &'m (&'static str, Model)| {
             let sib = (*variant != "plain").then(SibConfig::default);
             let checkpoint_blocks = *variant == CHECKPOINTED;
-            let config = UpdateConfig { checkpoint_blocks, ..UpdateConfig::default() };
+            let config = UpdateConfig { checkpoint_blocks, precision, ..UpdateConfig::default() };
             let length = Length { epochs: 1, steps_per_epoch: u64::MAX };
             let trainer = Trainer::new(model.backbone(), model.state_dict(), config, sib, length)?;
             Ok((*variant, trainer))

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use sib_core::checkpoint::write_tensors;
 use sib_core::data::{self, DataOptions, DatasetName, Loader, LoaderOptions, Split};
+use sib_core::train;
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::faithfulness::Protocol;
 use sib_models::Precision;
@@ -34,6 +35,9 @@ enum What {
         /// Only one of them: for its memory
         #[arg(long, value_parser = VARIANTS)]
         only: Option<String>,
+        /// Numbers to compute with: f32, tf32 (GPUs) or bf16
+        #[arg(long, default_value = "f32")]
+        precision: train::Precision,
         #[command(flatten)]
         run: Run,
     },
@@ -114,10 +118,10 @@ impl Run {
 /// Times one of the workloads.
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
-        What::Step { inputs, only, run } => {
+        What::Step { inputs, only, precision, run } => {
             let read = inputs.read()?;
             let models = Steps::models(inputs, only.as_deref())?;
-            run.time(&mut Steps::new(&models, read)?)
+            run.time(&mut Steps::new(&models, read, *precision)?)
         }
         What::Explain { inputs, method, precision, assignments, run } => {
             let mut options = MethodOptions::default();

@@ -1,7 +1,9 @@
 //! Settings of training: one table of a file, of which parts go to the library and parts are this program's.
 
 use serde::{Deserialize, Serialize};
-use sib_core::train::{BestValue, FitConfig, OptimizerConfig, ScheduleConfig, UpdateConfig};
+use sib_core::train::{
+    BestValue, FitConfig, OptimizerConfig, Precision, ScheduleConfig, UpdateConfig,
+};
 use sib_core::{Error, Result};
 
 /// Training; the defaults are the paper's.
@@ -16,6 +18,8 @@ pub struct TrainConfig {
     pub accumulate_batches: u64,
     /// See [`UpdateConfig::checkpoint_blocks`].
     pub checkpoint_blocks: bool,
+    /// See [`UpdateConfig::precision`].
+    pub precision: Precision,
     /// Of the initial weights, the order of the images, their augmentation, and dropout.
     pub seed: u64,
     /// On a GPU take algorithms that give the same bits each time, where libtorch has them, instead of the fastest.
@@ -101,6 +105,7 @@ impl Default for TrainConfig {
             batch_size: 64,
             accumulate_batches: fit.accumulate_batches,
             checkpoint_blocks: update.checkpoint_blocks,
+            precision: update.precision,
             seed: update.seed,
             deterministic: false,
             ema_decay: update.ema_decay,
@@ -138,6 +143,7 @@ impl TrainConfig {
             max_hours: self.max_hours,
             update: UpdateConfig {
                 checkpoint_blocks: self.checkpoint_blocks,
+                precision: self.precision,
                 seed: self.seed,
                 ema_decay: self.ema_decay,
                 label_smoothing: self.label_smoothing,

@@ -15,7 +15,7 @@ pub use vjp::{LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};
 
-use crate::{Backbone, Error, Mode, Result};
+use crate::{Error, Result};
 
 /// How the two terms enter the total loss (decision F2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -193,19 +193,18 @@ impl SibConfig {
         self.background.validate().map_err(|error| error.within("background"))
     }
 
-    /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `cross_entropy` takes the
-    /// logits to L_ce.
+    /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `forward` takes them to logits `[B,K]`,
+    /// and `cross_entropy` these to L_ce.
     ///
-    /// Batch normalisation runs in `mode`; training uses [`Mode::Train`], so that R is the
-    /// derivative of the network that is being trained (decision B3).
+    /// Training has batch normalisation in train mode, so that R is the derivative of the network that is being
+    /// trained (decision B3).
     ///
     /// # Errors
     /// When the batch is too small for the HSIC estimator, or libtorch lacks a second derivative.
     pub fn terms(
         &self,
-        net: &dyn Backbone,
         images: &Tensor,
-        mode: Mode,
+        forward: impl FnOnce(&Tensor) -> Tensor,
         cross_entropy: impl FnOnce(&Tensor) -> Tensor,
     ) -> Result<Terms> {
         let &[batch, 3, _, _] = &images.size()[..] else {
@@ -219,7 +218,7 @@ impl SibConfig {
             return Err(Error::invalid("batch size", batch, expected));
         }
         let images = images.detach().set_requires_grad(true);
-        let logits = net.forward(&images, mode);
+        let logits = forward(&images);
         let vjp = self.vjp.vjp(&images, &logits, true)?; // [B,3,H,W]
         let images = images.detach();
         let Mask { mask, .. } = self.mask.apply(&vjp)?; // [B,1,H,W]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{OptimizerConfig, ScheduleConfig};
+use super::{OptimizerConfig, Precision, ScheduleConfig};
 use crate::{Error, Result};
 
 /// Settings of an update; the defaults are the paper's.
@@ -11,6 +11,8 @@ pub struct UpdateConfig {
     /// Keep only the inputs of the network's blocks and compute the rest again for each derivative
     /// ([`recompute`](crate::recompute)): less memory, more time, the same result.
     pub checkpoint_blocks: bool,
+    /// What the network computes with.
+    pub precision: Precision,
     /// Of dropout.
     pub seed: u64,
     /// Decay of the weights' exponential moving average, in `[0, 1)`; what is evaluated is then the
@@ -35,6 +37,7 @@ impl Default for UpdateConfig {
     fn default() -> Self {
         Self {
             checkpoint_blocks: false,
+            precision: Precision::default(),
             seed: 43,
             ema_decay: None,
             label_smoothing: 0.0,

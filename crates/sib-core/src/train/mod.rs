@@ -65,6 +65,7 @@ mod measurements;
 mod observer;
 mod optimizer;
 mod parameters;
+mod precision;
 mod schedule;
 mod update;
 
@@ -77,6 +78,7 @@ pub use measurements::Measurements;
 pub use observer::{Evaluation, Metric, Observer, Position};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use parameters::freeze;
+pub use precision::Precision;
 pub use schedule::{Length, ScheduleConfig, ScheduleKind};
 pub use update::{State, Trainer};
 

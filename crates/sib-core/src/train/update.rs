@@ -13,7 +13,7 @@ use super::{Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::{for_convolutions, sent};
-use crate::{Backbone, Error, Mode, Result, checkpoint, native, recompute};
+use crate::{Backbone, Error, Result, checkpoint, native, recompute};
 
 /// What must be saved of a training besides the network's variables for it to go on later.
 #[derive(Debug, Default)]
@@ -85,6 +85,7 @@ impl<'a> Trainer<'a> {
         }
         let factor_of = |key: &str| parameters::factor(&config.learning_rate_factors, key);
         let optimizer = Optimizer::new(trained, config.optimizer.clone(), factor_of);
+        config.precision.validate(optimizer.device())?;
         let average = config.ema_decay.map(|decay| WeightAverage::new(variables, decay));
         Ok(Self {
             net,
@@ -133,19 +134,20 @@ impl<'a> Trainer<'a> {
             .clone()
             .filter(|sib| epoch >= sib.start_epoch && step.is_multiple_of(sib.every));
 
-        let recomputing = self.config.checkpoint_blocks;
+        let UpdateConfig { checkpoint_blocks: recomputing, precision, .. } = self.config;
+        let _in_force = precision.in_force();
+        let forward = |images: &Tensor| precision.forward(self.net, images);
         let mut measured = Measurements::default();
         let loss = match &sib {
             None => {
-                let forward = || self.net.forward(images, Mode::Train);
-                let logits = recompute::within(recomputing, forward);
+                let logits = recompute::within(recomputing, || forward(images));
                 let loss = cross_entropy(&logits);
                 measured.keep("loss", &loss);
                 measured.keep("top1", &top1(&logits, targets));
                 loss
             }
             Some(sib) => {
-                let terms = || sib.terms(self.net, images, Mode::Train, cross_entropy);
+                let terms = || sib.terms(images, forward, cross_entropy);
                 let terms = recompute::within(recomputing, terms)?;
                 let lambdas = self.lambdas(sib, &terms, step, &mut measured)?;
                 let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, &lambdas);

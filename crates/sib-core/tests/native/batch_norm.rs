@@ -71,6 +71,51 @@ fn batch_normalisation_has_the_composite_s_derivatives() {
     }
 }
 
+/// What `f` of f32 makes of arguments in bfloat16, between roundings.
+fn rounded(y: Tensor) -> Tensor {
+    y.to_kind(Kind::BFloat16)
+}
+
+#[test]
+fn batch_normalisation_of_bfloat16_is_that_of_f32_between_roundings() {
+    for size in SIZES {
+        for layout in [Layout::Planes, Layout::ChannelsLast] {
+            for then in [Then::Nothing, Then::Relu, Then::ShortcutAndRelu] {
+                let of_pixels = |name| leaf(name, &size, Kind::BFloat16, layout);
+                let of_channels = |name| leaf(name, &[size[1]], Kind::Float, layout);
+                let mut inputs = vec![of_pixels("x"), of_channels("weight"), of_channels("bias")];
+                if then == Then::ShortcutAndRelu {
+                    inputs.push(of_pixels("shortcut"));
+                }
+                let statistics = || {
+                    let float = (Kind::Float, test_device());
+                    [Tensor::zeros(size[1], float), Tensor::ones(size[1], float)]
+                };
+                let (ours, theirs) = (statistics(), statistics());
+                let normalised =
+                    |i: &[Tensor], [mean, var]: &[Tensor; 2], wide: fn(&Tensor) -> Tensor| {
+                        let (x, variables) = (wide(&i[0]), [&i[1], &i[2], mean, var]);
+                        match then {
+                            Then::Nothing => batch_norm_train(&x, variables, 0.1, 1e-5),
+                            _ => {
+                                let shortcut = i.get(3).map(wide);
+                                batch_norm_train_relu(&x, shortcut.as_ref(), variables, 0.1, 1e-5)
+                            }
+                        }
+                    };
+                let stored = derivatives(&inputs, |i| normalised(i, &ours, Tensor::shallow_clone));
+                let exact = derivatives(&inputs, |i| {
+                    rounded(normalised(i, &theirs, |x| x.to_kind(Kind::Float)))
+                });
+                let case = format!("{size:?} {layout:?} {then:?}");
+                // Half of the last of 8 bits each, of two numbers.
+                assert_same(&stored, &exact, 0.5_f64.powi(7), &case);
+                assert_same(&ours, &theirs, 1e-5, &format!("statistics, {case}"));
+            }
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "at least two values a channel")]
 fn one_value_a_channel_has_no_variance() {

@@ -26,7 +26,8 @@ fn direction(net: &SmoothNet) -> Weights {
 
 fn terms(config: &SibConfig, net: &SmoothNet) -> Terms {
     let (images, labels) = batch();
-    config.terms(net, &images, Mode::Train, |logits| cross_entropy(logits, &labels, 0.0)).unwrap()
+    let forward = |images: &Tensor| net.forward(images, Mode::Train);
+    config.terms(&images, forward, |logits| cross_entropy(logits, &labels, 0.0)).unwrap()
 }
 
 /// `Σ ∂loss/∂w · u` over all weights.
@@ -215,8 +216,9 @@ fn the_split_of_r_loses_nothing() {
 
 #[test]
 fn a_single_image_is_refused() {
+    let net = SmoothNet::new(CLASSES);
     let error = SibConfig::default()
-        .terms(&SmoothNet::new(CLASSES), &batch().0.narrow(0, 0, 1), Mode::Train, |z| z.mean(None))
+        .terms(&batch().0.narrow(0, 0, 1), |x| net.forward(x, Mode::Train), |z| z.mean(None))
         .unwrap_err();
     assert_eq!(
         error.to_string(),

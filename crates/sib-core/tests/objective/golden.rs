@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sib_core::objective::{Form, MaskConfig, MaskKind, SibConfig, cross_entropy};
 use sib_core::testing::{golden_path, relative_difference, shared_path};
-use sib_core::{Mode, tensor::scalar};
+use sib_core::{Backbone, Mode, tensor::scalar};
 use tch::{Kind, Tensor};
 
 use crate::nets::{ReluNet, Weights};
@@ -33,7 +33,7 @@ fn check(path: &Path, window_px: i64, tolerance: f64) {
     let linear = SibConfig { mask: mask.clone(), ..SibConfig::default() };
     let exponential = SibConfig { form: Form::Exponential, ..linear.clone() };
     let terms = linear
-        .terms(&net, images, Mode::Train, |logits| cross_entropy(logits, labels, 0.0))
+        .terms(images, |x| net.forward(x, Mode::Train), |z| cross_entropy(z, labels, 0.0))
         .unwrap();
     let total = linear.total(&terms);
     let total_exponential = exponential.total(&terms);

@@ -1,8 +1,8 @@
 //! Self-attention.
 
 use sib_core::Mode;
-use tch::Tensor;
 use tch::nn::Path;
+use tch::{Kind, Tensor};
 
 use super::dropout;
 use super::init::{Init, Variable};
@@ -44,12 +44,12 @@ impl SelfAttention {
         let (batch, tokens, width) = x.size3().expect("tokens [B,N,width]");
         let head_width = width / self.heads;
         let qkv = x
-            .linear(&self.in_proj_weight, Some(&*self.in_proj_bias))
+            .linear(&self.in_proj_weight.like(x), Some(self.in_proj_bias.like(x)))
             .reshape([batch, tokens, 3, self.heads, head_width])
             .permute([2, 0, 3, 1, 4]); // [3,B,heads,N,d]
         let (q, k, v) = (qkv.select(0, 0), qkv.select(0, 1), qkv.select(0, 2));
         let scores = (q * (head_width as f64).powf(-0.5)).matmul(&k.transpose(-2, -1)); // [B,heads,N,N]
-        let weights = dropout(scores.softmax(-1, None), self.dropout, mode);
+        let weights = dropout(softmax(&scores), self.dropout, mode);
         let mixed = weights.matmul(&v).transpose(1, 2).reshape([batch, tokens, width]);
         self.out_proj.forward(&mixed)
     }
@@ -63,4 +63,11 @@ impl SelfAttention {
             ..*self
         }
     }
+}
+
+/// Of the last dimension; of bfloat16 in f32, in which its derivatives are then taken too.
+fn softmax(scores: &Tensor) -> Tensor {
+    let kind = scores.kind();
+    let exact = if kind == Kind::BFloat16 { Kind::Float } else { kind };
+    scores.softmax(-1, exact).to_kind(kind)
 }

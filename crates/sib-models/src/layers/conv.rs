@@ -62,7 +62,8 @@ impl Conv2d {
 
     /// `[B,in,H,W]` to `[B,out,h,w]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        tensor::conv2d(x, &self.weight, self.bias.as_deref(), self.geometry)
+        let bias = self.bias.as_ref().map(|bias| bias.like(x));
+        tensor::conv2d(x, &self.weight.like(x), bias.as_ref(), self.geometry)
     }
 
     /// `relu(forward(x) + shortcut)`; in one pass over memory where there is a bias, unless `probe` wants
@@ -76,7 +77,8 @@ impl Conv2d {
         if let Some(bias) = &self.bias
             && probe.keeps_relu()
         {
-            return tensor::conv2d_relu(x, &self.weight, bias, shortcut, self.geometry);
+            let (weight, bias) = (self.weight.like(x), bias.like(x));
+            return tensor::conv2d_relu(x, &weight, &bias, shortcut, self.geometry);
         }
         let y = self.forward(x);
         probe.relu(&shortcut.map_or(y.shallow_clone(), |shortcut| y + shortcut))
@@ -106,10 +108,8 @@ impl Conv2d {
         self.with(&self.weight.frozen(precision), bias)
     }
 
-    /// The same geometry with other kernels, whose channels come last in memory: libtorch's fastest
-    /// layout on CPUs and GPUs, which the layer's output then takes on.
+    /// The same geometry with other kernels.
     fn with(&self, weight: &Tensor, bias: Option<Variable>) -> Self {
-        let weight = weight.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
-        Self { weight: weight.into(), bias, ..*self }
+        Self { weight: tensor::for_convolutions(weight).into(), bias, ..*self }
     }
 }

@@ -78,6 +78,12 @@ impl Init {
 pub(crate) struct Variable(Tensor);
 
 impl Variable {
+    /// In the kind of `x`: a layer computes with the kind of numbers that it is given, whatever its variables are
+    /// kept in.
+    pub(crate) fn like(&self, x: &Tensor) -> Tensor {
+        self.0.to_kind(x.kind())
+    }
+
     /// A copy without gradient, which does not follow training.
     pub(crate) fn frozen(&self, precision: Precision) -> Self {
         Self(self.0.detach().to_kind(precision.of(self.0.kind())).copy())

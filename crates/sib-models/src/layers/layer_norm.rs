@@ -27,9 +27,10 @@ impl LayerNorm {
         }
     }
 
-    /// `[...,features]` to `[...,features]`.
+    /// `[...,features]` to `[...,features]`, computed in the kind of the variables.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        tensor::layer_norm(x, &self.weight, &self.bias, self.eps)
+        let y = x.to_kind(self.weight.kind());
+        tensor::layer_norm(&y, &self.weight, &self.bias, self.eps).to_kind(x.kind())
     }
 
     /// A copy that does not follow training.

@@ -27,7 +27,7 @@ impl Linear {
 
     /// `[...,in]` to `[...,out]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&*self.bias))
+        x.linear(&self.weight.like(x), Some(self.bias.like(x)))
     }
 
     /// Of the means of a feature map `[B,in,h,w]` over its pixels, which are taken in this layer's
