@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <utility>
 
 #include "borrowed.h"
 #include "counts.h"
@@ -26,7 +27,7 @@ void expect_known(Device device) {
   TORCH_CHECK(device.index() <= 0, "CUDA error: invalid device ordinal");
 }
 
-// One device, whose streams are never behind.
+// One device, whose streams are numbers: none is ever behind.
 struct Guard final : c10::impl::DeviceGuardImplInterface {
   at::DeviceType type() const override { return at::kCUDA; }
   Device exchangeDevice(Device device) const override {
@@ -38,13 +39,18 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   void uncheckedSetDevice(Device) const noexcept override {}
   DeviceIndex deviceCount() const noexcept override { return 1; }
 
-  c10::Stream getStream(Device) const override { return only_stream(); }
-  c10::Stream getDefaultStream(Device) const override { return only_stream(); }
-  c10::Stream getStreamFromGlobalPool(Device, bool) const override { return only_stream(); }
-  c10::Stream getNewStream(Device, int) const override { return only_stream(); }
-  c10::Stream exchangeStream(c10::Stream) const override { return only_stream(); }
+  c10::Stream getStream(Device) const override { return stream(current()); }
+  c10::Stream getDefaultStream(Device) const override { return stream(0); }
+  c10::Stream getStreamFromGlobalPool(Device, bool) const override { return stream(kOther); }
+  c10::Stream getNewStream(Device, int) const override { return stream(kOther); }
+  c10::Stream exchangeStream(c10::Stream next) const override {
+    return stream(std::exchange(current(), next.id()));
+  }
   bool queryStream(const c10::Stream&) const override { return true; }
-  void synchronizeStream(const c10::Stream&) const override { waited("stream"); }
+  // Who waits for a stream beside the default one does not wait for a step.
+  void synchronizeStream(const c10::Stream& of) const override {
+    if (of.id() == 0) waited("stream");
+  }
   void synchronizeDevice(const DeviceIndex) const override { waited("device"); }
 
   void record(void** event, const c10::Stream&, const DeviceIndex, const c10::EventFlag) const override {
@@ -57,7 +63,13 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   void synchronizeEvent(void*) const override { waited("event"); }
 
  private:
-  static c10::Stream only_stream() { return c10::Stream(c10::Stream::DEFAULT, kGpu); }
+  static constexpr c10::StreamId kOther = 1;
+  // Of this thread.
+  static c10::StreamId& current() {
+    thread_local c10::StreamId id = 0;
+    return id;
+  }
+  static c10::Stream stream(c10::StreamId id) { return c10::Stream(c10::Stream::UNSAFE, kGpu, id); }
   static void waited(const char* what) {
     Counts::get().add(Kind::kSynchronising, std::string("synchronise ") + what);
   }

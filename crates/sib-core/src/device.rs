@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Tensor};
 
+use crate::native::Stream;
 use crate::{Error, Result, native};
 
 /// The device called `cpu`, `cuda` or `cuda:N`.
@@ -54,6 +55,43 @@ pub fn wait(device: Device) {
     if let Device::Cuda(index) = device {
         Cuda::synchronize(index as i64);
     }
+}
+
+/// A queue of a GPU's work beside the ordinary one, for a thread that prepares what others use.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    index: usize,
+    stream: Stream,
+}
+
+impl Queue {
+    /// One of `device`, where that is a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Device`], as of the other functions, with libtorch's words.
+    pub(crate) fn of(device: Device) -> Result<Option<Self>> {
+        let Device::Cuda(index) = device else { return Ok(None) };
+        let stream = Stream::new(index).map_err(|reason| cuda_error(index, reason))?;
+        Ok(Some(Self { index, stream }))
+    }
+
+    /// From now on what this thread asks of the device goes here.
+    pub(crate) fn enter(&self) -> Result<()> {
+        self.stream.enter().map_err(|reason| cuda_error(self.index, reason))
+    }
+
+    /// Waits until everything here is done: the ordinary queue may use `results` then.
+    pub(crate) fn hand_over<'t>(
+        &self,
+        results: impl IntoIterator<Item = &'t Tensor>,
+    ) -> Result<()> {
+        let results: Vec<_> = results.into_iter().collect();
+        self.stream.hand_over(&results).map_err(|reason| cuda_error(self.index, reason))
+    }
+}
+
+fn cuda_error(index: usize, reason: String) -> Error {
+    Error::Device { requested: format!("cuda:{index}"), reason }
 }
 
 /// The most bytes that tensors on `device` have held at a time; known of GPUs.

@@ -6,10 +6,12 @@ mod border;
 mod jpeg;
 mod optimizer;
 mod recomputed;
+mod stream;
 
 pub(crate) use jpeg::Jpeg;
 pub(crate) use optimizer::{AdamW, Sgd, adamw, lerp, norm, scaled, sgd};
 pub(crate) use recomputed::recomputed;
+pub(crate) use stream::Stream;
 
 use std::ffi::c_char;
 use std::path::PathBuf;

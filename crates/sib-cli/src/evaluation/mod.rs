@@ -80,6 +80,7 @@ pub fn run(
             .has(Suite::Localization)
             .then_some(settings.localization.ground_truth),
         on_unreadable: OnUnreadable::Skip,
+        device: checkpoint.device,
         ..LoaderOptions::default()
     };
     let loader = Loader::new(dataset, checkpoint.transform.clone(), options)?;

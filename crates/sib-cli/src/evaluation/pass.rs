@@ -112,7 +112,6 @@ impl<'e> Pass<'e> {
                 Vec::new(),
             ));
         };
-        let batch = batch.to(self.checkpoint.device);
         let net = self.checkpoint.backbone.as_ref();
         let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
         let predictions = Predictions::of(&logits, &batch)?;

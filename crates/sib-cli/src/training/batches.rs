@@ -5,13 +5,11 @@ use std::ops::Range;
 use sib_core::Result;
 use sib_core::data::{Batch, Loader, Mix, soft_targets};
 use sib_core::train::{Batches, Examples};
-use tch::Device;
 
-/// Batches on their device, mixed as `data.mix` says.
+/// Batches, mixed as `data.mix` says.
 #[derive(Debug)]
 pub(super) struct TrainingBatches {
     pub(super) images: Loader,
-    pub(super) device: Device,
     pub(super) mix: Option<Mix>,
 }
 
@@ -23,7 +21,6 @@ impl TrainingBatches {
 
     /// `batch`, number `number` of the run.
     fn examples(&self, batch: Batch, epoch: u64, number: u64) -> Result<Examples> {
-        let batch = batch.to(self.device);
         let Some(mix) = self.mix else { return Ok(batch.into()) };
         // Label smoothing is part of the loss.
         let targets = soft_targets(&batch.labels, self.classes() as i64, 0.0)?;

@@ -9,7 +9,7 @@ use sib_core::objective::{SibConfig, cross_entropy, unit_scale};
 use sib_core::train::{Evaluation, Metric, Position};
 use sib_core::{Backbone, Error, Mode, Result};
 use sib_metrics::accuracy::top_k_hits;
-use tch::{Device, Kind};
+use tch::Kind;
 
 use super::divergence;
 
@@ -27,7 +27,6 @@ const MORE_THAN: usize = 5;
 /// Measures the splits that training does not see, one after the other.
 pub(super) struct HeldOut<'r> {
     pub(super) images: &'r [Loader],
-    pub(super) device: Device,
     /// With these settings of R and its mask, the information between regions too.
     pub(super) information: Option<SibConfig>,
     /// The run's folder, which an error names.
@@ -49,9 +48,9 @@ impl Evaluation<anyhow::Error> for HeldOut<'_> {
 
 impl HeldOut<'_> {
     fn measure(&self, net: &dyn Backbone, images: &Loader) -> Result<Vec<Metric>> {
-        let mut values = accuracy(net, images, self.device)?;
+        let mut values = accuracy(net, images)?;
         if let Some(sib) = &self.information {
-            values.extend(information(net, images, self.device, sib)?);
+            values.extend(information(net, images, sib)?);
         }
         let split = images.dataset().split;
         Ok(values.into_iter().map(|(name, value)| Metric { split, name, value }).collect())
@@ -82,11 +81,11 @@ fn information_name(measure: &str, x: &str, r: &str) -> String {
 ///
 /// # Errors
 /// When an image cannot be read or a logit is not finite.
-fn accuracy(net: &dyn Backbone, images: &Loader, device: Device) -> Result<Vec<(String, f64)>> {
+fn accuracy(net: &dyn Backbone, images: &Loader) -> Result<Vec<(String, f64)>> {
     let classes = images.dataset().classes.len();
     let (mut top1, mut top5, mut loss, mut n) = (0, 0, 0.0, 0);
     for batch in images.epoch(0, 0) {
-        let batch = batch?.to(device);
+        let batch = batch?;
         let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
         let hits = |k: usize| -> Result<usize> {
             Ok(top_k_hits(&logits, &batch.labels, k)?.into_iter().filter(|&hit| hit).count())
@@ -115,17 +114,12 @@ fn accuracy(net: &dyn Backbone, images: &Loader, device: Device) -> Result<Vec<(
 ///
 /// # Errors
 /// When an image cannot be read or R is not finite.
-fn information(
-    net: &dyn Backbone,
-    images: &Loader,
-    device: Device,
-    sib: &SibConfig,
-) -> Result<Vec<(String, f64)>> {
+fn information(net: &dyn Backbone, images: &Loader, sib: &SibConfig) -> Result<Vec<(String, f64)>> {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     let mut batches = 0.0;
     let size = images.options().batch_size;
     for batch in images.epoch(0, 0) {
-        let batch = batch?.to(device);
+        let batch = batch?;
         if batch.len() < size && batches > 0.0 {
             break;
         }

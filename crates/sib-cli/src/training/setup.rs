@@ -45,6 +45,7 @@ impl<'c> Setup<'c> {
             seed: train.seed,
             workers: data.workers,
             cache_mib: data.cache_mib,
+            device,
             ..LoaderOptions::default()
         };
         let images = Loader::new(
@@ -58,7 +59,7 @@ impl<'c> Setup<'c> {
                 ..options.clone()
             },
         )?;
-        let train = TrainingBatches { images, device, mix: data.mix };
+        let train = TrainingBatches { images, mix: data.mix };
         let mut held_out = Vec::new();
         let has_validation = data::splits(data.name, data.root()?)?.contains(&Split::Validation);
         let validation = has_validation.then_some((Split::Validation, data.limit_val));

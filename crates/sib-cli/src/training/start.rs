@@ -40,13 +40,12 @@ pub fn begin(config: &Config, path: &Path, device: Device) -> Result<()> {
 /// When a file cannot be read or written, or a loss is not finite.
 pub(super) fn train(setup: &Setup<'_>, mut fit: Fit<'_>, run: &RunDir) -> Result<()> {
     say_what_is_used(setup);
-    device::choose_algorithms(setup.train.device, setup.config.train.deterministic);
+    device::choose_algorithms(setup.model.device(), setup.config.train.deterministic);
     let seconds_before = checkpoints::restore(run, setup, &mut fit)?;
     let mut recorder = Recorder::new(setup, run, &fit, seconds_before)?;
-    let Setup { config, train, held_out, .. } = setup;
+    let Setup { config, held_out, .. } = setup;
     let mut evaluation = HeldOut {
         images: held_out,
-        device: train.device,
         information: config.train.log_information.then(|| config.sib.clone().unwrap_or_default()),
         run: run.path(),
     };

@@ -1,6 +1,7 @@
 //! The commands on `--device cuda` against the CPU, where `SIB_TEST_DEVICE=cuda` says that there is one (a GPU, or
 //! the simulated device of `scripts/simcuda.sh`).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sib_core::testing::test_device;
@@ -136,10 +137,56 @@ fn an_update_that_is_not_finite_is_named_once_the_device_is_asked() {
     assert!(failure.contains("images = ["), "{failure}");
 }
 
+/// Whether the device is the simulated one, which takes orders and counts what it is asked.
+fn is_simulated() -> bool {
+    std::env::var("LD_PRELOAD").is_ok_and(|path| path.contains("simcuda"))
+}
+
+/// How often each step of a training with these settings waits for the device, from its third on: values read,
+/// copies to the host, and whatever else synchronises. The first steps set up.
+fn waits(settings: &[&str]) -> Vec<u64> {
+    let place = Workplace::new();
+    let settings = [settings, &["train.epochs=1", "data.synthetic.train_images=96"]].concat();
+    let arguments = [&train_arguments("run", &settings)[..], &["--device", "cuda"]].concat();
+    let log = place.path("counts");
+    let output = place.command(&arguments).env("SIMCUDA_LOG", &log).output().unwrap();
+    assert_success(&output);
+    let text = String::from_utf8(read(&log)).unwrap();
+    let mut waits = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("step ")) {
+        let cells: Vec<_> = line.split('\t').collect();
+        let is_wait = ["scalar", "to host", "synchronising"].contains(&cells[1]);
+        let times: u64 = if is_wait { cells[3].parse().unwrap() } else { 0 };
+        *waits.entry(cells[0].parse::<u64>().unwrap()).or_default() += times;
+    }
+    // The last count is of what comes after the last update.
+    waits.pop_last();
+    waits.into_values().skip(2).collect()
+}
+
+#[test]
+fn a_step_that_is_not_logged_waits_for_nothing() {
+    if is_cpu() || !is_simulated() {
+        return;
+    }
+    let rarely = "train.log_every_steps=1000";
+    for settings in [
+        &["sib.enabled=false"][..],
+        &[],
+        &["train.clip_norm=0.5", "train.accumulate_batches=2", "data.mix.mixup.alpha=0.2"],
+        &["sib.weights=gradient-share", "train.precision=bf16"],
+    ] {
+        let waits = waits(&[settings, &[rarely]].concat());
+        assert!(waits.len() >= 3 && waits.iter().all(|&n| n == 0), "{settings:?}: {waits:?}");
+    }
+    // What a value read in every step looks like.
+    let waits = waits(&["train.log_every_steps=1"]);
+    assert!(waits.len() >= 3 && waits.iter().all(|&n| n > 0), "{waits:?}");
+}
+
 #[test]
 fn a_full_device_is_one_line_with_what_needs_less() {
-    let is_simulated = std::env::var("LD_PRELOAD").is_ok_and(|path| path.contains("simcuda"));
-    if is_cpu() || !is_simulated {
+    if is_cpu() || !is_simulated() {
         return;
     }
     let place = Workplace::new();

@@ -8,7 +8,6 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use image::RgbImage;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -19,9 +18,10 @@ use super::bbox::BBox;
 use super::cache::{Cache, Fixed};
 use super::dataset::Dataset;
 use super::ground_truth::GroundTruth;
+use super::stack::{Sample, stack};
 use super::transform::Transform;
+use crate::device::Queue;
 use crate::random::{Use, stream};
-use crate::tensor::sent;
 use crate::{Error, Result};
 
 /// What to do about an image that cannot be decoded.
@@ -58,6 +58,8 @@ pub struct LoaderOptions {
     /// Memory for decoded images, as they are before the first random operation: later epochs take
     /// them from there. 0 for none.
     pub cache_mib: usize,
+    /// Where batches come to be. Copies to a GPU and what is computed of them there run beside its other work.
+    pub device: Device,
 }
 
 impl Default for LoaderOptions {
@@ -73,6 +75,7 @@ impl Default for LoaderOptions {
             on_unreadable: OnUnreadable::Fail,
             class_balanced: false,
             cache_mib: 0,
+            device: Device::Cpu,
         }
     }
 }
@@ -107,17 +110,6 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
     }
-
-    /// The batch with its tensors on `device`.
-    #[must_use]
-    pub fn to(self, device: Device) -> Self {
-        Self {
-            images: sent(&self.images, device),
-            labels: sent(&self.labels, device),
-            ground_truth: self.ground_truth.map(|foreground| sent(&foreground, device)),
-            ..self
-        }
-    }
 }
 
 /// An image that was left out.
@@ -143,13 +135,16 @@ struct Shared {
     options: LoaderOptions,
     pool: ThreadPool,
     cache: Cache,
+    /// Of a GPU.
+    queue: Option<Queue>,
 }
 
 impl Loader {
     /// A loader over all records of `dataset`.
     ///
     /// # Errors
-    /// Where the batch size is zero, no batch would come of it, or threads cannot be started.
+    /// Where the batch size is zero, no batch would come of it, threads cannot be started, or the device cannot
+    /// be used.
     pub fn new(dataset: Dataset, transform: Transform, options: LoaderOptions) -> Result<Self> {
         if options.batch_size == 0 {
             return Err(Error::invalid("batch_size", 0, "at least 1"));
@@ -167,7 +162,8 @@ impl Loader {
             .build()
             .map_err(|error| Error::invalid("workers", error, "threads that can be started"))?;
         let cache = Cache::new(dataset.records.len(), options.cache_mib);
-        Ok(Self { shared: Arc::new(Shared { dataset, transform, options, pool, cache }) })
+        let queue = Queue::of(options.device)?;
+        Ok(Self { shared: Arc::new(Shared { dataset, transform, options, pool, cache, queue }) })
     }
 
     /// The dataset it reads.
@@ -199,6 +195,11 @@ impl Loader {
                 let order = shared.order(epoch);
                 let size = shared.options.batch_size;
                 let chunks = order.chunks(size).enumerate().take(batches).skip(first_batch);
+                let entered = shared.queue.as_ref().map_or(Ok(()), Queue::enter);
+                if let Err(error) = entered {
+                    let _ = sender.send(Err(error));
+                    return;
+                }
                 for (number, indices) in chunks {
                     let batch = shared.batch(epoch, number * size, indices, &unreadable);
                     let failed = batch.is_err();
@@ -270,14 +271,6 @@ impl Drop for Epoch {
     }
 }
 
-/// One image ready for its batch.
-struct Sample {
-    index: usize,
-    image: RgbImage,
-    foreground: Option<Vec<bool>>,
-    boxes: Vec<BBox>,
-}
-
 impl Shared {
     /// Record indices in the order of `epoch`.
     fn order(&self, epoch: u64) -> Vec<usize> {
@@ -334,7 +327,18 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        if kept.is_empty() { Ok(None) } else { self.assemble(kept).map(Some) }
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        let LoaderOptions { ground_truth, device, .. } = self.options;
+        let batch = self.pool.install(|| {
+            stack(kept, &self.dataset, &self.transform, ground_truth.is_some(), device)
+        })?;
+        if let Some(queue) = &self.queue {
+            let Batch { images, labels, ground_truth, .. } = &batch;
+            queue.hand_over([images, labels].into_iter().chain(ground_truth))?;
+        }
+        Ok(Some(batch))
     }
 
     /// Decodes and transforms the record at `index`; `position` is its place in the epoch.
@@ -355,48 +359,6 @@ impl Shared {
             image: plan.image_from(fixed.plan.steps().len(), &fixed.image).map_err(named)?,
             foreground: annotation.map(|annotation| annotation.rasterise(&plan)).transpose()?,
             boxes: record.boxes.iter().filter_map(|bbox| plan.bbox(bbox)).collect(),
-        })
-    }
-
-    /// Stacks samples of one size.
-    fn assemble(&self, samples: Vec<Sample>) -> Result<Batch> {
-        let (width, height) = samples[0].image.dimensions();
-        if let Some(other) = samples.iter().find(|s| s.image.dimensions() != (width, height)) {
-            let (w, h) = other.image.dimensions();
-            return Err(Error::malformed(
-                self.dataset.records[other.index].source.name(),
-                format!("{w}x{h} pixels beside {width}x{height} in one batch, expected one size"),
-            ));
-        }
-        let pixels = width as usize * height as usize;
-        let mut values = vec![0.0_f32; samples.len() * 3 * pixels];
-        self.pool.install(|| {
-            values
-                .par_chunks_exact_mut(3 * pixels)
-                .zip(&samples)
-                .for_each(|(values, sample)| self.transform.normalise_into(&sample.image, values));
-        });
-        let (batch, height, width) = (samples.len() as i64, i64::from(height), i64::from(width));
-        let labels: Vec<i64> =
-            samples.iter().map(|s| self.dataset.records[s.index].label as i64).collect();
-        let ground_truth = self.options.ground_truth.map(|_| {
-            let mut foreground = Vec::with_capacity(samples.len() * pixels);
-            for sample in &samples {
-                match &sample.foreground {
-                    Some(map) => foreground.extend_from_slice(map),
-                    None => foreground.resize(foreground.len() + pixels, false),
-                }
-            }
-            Tensor::from_slice(&foreground).reshape([batch, height, width])
-        });
-        Ok(Batch {
-            images: Tensor::from_slice(&values).reshape([batch, 3, height, width]),
-            labels: Tensor::from_slice(&labels),
-            ids: samples.iter().map(|s| self.dataset.records[s.index].id.clone()).collect(),
-            annotated: samples.iter().map(|s| s.foreground.is_some()).collect(),
-            indices: samples.iter().map(|s| s.index).collect(),
-            boxes: samples.into_iter().map(|s| s.boxes).collect(),
-            ground_truth,
         })
     }
 }

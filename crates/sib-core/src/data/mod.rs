@@ -35,6 +35,7 @@ mod resample;
 mod source;
 mod spec;
 mod split;
+mod stack;
 pub mod synthetic;
 pub mod transform;
 mod trivial_augment;

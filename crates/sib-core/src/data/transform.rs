@@ -3,13 +3,14 @@
 use image::RgbImage;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::decode::{self, Orientation};
 use super::plan::{Plan, Step};
 use super::trivial_augment;
 use crate::checkpoint::Preprocessing;
 use crate::random::{Use, stream};
+use crate::tensor::sent;
 use crate::{Error, Result};
 
 /// One operation of a [`Transform`]; random ones draw when an image's [`Plan`] is made.
@@ -193,6 +194,16 @@ impl Transform {
                 *value = table[usize::from(pixel[channel])];
             }
         }
+    }
+
+    /// The same numbers, to the last bit, of `bytes` `[B,H,W,3]` on any device: `[B,3,H,W]`, f32.
+    pub(crate) fn normalised(&self, bytes: &Tensor) -> Tensor {
+        let device = bytes.device();
+        // Tensors: by a number a GPU divides by multiplying with its reciprocal, which is rounded.
+        let constant = |values: &[f32]| sent(&Tensor::from_slice(values), device);
+        let [mean, std] = [self.mean, self.std].map(|of| constant(&of.map(|x| x as f32)));
+        let shares = bytes.to_kind(Kind::Float) / constant(&[255.0]);
+        ((shares - mean) / std).permute([0, 3, 1, 2])
     }
 
     /// Normalised `[3,H,W]`, f32 on the CPU, of an image that has been through its plan.

@@ -78,7 +78,7 @@ pub use measurements::Measurements;
 pub use observer::{Evaluation, Metric, Observer, Position};
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use parameters::freeze;
-pub use precision::Precision;
+pub use precision::{InForce, Precision};
 pub use schedule::{Length, ScheduleConfig, ScheduleKind};
 pub use update::{State, Trainer};
 

@@ -51,7 +51,7 @@ impl Precision {
     }
 
     /// Logits `[B,K]` of `images` `[B,3,H,W]` by `net` in train mode, in the images' kind.
-    pub(super) fn forward(self, net: &dyn Backbone, images: &Tensor) -> Tensor {
+    pub fn forward(self, net: &dyn Backbone, images: &Tensor) -> Tensor {
         match self {
             Self::F32 | Self::Tf32 => net.forward(images, Mode::Train),
             Self::Bf16 => {
@@ -63,7 +63,7 @@ impl Precision {
 
     /// Rounds operands on GPUs, where that is what this asks for, until the returned guard is dropped: forward passes
     /// and derivatives, on all threads.
-    pub(super) fn in_force(self) -> InForce {
+    pub fn in_force(self) -> InForce {
         if self == Self::Tf32 {
             native::round_operands(true);
         }
@@ -74,7 +74,7 @@ impl Precision {
 /// See [`Precision::in_force`].
 #[derive(Debug)]
 #[must_use]
-pub(super) struct InForce(Precision);
+pub struct InForce(Precision);
 
 impl Drop for InForce {
     fn drop(&mut self) {

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroUsize;
 
+use tch::Device;
+
 use super::super::loader::{Batch, Loader, LoaderOptions, OnUnreadable};
 use super::super::transform::Operation;
 use super::super::{
     DataOptions, Dataset, DatasetName, GroundTruth, Split, SyntheticOptions, Transform, open,
 };
 use super::write_image;
+use crate::testing::test_device;
 
 fn dataset(images: usize) -> Dataset {
     let synthetic = SyntheticOptions { train_images: images, side_px: 20, ..Default::default() };
@@ -61,6 +64,21 @@ fn the_stream_is_independent_of_workers_prefetch_and_cache() {
         let got: Vec<Batch> = loader.epoch(1, 0).map(Result::unwrap).collect();
         assert_equal(&got, &reference);
     }
+}
+
+#[test]
+fn batches_on_a_device_are_those_of_the_cpu() {
+    let device = test_device();
+    let there = batches(LoaderOptions { device, ..options() }, 1, 0);
+    let here = batches(options(), 1, 0);
+    assert!(there.iter().all(|batch| batch.images.device() == device));
+    let brought = there.into_iter().map(|batch| Batch {
+        images: batch.images.to_device(Device::Cpu),
+        labels: batch.labels.to_device(Device::Cpu),
+        ground_truth: batch.ground_truth.map(|foreground| foreground.to_device(Device::Cpu)),
+        ..batch
+    });
+    assert_equal(&brought.collect::<Vec<_>>(), &here);
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{Linear, images, labels};
 use crate::Error;
 use crate::objective::SibConfig;
-use crate::testing::relative_difference;
-use crate::train::{Length, OptimizerConfig, OptimizerKind, Trainer, UpdateConfig};
+use crate::testing::{relative_difference, test_device};
+use crate::train::{Length, OptimizerConfig, OptimizerKind, Precision, Trainer, UpdateConfig};
 
 fn config() -> UpdateConfig {
     let optimizer = OptimizerConfig { learning_rate: 0.1, ..OptimizerConfig::default() };
@@ -182,6 +182,11 @@ fn what_cannot_be_trained_is_refused() {
     let still = UpdateConfig { optimizer, ..UpdateConfig::default() };
     let message = refused(still, None, length, net.variables());
     assert_eq!(message, "optimizer.learning_rate: got 0, expected a number above 0");
+    if test_device() == Device::Cpu {
+        let rounded = UpdateConfig { precision: Precision::Tf32, ..config() };
+        let message = refused(rounded, None, length, net.variables());
+        assert_eq!(message, "precision: got tf32, expected f32 or bf16: GPUs alone have tf32");
+    }
     let never = SibConfig { every: 0, ..SibConfig::default() };
     assert!(refused(config(), Some(never), length, net.variables()).contains("every: got 0"));
     let none = Length { steps_per_epoch: 0, ..length };
