@@ -83,12 +83,11 @@ struct DeviceBatchNormBackward : Function<DeviceBatchNormBackward> {
       // Σ v(G − mean(G)), a reduction of the same kind.
       const Tensor covered = std::get<1>(at::batch_norm_backward_reduce(
           v, g, g_sum / m, known.rstd, {}, /*input_g=*/true, false, false));
-      // Each times r, in one kernel.
+      // The first three times r, and −s/M, in one kernel.
       const Tensor &r = known.rstd, q = covered.addcmul(vd, gd, -1 / m);
-      const auto scaled = at::_foreach_mul({q, vd, gd}, {r, r, r});
+      const auto scaled = at::_foreach_mul({q, vd, gd, known.weight}, {r, r, r, r * (-1 / m)});
       of_weight = scaled[0];
-      of_x = at::batch_norm_elemt(
-                 known.x, known.weight * r * of_weight * (-1 / m), {}, known.mean, r, 0)
+      of_x = at::batch_norm_elemt(known.x, scaled[3] * of_weight, {}, known.mean, r, 0)
                  .addcmul_(dx, by_channel(scaled[1]), -1 / m)
                  .addcmul_(p, by_channel(scaled[2]), -1 / m);
       of_g = p;

@@ -6,6 +6,7 @@
 
 pub mod explain;
 pub mod faithfulness;
+pub mod gradients;
 pub mod inputs;
 pub mod loader;
 pub mod step;

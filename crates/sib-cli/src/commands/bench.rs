@@ -1,11 +1,11 @@
 //! `sib-cli bench`: how long the expensive parts take, as ratios.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use sib_core::checkpoint::write_tensors;
-use sib_core::data::{self, DataOptions, DatasetName, Loader, LoaderOptions, Split};
+use sib_core::data::{self, DataOptions, Dataset, DatasetName, Loader, LoaderOptions, Split};
 use sib_core::train;
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::faithfulness::Protocol;
@@ -13,10 +13,12 @@ use sib_models::Precision;
 
 use crate::bench::explain::Explanations;
 use crate::bench::faithfulness::Curves;
+use crate::bench::gradients;
 use crate::bench::inputs::InputArguments;
 use crate::bench::loader::Epochs;
 use crate::bench::step::{Steps, VARIANTS};
 use crate::bench::{Workload, alone, in_lockstep};
+use crate::checkpoint;
 use crate::config::DataConfig;
 
 /// Arguments of `bench`.
@@ -40,6 +42,26 @@ enum What {
         precision: train::Precision,
         #[command(flatten)]
         run: Run,
+    },
+    /// No times: how far R and each term's gradient are from f32 in another precision
+    Gradients {
+        /// Trained network: a file, or the folder of a run
+        #[arg(long, value_name = "CKPT")]
+        checkpoint: PathBuf,
+        /// Numbers to compute with: tf32 (GPUs) or bf16
+        #[arg(long, default_value = "bf16")]
+        precision: train::Precision,
+        #[arg(long, value_name = "NAME", help = format!("Dataset: {}", DatasetName::listed()))]
+        data: DatasetName,
+        /// Folder of the unpacked archive
+        #[arg(long, value_name = "DIR", default_value = "")]
+        root: PathBuf,
+        /// Images of the batch, by chance from the training split
+        #[arg(long, default_value_t = 32)]
+        batch_size: usize,
+        /// cpu, cuda or cuda:N
+        #[arg(long, default_value = "cpu")]
+        device: String,
     },
     /// Heatmaps of a batch for the classes of its labels
     Explain {
@@ -123,6 +145,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let models = Steps::models(inputs, only.as_deref())?;
             run.time(&mut Steps::new(&models, read, *precision)?)
         }
+        What::Gradients { checkpoint, precision, data, root, batch_size, device } => {
+            let dataset = training_images(*data, root)?;
+            let path = checkpoint::file(checkpoint)?;
+            gradients::compare(&path, device, dataset, *batch_size, *precision)
+        }
         What::Explain { inputs, method, precision, assignments, run } => {
             let mut options = MethodOptions::default();
             for assignment in assignments {
@@ -139,8 +166,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             run.time(&mut Curves::new(network, protocol, read))
         }
         What::Loader { data, root, batch_size, augment, run } => {
-            let options = DataOptions { allow_missing: true, ..DataOptions::default() };
-            let dataset = data::open(*data, root, Split::Train, &options)?;
+            let dataset = training_images(*data, root)?;
             let config = DataConfig { augment: *augment, ..DataConfig::default() };
             let options = LoaderOptions {
                 batch_size: *batch_size,
@@ -151,4 +177,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             run.time(&mut Epochs::new(loader))
         }
     }
+}
+
+fn training_images(data: DatasetName, root: &Path) -> Result<Dataset> {
+    let options = DataOptions { allow_missing: true, ..DataOptions::default() };
+    Ok(data::open(data, root, Split::Train, &options)?)
 }

@@ -82,6 +82,30 @@ fn in_lockstep_an_unknown_variant_ends_it_with_those_that_are_known() {
 }
 
 #[test]
+fn gradients_are_compared_with_those_of_f32() {
+    let place = Workplace::new();
+    place.formula_checkpoint(sib_models::Arch::ResNet18);
+    let compared = |precision| {
+        let what = ["bench", "gradients", "--checkpoint", "formula.safetensors", "--precision"];
+        let images = ["--data", "synthetic", "--root", ".", "--batch-size", "4"];
+        place.run(&[&what[..], &[precision], &images].concat())
+    };
+    let cosines = |precision| -> Vec<f64> {
+        let output = compared(precision);
+        assert_success(&output);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("part,mask,cosine,length_ratio"));
+        lines.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect()
+    };
+    assert_eq!(cosines("f32"), [1.0; 10]);
+    // R, L_ce, L_fg, L_bg and L with the mask differentiated, then constant.
+    let rounded = cosines("bf16");
+    assert!(rounded.iter().all(|cosine| *cosine < 1.0), "{rounded:?}");
+    assert_refused(&compared("tf32"), 2, "expected f32 or bf16: GPUs alone have tf32");
+}
+
+#[test]
 fn alone_it_prints_a_row_a_variant() {
     let place = Workplace::new();
     let what: [&[&str]; 3] = [

@@ -43,7 +43,7 @@ impl Precision {
     ///
     /// # Errors
     /// [`Error::Invalid`] for TF32 on a CPU.
-    pub(super) fn validate(self, device: Device) -> Result<()> {
+    pub fn validate(self, device: Device) -> Result<()> {
         if self == Self::Tf32 && !device.is_cuda() {
             return Err(Error::invalid("precision", "tf32", "f32 or bf16: GPUs alone have tf32"));
         }

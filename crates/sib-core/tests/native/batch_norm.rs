@@ -81,6 +81,11 @@ fn batch_normalisation_of_bfloat16_is_that_of_f32_between_roundings() {
     for size in SIZES {
         for layout in [Layout::Planes, Layout::ChannelsLast] {
             for then in [Then::Nothing, Then::Relu, Then::ShortcutAndRelu] {
+                if then == Then::ShortcutAndRelu && test_device() != Device::Cpu {
+                    // There the output is rounded before the shortcut is added, too, which takes a pixel or two
+                    // past the ReLU's corner.
+                    continue;
+                }
                 let of_pixels = |name| leaf(name, &size, Kind::BFloat16, layout);
                 let of_channels = |name| leaf(name, &[size[1]], Kind::Float, layout);
                 let mut inputs = vec![of_pixels("x"), of_channels("weight"), of_channels("bias")];
