@@ -7,12 +7,14 @@
 
 WORK is any of step, memory, explain, integrated-gradients, faithfulness, loader. Both sides get the same
 weights and images and take turns, so that what else the machine does slows both; what they compute is
-compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio. Both sides
-compute in f32, on a GPU too, where PyTorch would otherwise round the operands of convolutions.
+compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio. Where a
+row names no precision both sides compute in f32, on a GPU too, where PyTorch would otherwise round the operands
+of convolutions.
 """
 
 import argparse
 import contextlib
+import copy
 import csv
 import io
 import os
@@ -45,10 +47,13 @@ class Ours:
             command += ["--output", str(output)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        ready = self.process.stdout.readline().split()
-        assert ready and ready[0] == "ready", f"{command} did not start"
+        self.is_ready = False
 
     def run(self, variant):
+        if not self.is_ready:
+            ready = self.process.stdout.readline().split()
+            assert ready and ready[0] == "ready", f"{self.process.args} did not start"
+            self.is_ready = True
         print(variant, file=self.process.stdin, flush=True)
         seconds, value = map(float, self.process.stdout.readline().split())
         return seconds, value
@@ -111,10 +116,24 @@ def soft_quantile(rows, q, temperature=0.1):
     return (ordered * torch.softmax(-distance / temperature, -1)).sum(-1, keepdim=True)
 
 
-def s_ib_loss(net, images, labels):
+@contextlib.contextmanager
+def computing_in(precision):
+    """Whether operands on a GPU are rounded to 10 bits."""
+    rounded = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = rounded
+    yield
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def logits_of(net, images, precision):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return net(images).float()
+
+
+def s_ib_loss(net, images, labels, precision="f32"):
     """The objective as METHOD states it, in plain PyTorch."""
     x = images.clone().requires_grad_()
-    logits = net(x)
+    logits = logits_of(net, x, precision)
     p = logits.softmax(-1)
     (r,) = torch.autograd.grad((p * p).sum() / 2, x, create_graph=True)
     batch, side = len(x), x.shape[-1]
@@ -138,19 +157,20 @@ def attention_with_second_derivative():
     return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
 
-def s_ib_step(net, optimizer, images, labels):
-    with attention_with_second_derivative():
-        loss = s_ib_loss(net, images, labels)
+def s_ib_step(net, optimizer, images, labels, precision="f32"):
+    with attention_with_second_derivative(), computing_in(precision):
+        loss = s_ib_loss(net, images, labels, precision)
         optimizer.zero_grad()
         loss.backward(inputs=list(net.parameters()))
     optimizer.step()
     return loss.item()
 
 
-def plain_step(net, optimizer, images, labels):
-    loss = F.cross_entropy(net(images), labels)
-    optimizer.zero_grad()
-    loss.backward()
+def plain_step(net, optimizer, images, labels, precision="f32"):
+    with computing_in(precision):
+        loss = F.cross_entropy(logits_of(net, images, precision), labels)
+        optimizer.zero_grad()
+        loss.backward()
     optimizer.step()
     return loss.item()
 
@@ -222,46 +242,77 @@ class Case:
         return Ours(work, *arguments, *more, output=output)
 
 
+STEPS = {"s-ib": s_ib_step, "plain": plain_step}
+
+
+class Peer:
+    """A copy of the case's network and an optimizer of its own."""
+
+    def __init__(self, case, precision):
+        self.net = copy.deepcopy(case.net).train()
+        self.images, self.labels, self.precision = case.images, case.labels, precision
+        if case.device != "cpu":
+            # What a GPU is fastest with.
+            self.net = self.net.to(memory_format=torch.channels_last)
+            self.images = self.images.contiguous(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-4, weight_decay=1e-4)
+
+    def run(self, variant):
+        step = STEPS[variant]
+        return timed(lambda: step(self.net, self.optimizer, self.images, self.labels, self.precision))
+
+
 def step(table, folder, options):
+    """Both sides in each precision, in turn; the first losses are of the same weights."""
+    on_gpu = options.device != "cpu"
+    precisions = ["f32", "tf32", "bf16"] if on_gpu else ["f32", "bf16"]
+    if on_gpu:
+        torch.backends.cudnn.benchmark = True
     for arch in options.archs:
-        batch = options.batch_size or ARCHS[arch]
-        case = Case(folder, arch, batch, options.size_px, options.device)
-        net = case.net.train()
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=1e-4)
-        ours = case.ours("step", "--only", "s-ib")
-        if options.device != "cpu":
-            torch.cuda.reset_peak_memory_stats()
-        first = {}
+        case = Case(folder, arch, options.batch_size or ARCHS[arch], options.size_px, options.device)
+        title = f"{arch}, B {case.batch}"
+        seconds = {}
+        started = {
+            (variant, precision): case.ours("step", "--only", variant, "--precision", precision)
+            for variant in STEPS for precision in precisions
+        }
+        for variant, name in [("s-ib", "S-IB"), ("plain", "plain")]:
+            both = {p: (started[variant, p], Peer(case, p)) for p in precisions}
+            rounds, peaks = [], {}
+            for turn in range(options.repeat + 1):
+                runs = {}
+                for precision, (ours, peer) in list(both.items())[:: -1 if turn % 2 else 1]:
+                    if on_gpu:
+                        torch.cuda.reset_peak_memory_stats()
+                    runs[precision] = ours.run(variant), peer.run(variant)
+                    if on_gpu:
+                        peaks[precision] = torch.cuda.max_memory_allocated() / 2**20
+                rounds.append(runs)
+            for precision, (ours, _) in both.items():
+                (_, own), (_, theirs) = rounds[0][precision]
+                said = f"first loss differs by {abs(own / theirs - 1):.1e}"
+                said += f"; ours peaks at {ours.finish()[0]:.0f} MiB"
+                if on_gpu:
+                    said += f", PyTorch at {peaks[precision]:.0f} with its other copies"
+                pairs = [tuple(took for took, _ in runs[precision]) for runs in rounds[1:]]
+                seconds[precision, variant] = [own for own, _ in pairs]
+                table.row(f"{name} step in {precision}, {title}", "PyTorch",
+                          [theirs / own for own, theirs in pairs], pairs, said)
+            del both
+        ours_alone(table, title, seconds)
 
-        def run_ours():
-            seconds, loss = ours.run("s-ib")
-            first.setdefault("ours", loss)
-            return seconds, loss
 
-        def run_theirs():
-            seconds, loss = timed(lambda: s_ib_step(net, optimizer, case.images, case.labels))
-            first.setdefault("theirs", loss)
-            return seconds, loss
-
-        measured = interleaved({"": run_ours}, run_theirs, options.repeat)
-        ratios, seconds, *_ = measured[""]
-        difference = abs(first["ours"] / first["theirs"] - 1)
-        peak, _ = ours.finish()
-        peaks = f"ours peaks at {peak:.0f} MiB"
-        if options.device != "cpu":
-            peaks += f", PyTorch at {torch.cuda.max_memory_allocated() / 2**20:.0f}"
-        table.row(f"S-IB step, {arch}, B {case.batch}", "PyTorch", ratios, seconds,
-                  f"first loss differs by {difference:.1e}; {peaks}")
-        both = case.ours("step")
-        ratios, seconds, *_ = interleaved(
-            {"": lambda: both.run("plain")},
-            lambda: timed(lambda: plain_step(net, optimizer, case.images, case.labels)),
-            options.repeat)[""]
-        table.row(f"plain step, {arch}, B {case.batch}", "PyTorch", ratios, seconds, "")
-        times = [(both.run("plain")[0], both.run("s-ib")[0]) for _ in range(options.repeat + 1)][1:]
-        both.finish()
-        table.row(f"S-IB over plain step, {arch}, B {case.batch}", "our plain step",
-                  [s / p for p, s in times], [(p, s) for p, s in times], "")
+def ours_alone(table, title, seconds):
+    """What S-IB costs and what a precision saves, of the same runs."""
+    for (precision, variant), own in seconds.items():
+        if variant == "s-ib":
+            pairs = list(zip(seconds[precision, "plain"], own))
+            table.row(f"S-IB over plain step in {precision}, {title}", "our plain step",
+                      [s / p for p, s in pairs], pairs, "")
+        if precision != "f32":
+            pairs = list(zip(own, seconds["f32", variant]))
+            table.row(f"{variant} step in f32 over {precision}, {title}", "our f32",
+                      [exact / rounded for rounded, exact in pairs], pairs, "")
 
 
 def step_memory(table, folder, options):
