@@ -5,8 +5,9 @@
 #   scripts/gpu_check.sh [--output DIR] [--images DIR]
 #
 # It runs the tests on the GPU; trains, resumes, explains and evaluates all four networks on GPU and CPU
-# from the same start and says how far the results are apart; and times a plain and an S-IB step against
-# eager PyTorch of the same step on the same GPU in f32, with peak memory.
+# from the same start and says how far the results are apart; trains in tf32 and bf16 beside f32; and times a plain
+# and an S-IB step in each of them against eager PyTorch of the same step on the same GPU, with peak memory, and
+# against JAX.
 #
 # --output DIR   logs, runs, table.md; those of an earlier check are removed [runs/gpu-check]
 # --images DIR   photographs DIR/train/<class>/* for the speed of the loader; else it is left out
@@ -141,6 +142,9 @@ for line in "${options[@]}"; do
     for word in "${words[@]:1}"; do arguments+=(--set "$word"); done
     both "${words[0]}" "${arguments[@]}"
 done
+for precision in tf32 bf16; do
+    start "$precision-cuda" train "$precision" cuda --set "train.precision=$precision"
+done
 start through train through cuda --set train.epochs=2
 start repeated train repeated cuda --set train.epochs=2
 start interrupted interrupted
@@ -207,6 +211,10 @@ for arch in resnet18 vit_b_32; do
     compare "evaluation, $arch" 1e-2 rows "$output/$arch-cuda/evaluation/summary.csv" \
         "$output/$arch-cpu/evaluation/summary.csv"
 done
+for precision in tf32 bf16; do
+    compare "training in $precision against f32, resnet18" 1e-1 runs "$output/$precision-cuda" \
+        "$output/resnet18-cuda"
+done
 for other in repeated interrupted; do
     # cuDNN's algorithms need not give the same bits each time, and AdamW's first steps are signs.
     compare "training on the GPU, $other" inf tensors "$output/through-cuda/checkpoints/last.safetensors" \
@@ -221,8 +229,10 @@ step_times() {
     local batch=$1 arch
     shift
     if "$python" -c 'import torch, torchvision, safetensors; assert torch.cuda.is_available()' 2>/dev/null; then
-        SIB_CLI=$program timeout "$limit" "$python" scripts/bench_peers.py step --device cuda --repeat 5 \
-            --batch-size "$batch" --archs "$@"
+        for arch; do
+            SIB_CLI=$program timeout "$limit" "$python" scripts/bench_peers.py step --device cuda \
+                --repeat 3 --batch-size "$batch" --archs "$arch"
+        done
         return
     fi
     for arch; do
@@ -231,9 +241,7 @@ step_times() {
                 /^s-ib,/ { print "\"S-IB over plain step, " of "\",our plain step," plain "," $2 "," $3 }'
     done
 }
-{
-    step_times 64 "${archs[@]}" && step_times 32 resnet50
-} >"$logs/steps.csv" 2>"$logs/steps.log" || {
+step_times 64 "${archs[@]}" >"$logs/steps.csv" 2>"$logs/steps.log" || {
     row "step times" "FAILED: $(tail -n 1 "$logs/steps.log")"
     failed=yes
 }
@@ -247,6 +255,16 @@ for row in csv.reader(open(sys.argv[1])):
         print(f"{work}\t{peer} takes {ratio} times as long: ours {ours} s, {theirs} s; {rest[-1]}".rstrip("; "))
 PYTHON
 )
+
+if "$python" -c 'import jax; assert jax.default_backend() == "gpu"' 2>/dev/null; then
+    for precision in f32 tf32; do
+        timeout "$limit" "$python" scripts/bench_jax.py --archs resnet50 --repeat 3 --precision "$precision"
+    done >"$logs/jax.csv" 2>"$logs/jax.log" || {
+        row "JAX" "FAILED: $(tail -n 1 "$logs/jax.log")"
+        failed=yes
+    }
+    while IFS=, read -r work seconds _; do row "$work" "$seconds s"; done < <(grep -h ' by JAX ' "$logs/jax.csv")
+fi
 
 if [ -n "$images" ]; then
     if SIB_CLI=$program timeout "$limit" "$python" scripts/bench_peers.py loader --repeat 5 \

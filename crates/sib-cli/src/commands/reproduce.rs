@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use sib_core::data::DatasetName;
 use sib_models::Arch;
 
-use crate::reproduce::{self, FIGURES, NAMES, Profile, Request, TABLES};
+use crate::reproduce::{self, Estimator, FIGURES, NAMES, Profile, Request, TABLES};
 
 /// Arguments of `reproduce`.
 #[derive(Debug, Args)]
@@ -52,6 +52,9 @@ pub struct Arguments {
     /// Print the plan: every command, its cost, the disk it takes
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: time steps on the device, and say how long each training takes there, and how much memory
+    #[arg(long, requires = "dry_run")]
+    time: bool,
 }
 
 /// Runs the plan, or prints it.
@@ -71,7 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let plan = reproduce::plan(&arguments.profile, &profile, &request)?;
     if arguments.dry_run {
-        return plan.print(&mut io::stdout().lock());
+        let estimator = arguments.time.then(|| Estimator::new(&arguments.device));
+        return plan.print(&mut io::stdout().lock(), estimator);
     }
     sib_core::device::parse(&arguments.device)?;
     reproduce::run(&plan)

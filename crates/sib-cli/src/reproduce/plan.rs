@@ -8,6 +8,9 @@ use anyhow::Result;
 use sib_core::Error;
 use sib_models::{Arch, Model, ModelOptions};
 
+use super::Estimator;
+use crate::config::Config;
+
 /// Steps in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -69,11 +72,16 @@ impl Work {
 }
 
 impl Plan {
-    /// Prints every step with its command, and what it takes.
+    /// Prints every step with its command, and what it takes; with an `estimator` how long each training takes here.
     ///
     /// # Errors
-    /// When the text cannot be written.
-    pub(crate) fn print(&self, out: &mut impl Write) -> Result<()> {
+    /// When the text cannot be written, or steps cannot be timed.
+    pub(crate) fn print(
+        &self,
+        out: &mut impl Write,
+        mut estimator: Option<Estimator<'_>>,
+    ) -> Result<()> {
+        let mut hours = 0.0;
         self.remarks.iter().try_for_each(|remark| writeln!(out, "{remark}"))?;
         for Step { title, work, .. } in &self.steps {
             if work.is_done() {
@@ -82,9 +90,15 @@ impl Plan {
             }
             writeln!(out, "{title}")?;
             match work {
-                Work::Train { config, .. } => {
+                Work::Train { config, arguments, .. } => {
                     if let Some(cost) = cost_of(config)? {
                         writeln!(out, "    cost: {cost}")?;
+                    }
+                    if let Some(estimator) = &mut estimator
+                        && let Some(estimate) = estimator.of(&configured(config, arguments)?)?
+                    {
+                        writeln!(out, "    here: about {estimate}")?;
+                        hours += estimate.hours;
                     }
                 }
                 Work::Join { summaries, gradient_norms, .. } => {
@@ -95,6 +109,9 @@ impl Plan {
             if let Some(arguments) = work.arguments() {
                 writeln!(out, "    sib-cli {}", arguments.join(" "))?;
             }
+        }
+        if estimator.is_some() {
+            writeln!(out, "trainings: about {hours:.1} hours, without what is evaluated")?;
         }
         let gigabytes = self.checkpoint_bytes()? as f64 / 1e9;
         writeln!(out, "disk: about {gigabytes:.1} GB of checkpoints")?;
@@ -112,6 +129,13 @@ impl Plan {
         }
         Ok(sum)
     }
+}
+
+/// The configuration of a training that is called with these arguments.
+fn configured(config: &Path, arguments: &[String]) -> Result<Config> {
+    let settings = arguments.iter().zip(&arguments[1..]).filter(|(flag, _)| *flag == "--set");
+    let settings: Vec<String> = settings.map(|(_, setting)| setting.clone()).collect();
+    Config::load(config, &settings)
 }
 
 /// What a configuration says that it costs, where it does.

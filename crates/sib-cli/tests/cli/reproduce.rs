@@ -37,6 +37,18 @@ fn the_plan_of_every_profile() {
 }
 
 #[test]
+fn a_plan_says_what_trainings_take_here() {
+    // Built-in images of 32 px.
+    let small = ["--profile", "demo", "--time", "--table", "3"];
+    let found = text(&plan(&small));
+    let said: Vec<&str> =
+        found.lines().filter_map(|line| line.strip_prefix("    here: about ")).collect();
+    assert_eq!(said.len(), 3, "{found}");
+    assert!(said.iter().all(|line| line.ends_with(" of memory") || !cfg!(target_os = "linux")));
+    assert!(found.contains("\ntrainings: about "), "{found}");
+}
+
+#[test]
 fn a_plan_leaves_out_what_is_not_asked_for() {
     let choice = ["--profile", "mini", "--datasets", "pets,cifar100", "--backbones", "resnet50"];
     let of = ["--seeds", "1,2", "--table", "4", "--figure", "3", "--weights", "none"];

@@ -1,5 +1,6 @@
 //! The numbers that a network is trained in (decision N8).
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -25,16 +26,23 @@ pub enum Precision {
     Bf16,
 }
 
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
 impl FromStr for Precision {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "f32" => Ok(Self::F32),
-            "tf32" => Ok(Self::Tf32),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(Error::invalid("precision", format!("\"{name}\""), "f32, tf32 or bf16")),
-        }
+        let known = [Self::F32, Self::Tf32, Self::Bf16];
+        let named = known.into_iter().find(|precision| precision.to_string() == name);
+        named.ok_or_else(|| Error::invalid("precision", format!("\"{name}\""), "f32, tf32 or bf16"))
     }
 }
 
@@ -45,7 +53,7 @@ impl Precision {
     /// [`Error::Invalid`] for TF32 on a CPU.
     pub fn validate(self, device: Device) -> Result<()> {
         if self == Self::Tf32 && !device.is_cuda() {
-            return Err(Error::invalid("precision", "tf32", "f32 or bf16: GPUs alone have tf32"));
+            return Err(Error::invalid("precision", self, "f32 or bf16: GPUs alone have tf32"));
         }
         Ok(())
     }
