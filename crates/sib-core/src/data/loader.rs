@@ -18,7 +18,7 @@ use super::bbox::BBox;
 use super::cache::{Cache, Fixed};
 use super::dataset::Dataset;
 use super::ground_truth::GroundTruth;
-use super::stack::{Sample, stack};
+use super::stack::{Place, Sample, stack};
 use super::transform::Transform;
 use crate::device::Queue;
 use crate::random::{Use, stream};
@@ -80,7 +80,7 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Images with what is known of them.
+/// Images with what is known of them; tensors are on the loader's device.
 #[derive(Debug)]
 pub struct Batch {
     /// Normalised, `[B,3,H,W]`, f32.
@@ -331,9 +331,8 @@ impl Shared {
             return Ok(None);
         }
         let LoaderOptions { ground_truth, device, .. } = self.options;
-        let batch = self.pool.install(|| {
-            stack(kept, &self.dataset, &self.transform, ground_truth.is_some(), device)
-        })?;
+        let place = Place { pool: &self.pool, device };
+        let batch = stack(kept, &self.dataset, &self.transform, ground_truth.is_some(), place)?;
         if let Some(queue) = &self.queue {
             let Batch { images, labels, ground_truth, .. } = &batch;
             queue.hand_over([images, labels].into_iter().chain(ground_truth))?;

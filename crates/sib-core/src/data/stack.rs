@@ -1,6 +1,7 @@
 //! Images of one size as a batch, on the device that works on it.
 
 use image::RgbImage;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
@@ -21,7 +22,16 @@ pub(super) struct Sample {
     pub(super) boxes: Vec<BBox>,
 }
 
-/// The batch of `samples` of `dataset`, on `device`; with a ground truth where it is `wanted`.
+/// Where a batch is made.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    /// Threads for what the CPU does.
+    pub(super) pool: &'p ThreadPool,
+    /// Which is used from the calling thread alone, in whatever queue that is.
+    pub(super) device: Device,
+}
+
+/// The batch of `samples` of `dataset`, made at `place`; with a ground truth where it is `wanted`.
 ///
 /// # Errors
 /// [`Error::Malformed`] naming the first image of another size than those before.
@@ -30,8 +40,9 @@ pub(super) fn stack(
     dataset: &Dataset,
     transform: &Transform,
     ground_truth_wanted: bool,
-    device: Device,
+    place: Place<'_>,
 ) -> Result<Batch> {
+    let device = place.device;
     let (width, height) = samples[0].image.dimensions();
     if let Some(other) = samples.iter().find(|s| s.image.dimensions() != (width, height)) {
         let (w, h) = other.image.dimensions();
@@ -44,7 +55,7 @@ pub(super) fn stack(
     let labels: Vec<i64> = samples.iter().map(|s| dataset.records[s.index].label as i64).collect();
     let ground_truth = ground_truth_wanted.then(|| foreground(&samples, size));
     Ok(Batch {
-        images: images(&samples, size, transform, device),
+        images: images(&samples, size, transform, place),
         labels: sent(&Tensor::from_slice(&labels), device),
         ids: samples.iter().map(|s| dataset.records[s.index].id.clone()).collect(),
         annotated: samples.iter().map(|s| s.foreground.is_some()).collect(),
@@ -59,7 +70,7 @@ fn images(
     samples: &[Sample],
     [batch, height, width]: [i64; 3],
     transform: &Transform,
-    device: Device,
+    Place { pool, device }: Place<'_>,
 ) -> Tensor {
     let values_an_image = (3 * height * width) as usize;
     if device.is_cuda() {
@@ -69,10 +80,10 @@ fn images(
         return transform.normalised(&sent(&bytes, device));
     }
     let mut values = vec![0.0_f32; samples.len() * values_an_image];
-    values
-        .par_chunks_exact_mut(values_an_image)
-        .zip(samples)
-        .for_each(|(values, sample)| transform.normalise_into(&sample.image, values));
+    pool.install(|| {
+        let images = values.par_chunks_exact_mut(values_an_image).zip(samples);
+        images.for_each(|(values, sample)| transform.normalise_into(&sample.image, values));
+    });
     Tensor::from_slice(&values).reshape([batch, 3, height, width])
 }
 
