@@ -1,6 +1,7 @@
 //! What a training takes on the machine at hand, from steps that are timed there.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -134,8 +135,8 @@ fn estimate([half, whole]: [Measured; 2], batch_size: usize, steps: usize) -> Es
     Estimate { hours: seconds * steps as f64 / 3600.0, mib }
 }
 
-impl std::fmt::Display for Estimate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hours < 1.0 {
             write!(f, "{:.0} minutes", (self.hours * 60.0).max(1.0))?;
         } else {

@@ -35,7 +35,13 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) enum Work {
     /// A training run: from its start, on from where it was interrupted, or nothing where it has ended.
-    Train { run: PathBuf, arguments: Vec<String>, resume: Vec<String>, config: PathBuf },
+    Train {
+        run: PathBuf,
+        arguments: Vec<String>,
+        resume: Vec<String>,
+        config: PathBuf,
+        settings: Vec<String>,
+    },
     /// A command that is done once this file is there.
     Make { file: PathBuf, arguments: Vec<String> },
     /// A command that knows by itself what is done.
@@ -90,12 +96,12 @@ impl Plan {
             }
             writeln!(out, "{title}")?;
             match work {
-                Work::Train { config, arguments, .. } => {
+                Work::Train { config, settings, .. } => {
                     if let Some(cost) = cost_of(config)? {
                         writeln!(out, "    cost: {cost}")?;
                     }
                     if let Some(estimator) = &mut estimator
-                        && let Some(estimate) = estimator.of(&configured(config, arguments)?)?
+                        && let Some(estimate) = estimator.of(&Config::load(config, settings)?)?
                     {
                         writeln!(out, "    here: about {estimate}")?;
                         hours += estimate.hours;
@@ -129,13 +135,6 @@ impl Plan {
         }
         Ok(sum)
     }
-}
-
-/// The configuration of a training that is called with these arguments.
-fn configured(config: &Path, arguments: &[String]) -> Result<Config> {
-    let settings = arguments.iter().zip(&arguments[1..]).filter(|(flag, _)| *flag == "--set");
-    let settings: Vec<String> = settings.map(|(_, setting)| setting.clone()).collect();
-    Config::load(config, &settings)
 }
 
 /// What a configuration says that it costs, where it does.

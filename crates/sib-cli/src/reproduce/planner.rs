@@ -176,12 +176,13 @@ impl<'a> Planner<'a> {
         let device = self.request.device;
         let base = ["train", "--config", &config, "--output", &run, "--device", device];
         let mut arguments = base.map(str::to_owned).to_vec();
-        set.into_iter().for_each(|setting| arguments.extend(["--set".to_owned(), setting]));
+        arguments.extend(set.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         let resume = ["train", "--resume", &run, "--device", device].map(str::to_owned).to_vec();
         let after =
             training.after.as_ref().and_then(|after| self.trainings.get(&place.fill(after)));
         let needs = after.copied().into_iter().collect();
-        let work = Work::Train { run: run.into(), arguments, resume, config: config.into() };
+        let (run, config) = (run.into(), config.into());
+        let work = Work::Train { run, arguments, resume, config, settings: set };
         let trained = self.push(format!("training: {name}"), work, needs);
         self.trainings.insert(name.to_owned(), trained);
         *self.plan.runs.entry(place.backbone).or_default() += 1;

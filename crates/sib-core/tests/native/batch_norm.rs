@@ -22,46 +22,59 @@ enum Then {
     ShortcutAndRelu,
 }
 
+/// Everything that may follow.
+const THENS: [Then; 3] = [Then::Nothing, Then::Relu, Then::ShortcutAndRelu];
+
+impl Then {
+    /// Pixels, weight, bias, and the shortcut where there is one; the affine variables are never bf16.
+    fn inputs(self, size: &[i64], kind: Kind, layout: Layout) -> Vec<Tensor> {
+        let variables = if kind == Kind::BFloat16 { Kind::Float } else { kind };
+        let of_channels = |name| leaf(name, &size[1..2], variables, layout);
+        let mut inputs =
+            vec![leaf("x", size, kind, layout), of_channels("weight"), of_channels("bias")];
+        if self == Self::ShortcutAndRelu {
+            inputs.push(leaf("shortcut", size, kind, layout));
+        }
+        inputs
+    }
+
+    /// Normalised with the batch's own moments, by this crate.
+    fn ours(self, inputs: &[Tensor], [mean, var]: &[Tensor; 2]) -> Tensor {
+        let variables = [&inputs[1], &inputs[2], mean, var];
+        match self {
+            Self::Nothing => batch_norm_train(&inputs[0], variables, 0.1, 1e-5),
+            _ => batch_norm_train_relu(&inputs[0], inputs.get(3), variables, 0.1, 1e-5),
+        }
+    }
+
+    /// The same by libtorch.
+    fn libtorchs(self, inputs: &[Tensor], [mean, var]: &[Tensor; 2]) -> Tensor {
+        let (weight, bias, mean, var) = (Some(&inputs[1]), Some(&inputs[2]), Some(mean), Some(var));
+        let y = inputs[0].batch_norm(weight, bias, mean, var, true, 0.1, 1e-5, true);
+        match self {
+            Self::Nothing => y,
+            Self::Relu => y.relu(),
+            Self::ShortcutAndRelu => (y + &inputs[3]).relu(),
+        }
+    }
+}
+
+/// Running statistics as a network starts with them.
+fn statistics(channels: i64, kind: Kind) -> [Tensor; 2] {
+    [0.0, 1.0].map(|value| Tensor::full(channels, value, (kind, test_device())))
+}
+
 #[test]
 fn batch_normalisation_has_the_composite_s_derivatives() {
     for kind in [Kind::Double, Kind::Float] {
         let tolerance = if kind == Kind::Double { 1e-11 } else { 1e-4 };
         for size in SIZES {
             for layout in [Layout::Planes, Layout::ChannelsLast] {
-                for then in [Then::Nothing, Then::Relu, Then::ShortcutAndRelu] {
-                    let channels = [size[1]];
-                    let mut inputs = vec![
-                        leaf("x", &size, kind, layout),
-                        leaf("weight", &channels, kind, layout),
-                        leaf("bias", &channels, kind, layout),
-                    ];
-                    if then == Then::ShortcutAndRelu {
-                        inputs.push(leaf("shortcut", &size, kind, layout));
-                    }
-                    let statistics = || {
-                        [
-                            Tensor::zeros(channels, (kind, test_device())),
-                            Tensor::ones(channels, (kind, test_device())),
-                        ]
-                    };
-                    let (ours, theirs) = (statistics(), statistics());
-                    let fused = derivatives(&inputs, |i| {
-                        let variables = [&i[1], &i[2], &ours[0], &ours[1]];
-                        match then {
-                            Then::Nothing => batch_norm_train(&i[0], variables, 0.1, 1e-5),
-                            _ => batch_norm_train_relu(&i[0], i.get(3), variables, 0.1, 1e-5),
-                        }
-                    });
-                    let composite = derivatives(&inputs, |i| {
-                        let (weight, bias) = (Some(&i[1]), Some(&i[2]));
-                        let (mean, var) = (Some(&theirs[0]), Some(&theirs[1]));
-                        let y = i[0].batch_norm(weight, bias, mean, var, true, 0.1, 1e-5, true);
-                        match then {
-                            Then::Nothing => y,
-                            Then::Relu => y.relu(),
-                            Then::ShortcutAndRelu => (y + &i[3]).relu(),
-                        }
-                    });
+                for then in THENS {
+                    let inputs = then.inputs(&size, kind, layout);
+                    let [ours, theirs] = [(); 2].map(|()| statistics(size[1], kind));
+                    let fused = derivatives(&inputs, |i| then.ours(i, &ours));
+                    let composite = derivatives(&inputs, |i| then.libtorchs(i, &theirs));
                     let case = format!("{kind:?} {size:?} {layout:?} {then:?}");
                     assert_same(&fused, &composite, tolerance, &case);
                     assert_same(&ours, &theirs, tolerance / 10.0, &format!("statistics, {case}"));
@@ -71,46 +84,22 @@ fn batch_normalisation_has_the_composite_s_derivatives() {
     }
 }
 
-/// What `f` of f32 makes of arguments in bfloat16, between roundings.
-fn rounded(y: Tensor) -> Tensor {
-    y.to_kind(Kind::BFloat16)
-}
-
 #[test]
 fn batch_normalisation_of_bfloat16_is_that_of_f32_between_roundings() {
     for size in SIZES {
         for layout in [Layout::Planes, Layout::ChannelsLast] {
-            for then in [Then::Nothing, Then::Relu, Then::ShortcutAndRelu] {
+            for then in THENS {
                 if then == Then::ShortcutAndRelu && test_device() != Device::Cpu {
                     // There the output is rounded before the shortcut is added, too, which takes a pixel or two
                     // past the ReLU's corner.
                     continue;
                 }
-                let of_pixels = |name| leaf(name, &size, Kind::BFloat16, layout);
-                let of_channels = |name| leaf(name, &[size[1]], Kind::Float, layout);
-                let mut inputs = vec![of_pixels("x"), of_channels("weight"), of_channels("bias")];
-                if then == Then::ShortcutAndRelu {
-                    inputs.push(of_pixels("shortcut"));
-                }
-                let statistics = || {
-                    let float = (Kind::Float, test_device());
-                    [Tensor::zeros(size[1], float), Tensor::ones(size[1], float)]
-                };
-                let (ours, theirs) = (statistics(), statistics());
-                let normalised =
-                    |i: &[Tensor], [mean, var]: &[Tensor; 2], wide: fn(&Tensor) -> Tensor| {
-                        let (x, variables) = (wide(&i[0]), [&i[1], &i[2], mean, var]);
-                        match then {
-                            Then::Nothing => batch_norm_train(&x, variables, 0.1, 1e-5),
-                            _ => {
-                                let shortcut = i.get(3).map(wide);
-                                batch_norm_train_relu(&x, shortcut.as_ref(), variables, 0.1, 1e-5)
-                            }
-                        }
-                    };
-                let stored = derivatives(&inputs, |i| normalised(i, &ours, Tensor::shallow_clone));
+                let inputs = then.inputs(&size, Kind::BFloat16, layout);
+                let [ours, theirs] = [(); 2].map(|()| statistics(size[1], Kind::Float));
+                let stored = derivatives(&inputs, |i| then.ours(i, &ours));
                 let exact = derivatives(&inputs, |i| {
-                    rounded(normalised(i, &theirs, |x| x.to_kind(Kind::Float)))
+                    let wide: Vec<_> = i.iter().map(|x| x.to_kind(Kind::Float)).collect();
+                    then.ours(&wide, &theirs).to_kind(Kind::BFloat16)
                 });
                 let case = format!("{size:?} {layout:?} {then:?}");
                 // Half of the last of 8 bits each, of two numbers.
@@ -203,36 +192,14 @@ fn batch_normalisation_in_eval_mode_takes_pixels_in_any_order() {
 fn batch_normalisation_hides_no_nan_in_any_derivative() {
     let (size, kind) = ([3, 6, 5, 7], Kind::Float);
     for layout in [Layout::Planes, Layout::ChannelsLast] {
-        for then in [Then::Nothing, Then::Relu, Then::ShortcutAndRelu] {
-            let mut inputs = vec![
-                leaf("x", &size, kind, layout),
-                leaf("weight", &[6], kind, layout),
-                leaf("bias", &[6], kind, layout),
-            ];
-            if then == Then::ShortcutAndRelu {
-                inputs.push(leaf("shortcut", &size, kind, layout));
-            }
+        for then in THENS {
+            let inputs = then.inputs(&size, kind, layout);
             for place in 0..inputs.len() {
                 for value in NOT_FINITE {
                     let inputs = spoiled(&inputs, place, value);
-                    let [mean, var] = [0.0, 1.0].map(|v| Tensor::full(6, v, (kind, test_device())));
-                    let ours = derivatives(&inputs, |i| {
-                        let variables = [&i[1], &i[2], &mean, &var];
-                        match then {
-                            Then::Nothing => batch_norm_train(&i[0], variables, 0.1, 1e-5),
-                            _ => batch_norm_train_relu(&i[0], i.get(3), variables, 0.1, 1e-5),
-                        }
-                    });
-                    let theirs = derivatives(&inputs, |i| {
-                        let none = None::<&Tensor>;
-                        let (weight, bias) = (Some(&i[1]), Some(&i[2]));
-                        let y = i[0].batch_norm(weight, bias, none, none, true, 0.1, 1e-5, true);
-                        match then {
-                            Then::Nothing => y,
-                            Then::Relu => y.relu(),
-                            Then::ShortcutAndRelu => (y + &i[3]).relu(),
-                        }
-                    });
+                    let running = statistics(6, kind);
+                    let ours = derivatives(&inputs, |i| then.ours(i, &running));
+                    let theirs = derivatives(&inputs, |i| then.libtorchs(i, &running));
                     let case = format!("{layout:?} {then:?} input {place}: {value}");
                     assert_hides_nothing(&ours, &theirs, value.is_nan(), &case);
                 }
