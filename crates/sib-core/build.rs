@@ -18,6 +18,9 @@ fn main() {
         .cpp(true)
         .std("c++20")
         .files(units())
+        // What ProcessGroupGloo.hpp wants of gloo.
+        .include("native")
+        .define("USE_C10D_GLOO", None)
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))
         // Kernels: slow code would be slow in tests too.
@@ -47,7 +50,7 @@ fn main() {
 /// units keep two cores busy.
 const UNITS: [&[&str]; 2] = [
     &["affine", "batch_norm", "gelu", "optimizer", "process", "transfer"],
-    &["batch_norm_device", "batch_norm_eval", "convolution", "layer_norm", "recomputed"],
+    &["batch_norm_device", "batch_norm_eval", "convolution", "group", "layer_norm", "recomputed"],
 ];
 
 /// Writes a file a unit that includes its files.

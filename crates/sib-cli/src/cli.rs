@@ -7,6 +7,7 @@ use crate::commands::{
     bench, data, doctor, evaluate, explain, figure, import, predict, report, reproduce, table,
     train,
 };
+use crate::processes;
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
@@ -48,6 +49,9 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
+        if !matches!(self.command, Command::Train(_)) {
+            processes::expect_one()?;
+        }
         match self.command {
             Command::Train(arguments) => train::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),

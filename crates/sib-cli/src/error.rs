@@ -6,6 +6,7 @@ use std::{fmt, io};
 use sib_core::Error;
 
 use crate::note;
+use crate::processes::{self, Voice};
 
 /// A mistake in arguments or configuration: exit code 2.
 #[derive(Debug)]
@@ -36,6 +37,23 @@ impl std::error::Error for Hinted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.error)
     }
+}
+
+/// An error that other processes have told, with its exit code.
+#[derive(Debug)]
+struct Told(i32);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a process ended with exit code {}", self.0)
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// An error that other processes have told, for the exit code of theirs.
+pub fn told(code: i32) -> anyhow::Error {
+    anyhow::Error::new(Told(code))
 }
 
 /// An error in arguments or configuration, for exit code 2.
@@ -69,17 +87,34 @@ pub fn report(error: &anyhow::Error) -> u8 {
     if is_closed_pipe(error) {
         return 0;
     }
+    if let Some(Told(code)) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        return u8::try_from(*code).unwrap_or(1);
+    }
     let core = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hinted = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>());
     let message = message(error);
-    note!("error: {message}");
     let of_memory = || is_of_memory(&message).then(|| LESS_MEMORY.to_owned());
     let hint = hinted.map(|hinted| hinted.hint.clone()).or_else(|| remedy(core?));
-    if let Some(hint) = hint.or_else(of_memory) {
-        note!("hint: {hint}");
-    }
+    tell(&message, hint.or_else(of_memory).as_deref());
     let invalid = matches!(core, Some(Error::Invalid { .. } | Error::Device { .. }));
     if invalid || error.chain().any(|cause| cause.is::<Usage>()) { 2 } else { 1 }
+}
+
+/// Prints an error and a hint, once for all processes that share the command.
+fn tell(message: &str, hint: Option<&str>) {
+    let lost = processes::lost(message);
+    let (message, hint) = match &lost {
+        Some(lost) => (lost.as_str(), Some(GO_ON)),
+        None => (message, hint),
+    };
+    match processes::leave() {
+        Voice::Silent => return,
+        Voice::Of(rank) if lost.is_none() => note!("error: {rank}{message}"),
+        _ => note!("error: {message}"),
+    }
+    if let Some(hint) = hint {
+        note!("hint: {hint}");
+    }
 }
 
 /// What a user can do about an error of the libraries, where that is known.
@@ -123,11 +158,14 @@ pub fn report_panic(panic: &(dyn Any + Send)) -> u8 {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
     let message = first_line_of_panic(text);
-    note!("error: {message}");
     let hint = if is_of_memory(message) { LESS_MEMORY } else { "RUST_BACKTRACE=1 says where" };
-    note!("hint: {hint}");
+    tell(message, Some(hint));
     1
 }
+
+/// What to do where a process was lost.
+pub const GO_ON: &str =
+    "a training goes on from what was saved with --resume, in as many processes or others";
 
 /// What to do where a device is full.
 const LESS_MEMORY: &str = "a smaller batch needs less: train.batch_size, with train.accumulate_batches for the same \

@@ -23,6 +23,7 @@ mod images;
 mod left_out;
 mod network;
 mod output;
+mod processes;
 mod progress;
 mod records;
 mod report;

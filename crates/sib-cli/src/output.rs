@@ -5,10 +5,26 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether another process says it all.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from now on, or something again.
+pub fn silence(silent: bool) {
+    SILENT.store(silent, Ordering::Relaxed);
+}
+
+/// Whether nothing is said.
+pub fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
 
 /// Writes a line to stderr. That nobody reads it is no reason to end hours of work.
 pub fn note(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    if !is_silent() {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
 }
 
 /// A number of things, as `1 epoch`, `2 epochs`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::note;
+use crate::{note, output};
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ pub struct Progress {
 impl Progress {
     /// `total` steps called `unit`, of which `done` are already done.
     pub fn new(label: &str, total: u64, done: u64, unit: &str) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
+        let bar = if std::io::stderr().is_terminal() && !output::is_silent() {
             ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(4))
         } else {
             ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden())

@@ -10,6 +10,7 @@
 #include "affine.h"
 #include "batch_norm_device.h"
 #include "border.h"
+#include "group.h"
 #include "pass.h"
 
 namespace {
@@ -34,6 +35,10 @@ using torch::autograd::variable_list;
 //          + ar(G − mean(G) − r²d·mean(Gd))
 //
 // Pixel by pixel all of this is linear in v, G, d and w, with coefficients for each channel.
+//
+// Where a batch is spread over a group, M counts the pixels of all, and means are of sums over all; but dγ, dβ and ∂/∂γ
+// are the member's own parts, with its own sums for Σ G, Σ Gd and for the v in q: what is added up over the
+// members are the gradients of the variables.
 
 // Where m comes from. Without shortcut x says it, and y need not be read.
 enum class Mask { kNone, kOfX, kOfY };
@@ -149,9 +154,11 @@ struct Known {
   // Of the pixels, f64 [C].
   Tensor mean, rstd;
   bool relu;
+  // A channel's, of all members.
+  double pixels;
+  sib::GroupPtr group;
 
   Tensor scale() const { return weight.to(at::kDouble) * rstd; }
-  double pixels() const { return double(x.numel()) / double(x.size(1)); }
 
   // `[s, μ, β, more...]`.
   Tensor constants(const variable_list& more = {}) const {
@@ -175,9 +182,9 @@ struct Known {
   }
 };
 
-// dx, G where there is a shortcut, and f64 Σ G, Σ Gd.
+// dx, G where there is a shortcut, and f64 Σ G, Σ Gd, the member's own and of all.
 struct First {
-  Tensor dx, g, sums;
+  Tensor dx, g, own, sums;
 };
 
 template <typename Number, Mask kMask>
@@ -186,13 +193,14 @@ First first_derivatives(const Known& known, const Tensor& g_, const Tensor& x) {
   Tensor g = g_;
   if constexpr (kMask == Mask::kOfY) {
     result.g = at::empty_like(x);
-    result.sums = sib::pass<GradientSums<Number, kMask>>(
+    result.own = sib::pass<GradientSums<Number, kMask>>(
         {g, x, known.dense(known.y)}, known.constants(), {result.g});
     g = result.g;
   } else {
-    result.sums = sib::pass<GradientSums<Number, kMask>>({g, x}, known.constants(), {});
+    result.own = sib::pass<GradientSums<Number, kMask>>({g, x}, known.constants(), {});
   }
-  const Tensor means = result.sums / known.pixels(), scale = known.scale();
+  result.sums = sib::summed(known.group, result.own);
+  const Tensor means = result.sums / known.pixels, scale = known.scale();
   const Tensor constants =
       known.constants({-scale * known.rstd.square() * means[1], -scale * means[0]});
   result.dx = at::empty_like(x);
@@ -212,11 +220,15 @@ Second second_derivatives(
     const Known& known, const Tensor& g, const Tensor& x, const Tensor& sums, const Tensor& v,
     const Tensor& a, const Tensor& b, const Tensor& w) {
   constexpr Mask kLeft = kMask == Mask::kOfX ? Mask::kOfX : Mask::kNone;
-  const double m = known.pixels();
-  const Tensor means = sib::pass<SecondSums<Number, kLeft>>({g, x, v}, known.constants(), {}) / m;
+  const double m = known.pixels;
+  const Tensor own = sib::pass<SecondSums<Number, kLeft>>({g, x, v}, known.constants(), {});
+  const Tensor means = sib::summed(known.group, own) / m;
   const Tensor v_mean = means[0], vd = means[1], g_mean = sums[0] / m, gd = sums[1] / m;
   const Tensor scale = known.scale(), rr = known.rstd.square(), ar = a * known.rstd;
-  const Tensor q = means[2] - v_mean * g_mean - rr * vd * gd;
+  const auto q_of = [&](const Tensor& v, const Tensor& vd, const Tensor& vg) {
+    return vg - v * g_mean - rr * vd * gd;
+  };
+  const Tensor q = q_of(v_mean, vd, means[2]);
   const Tensor cross = ar - scale * rr * vd;
   const Tensor constants = known.constants({
       cross,
@@ -226,7 +238,8 @@ Second second_derivatives(
       scale * rr * (2 * rr * vd * gd - q) - ar * rr * gd,
       scale * rr * (vd * g_mean + gd * v_mean) - ar * g_mean,
   });
-  const Second result{at::empty_like(x), at::empty_like(x), known.rstd * m * q};
+  const Tensor own_q = known.group ? q_of(own[0], own[1], own[2]) : m * q;
+  const Second result{at::empty_like(x), at::empty_like(x), known.rstd * own_q};
   if constexpr (kMask == Mask::kOfY) {
     sib::pass<SecondDerivatives<Number, kMask>>(
         {g, x, v, known.dense(known.y), w}, constants, {result.dg, result.dx});
@@ -239,27 +252,35 @@ Second second_derivatives(
 struct BatchNormBackward : Function<BatchNormBackward> {
   static variable_list forward(
       AutogradContext* ctx, const Tensor& g, const Tensor& x, const std::optional<Tensor>& y,
-      const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd, bool relu) {
+      const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd, bool relu,
+      double pixels, const sib::GroupPtr& group) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Known known{x, y.value_or(Tensor()), weight, bias, mean, rstd, relu};
-    const auto [dx, masked_g, sums] = known.dispatch([&]<typename Number, Mask kMask>() {
+    const Known known{x, y.value_or(Tensor()), weight, bias, mean, rstd, relu, pixels, group};
+    const auto [dx, masked_g, own, sums] = known.dispatch([&]<typename Number, Mask kMask>() {
       return first_derivatives<Number, kMask>(known, known.dense(g), known.dense(x));
     });
     ctx->save_for_backward({y ? masked_g : g, x, known.y, weight, bias, mean, rstd, sums});
     ctx->saved_data["relu"] = relu;
+    ctx->saved_data["pixels"] = pixels;
+    ctx->saved_data["group"] = sib::kept(group);
     ctx->set_materialize_grads(false);
     const auto kind = weight.scalar_type();
     // An output must be a tensor, also where there is none.
     return {
-        dx, (sums[1] * rstd).to(kind), sums[0].to(kind, /*non_blocking=*/false, /*copy=*/true),
+        dx, (own[1] * rstd).to(kind), own[0].to(kind, /*non_blocking=*/false, /*copy=*/true),
         y ? masked_g : at::empty({0}, x.options())};
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list cotangents) {
     sib::expect_last_derivative("batch normalisation");
     const auto saved = ctx->get_saved_variables();
+    const auto group = sib::group_of(ctx->saved_data["group"]);
     const Known known{saved[1], saved[2], saved[3], saved[4], saved[5], saved[6],
-                      ctx->saved_data["relu"].toBool()};
+                      ctx->saved_data["relu"].toBool(), ctx->saved_data["pixels"].toDouble(),
+                      group};
+    TORCH_CHECK(
+        !group || !(cotangents[1].defined() || cotangents[2].defined()),
+        "derivatives of the gradients of batch normalisation's variables are not implemented over several processes");
     const auto of_pixels = [&](const Tensor& cotangent) {
       return known.dense(cotangent.defined() ? cotangent : at::zeros_like(known.x));
     };
@@ -272,21 +293,23 @@ struct BatchNormBackward : Function<BatchNormBackward> {
           known, known.dense(saved[0]), known.dense(known.x), saved[7], of_pixels(cotangents[0]),
           of_channels(cotangents[1]), of_channels(cotangents[2]), w);
     });
-    return {dg, dx, {}, dweight.to(known.weight.scalar_type()), {}, {}, {}, {}};
+    return {dg, dx, {}, dweight.to(known.weight.scalar_type()), {}, {}, {}, {}, {}, {}};
   }
 };
 
 struct BatchNorm : Function<BatchNorm> {
   static Tensor forward(
       AutogradContext* ctx, const Tensor& x_, const std::optional<Tensor>& shortcut,
-      const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd,
-      bool relu) {
+      const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd, bool relu,
+      double pixels, const sib::GroupPtr& group) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Known known{x_, {}, weight, bias, mean, rstd, relu};
+    const Known known{x_, {}, weight, bias, mean, rstd, relu, pixels, group};
     const Tensor added = shortcut ? known.dense(*shortcut) : Tensor();
     const Tensor y = sib::affine(known.dense(x_), added, known.constants(), relu);
     ctx->save_for_backward({x_, shortcut ? y : Tensor(), weight, bias, mean, rstd});
     ctx->saved_data["relu"] = relu;
+    ctx->saved_data["pixels"] = pixels;
+    ctx->saved_data["group"] = sib::kept(group);
     return y;
   }
 
@@ -297,52 +320,76 @@ struct BatchNorm : Function<BatchNorm> {
     if (saved[1].defined()) y = saved[1].detach();
     const auto gradients = BatchNormBackward::apply(
         g[0], saved[0], y, saved[2], saved[3], saved[4], saved[5],
-        ctx->saved_data["relu"].toBool());
+        ctx->saved_data["relu"].toBool(), ctx->saved_data["pixels"].toDouble(),
+        sib::group_of(ctx->saved_data["group"]));
     const Tensor of_shortcut = y ? gradients[3] : Tensor();
-    return {gradients[0], of_shortcut, gradients[1], gradients[2], {}, {}, {}};
+    return {gradients[0], of_shortcut, gradients[1], gradients[2], {}, {}, {}, {}, {}};
   }
 };
 
-// f64 [2,C]: mean and variance of each channel's pixels.
-Tensor moments(const Tensor& x_) {
+// Of each channel's pixels.
+struct OfBatch {
+  // f64 [C].
+  Tensor mean, variance;
+  double pixels;
+};
+
+// `near` [C] are means that are not far, the same with all members of the group.
+OfBatch moments(const Tensor& x_, const Tensor& near, const sib::GroupPtr& group) {
   const Tensor x = x_.contiguous(x_.suggest_memory_format());
   // Sums of the distances from some pixel of the channel lose no digits where the mean is large.
   Tensor some = x.select(0, 0);
   while (some.dim() > 1) some = some.select(-1, 0);
-  const Tensor k = some.to(sib::computed_in(x.scalar_type())).contiguous().unsqueeze(0);
-  const Tensor sums = sib::with_numbers(
+  Tensor k = some.to(sib::computed_in(x.scalar_type())).contiguous().unsqueeze(0);
+  Tensor sums = sib::with_numbers(
       x.scalar_type(), [&]<typename Number>() { return sib::pass<Moments<Number>>({x}, k, {}); });
-  const Tensor means = sums * (double(x.size(1)) / double(x.numel()));
+  double pixels = double(x.numel()) / double(x.size(1));
+  k = k[0].to(at::kDouble);
+  if (group) {
+    // From here on distances from the same place, in f64.
+    const Tensor further = k - near.to(at::kDouble), count = at::full({1}, pixels, at::kDouble);
+    const Tensor of_all = sib::summed(
+        group,
+        at::cat({sums[0] + further * pixels,
+                 sums[1] + 2 * further * sums[0] + further.square() * pixels, count}));
+    sums = of_all.narrow(0, 0, 2 * k.size(0)).view({2, -1});
+    pixels = of_all[-1].item<double>();
+    k = near.to(at::kDouble);
+  }
+  const Tensor means = sums / pixels;
   // Rounding takes that of a constant channel below zero. The clamp keeps NaN.
-  return at::stack({means[0] + k[0], (means[1] - means[0].square()).clamp_min(0)});
+  return {means[0] + k, (means[1] - means[0].square()).clamp_min(0), pixels};
 }
 
 }  // namespace
 
-// `shortcut` may be null, and is added before the ReLU only.
+// `shortcut` may be null, and is added before the ReLU only. `of` is the group whose batch x is a part of, or null.
 extern "C" char* sib_batch_norm(
     Tensor** out, const Tensor* x, const Tensor* shortcut, const Tensor* weight,
     const Tensor* bias, const Tensor* running_mean, const Tensor* running_var, double momentum,
-    double eps, bool relu) {
+    double eps, bool relu, const void* of) {
   return sib::caught([&] {
     std::optional<Tensor> added;
     if (shortcut) added = *shortcut;
     if (!x->is_cpu()) {
+      TORCH_CHECK(!of, "composed on a device");
       *out = new Tensor(sib::batch_norm_on_device(
           *x, added, *weight, *bias, *running_mean, *running_var, momentum, eps, relu));
       return;
     }
-    Tensor mean, rstd;
+    const sib::GroupPtr group = sib::group_at(of);
+    OfBatch batch;
+    Tensor rstd;
     {
       at::NoGradGuard guard;
-      const Tensor of_batch = moments(x->detach());
-      mean = of_batch[0].clone();
-      rstd = (of_batch[1] + eps).rsqrt();
-      const double m = double(x->numel()) / double(x->size(1));
+      batch = moments(x->detach(), *running_mean, group);
+      rstd = (batch.variance + eps).rsqrt();
+      const double m = batch.pixels;
       const auto kind = running_mean->scalar_type();
-      running_mean->mul_(1 - momentum).add_(of_batch[0].to(kind), momentum);
-      running_var->mul_(1 - momentum).add_((of_batch[1] * (m / (m - 1))).to(kind), momentum);
+      running_mean->mul_(1 - momentum).add_(batch.mean.to(kind), momentum);
+      running_var->mul_(1 - momentum).add_((batch.variance * (m / (m - 1))).to(kind), momentum);
     }
-    *out = new Tensor(BatchNorm::apply(*x, added, *weight, *bias, mean, rstd, relu));
+    *out = new Tensor(BatchNorm::apply(
+        *x, added, *weight, *bias, batch.mean, rstd, relu, batch.pixels, group));
   });
 }

@@ -99,6 +99,12 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// Processes that work together do not any more, or never did.
+    #[error("{problem}")]
+    Group {
+        /// What became of it.
+        problem: String,
+    },
     /// A value that must be finite is not.
     #[error("{what} is not finite")]
     NonFinite {

@@ -34,6 +34,7 @@ pub mod data;
 pub mod device;
 pub mod dotted;
 mod error;
+pub mod group;
 pub mod information;
 mod native;
 pub mod nearest;

@@ -3,17 +3,19 @@
 #![allow(unsafe_code)]
 
 mod border;
+mod group;
 mod jpeg;
 mod optimizer;
 mod recomputed;
 mod stream;
 
+pub(crate) use group::{Meeting, Members};
 pub(crate) use jpeg::Jpeg;
 pub(crate) use optimizer::{AdamW, Sgd, adamw, lerp, norm, scaled, sgd};
 pub(crate) use recomputed::recomputed;
 pub(crate) use stream::Stream;
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -35,6 +37,7 @@ unsafe extern "C" {
         momentum: f64,
         eps: f64,
         relu: bool,
+        group: *const c_void,
     ) -> *mut c_char;
     fn sib_layer_norm(
         out: *mut *mut CTensor,
@@ -124,7 +127,8 @@ pub(crate) enum Then<'t> {
 }
 
 /// Batch normalisation of `x` `[B,C,H,W]` in train mode and what follows; updates the running
-/// statistics `[C]`. On the CPU by this project's passes, elsewhere by libtorch's kernels.
+/// statistics `[C]`. On the CPU by this project's passes, where `x` may be a part of a batch of `group`; elsewhere by
+/// libtorch's kernels.
 ///
 /// # Errors
 /// libtorch's words.
@@ -134,14 +138,15 @@ pub(crate) fn batch_norm(
     momentum: f64,
     eps: f64,
     then: Then<'_>,
+    group: Option<&Members>,
 ) -> Result<Tensor, String> {
     let (shortcut, relu) = match then {
         Then::Nothing => (None, false),
         Then::Relu(shortcut) => (shortcut, true),
     };
-    // SAFETY: the pointers are of live tensors, which the function reads or, the running
-    // statistics, writes as libtorch itself does, or null where it allows that. No exception leaves
-    // it.
+    // SAFETY: the pointers are of live tensors, which the function reads or, the running statistics, writes as
+    // libtorch itself does, and of a live group, which the graph then shares; or null where it allows that. No
+    // exception leaves it.
     returned(|out| unsafe {
         sib_batch_norm(
             out,
@@ -154,6 +159,7 @@ pub(crate) fn batch_norm(
             momentum,
             eps,
             relu,
+            group.map_or(std::ptr::null(), Members::pointer),
         )
     })
 }

@@ -9,7 +9,7 @@ use std::thread::LocalKey;
 
 use tch::Tensor;
 
-use crate::native;
+use crate::{group, native};
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };
@@ -49,9 +49,10 @@ pub fn is_again() -> bool {
 /// # Panics
 /// As `f` does on its first run; the panics of later ones are errors of the backward pass.
 pub fn recomputed(x: &Tensor, f: impl Fn(&Tensor) -> Tensor + Send + 'static) -> Tensor {
+    let batch = group::current();
     let run = move |x: &Tensor, again| {
         let _restored = (Restored::set(&ON, false), Restored::set(&AGAIN, again));
-        f(x)
+        group::within(batch.clone(), || f(x))
     };
     native::recomputed(x, run).unwrap_or_else(|message| panic!("{message}"))
 }

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::group::{self, Group};
 use crate::native;
 use crate::native::Then;
 
@@ -73,21 +74,84 @@ fn batch_norm_train_then(
     then: Then<'_>,
 ) -> Tensor {
     let size = x.size();
+    let batch = group::current().filter(|batch| batch.norms);
+    let group = batch.as_ref().map(|batch| &batch.group);
+    let members = group.map_or(1, Group::size) as i64;
     assert!(
-        size.iter().product::<i64>() > size[1],
+        size.iter().product::<i64>() * members > size[1],
         "batch normalisation in train mode needs at least two values a channel, got a batch {size:?}"
     );
-    if has_kernels(x) || x.device().is_cuda() {
-        return native::batch_norm(x, variables, momentum, eps, then)
+    if has_kernels(x) || x.device().is_cuda() && group.is_none() {
+        let members = group.and_then(Group::members);
+        return native::batch_norm(x, variables, momentum, eps, then, members)
             .unwrap_or_else(|message| panic!("batch_norm_train: {message}"));
     }
-    let [weight, bias, mean, var] = variables.map(Some);
-    let mut y = x.batch_norm(weight, bias, mean, var, true, momentum, eps, true);
+    let y = match group {
+        Some(group) => synchronised_batch_norm(x, variables, momentum, eps, group),
+        None => {
+            let [weight, bias, mean, var] = variables.map(Some);
+            x.batch_norm(weight, bias, mean, var, true, momentum, eps, true)
+        }
+    };
     match then {
         Then::Nothing => y,
-        Then::Relu(None) => y.relu_(),
-        Then::Relu(Some(shortcut)) => (y + shortcut).relu_(),
+        Then::Relu(None) => y.relu(),
+        Then::Relu(Some(shortcut)) => (y + shortcut).relu(),
     }
+}
+
+/// Batch normalisation over the batches of all members of `group`, composed of what can be differentiated any number of
+/// times; in f32 at least.
+fn synchronised_batch_norm(
+    x: &Tensor,
+    [weight, bias, running_mean, running_var]: [&Tensor; 4],
+    momentum: f64,
+    eps: f64,
+    group: &Group,
+) -> Tensor {
+    let (kind, exact) = (x.kind(), weight.kind());
+    let x = x.to_kind(exact);
+    let count = group.size() as f64 * (x.numel() as i64 / x.size()[1]) as f64;
+    let mean_of = |x: &Tensor| {
+        let own = x.sum_dim_intlist([0i64, 2, 3].as_slice(), true, None::<Kind>);
+        group.sum_of(&own) / count
+    };
+    let mean = mean_of(&x);
+    let d = &x - &mean;
+    let var = mean_of(&(&d * &d));
+    tch::no_grad(|| {
+        let move_to = |running: &Tensor, value: &Tensor| {
+            let value = value.to_kind(running.kind()).view_as(running);
+            let _ = running.shallow_clone().lerp_(&value, momentum);
+        };
+        move_to(running_mean, &mean.detach());
+        move_to(running_var, &(var.detach() * (count / (count - 1.0))));
+    });
+    let [weight, bias] = [weight, bias].map(|of| of.view([1, -1, 1, 1]));
+    (d * (var + eps).rsqrt() * weight + bias).to_kind(kind)
+}
+
+/// Drops values with the given `probability` (Srivastava et al. 2014), and scales the others up by as much. What is
+/// dropped depends on libtorch's generator and on the place in the batch: where that is a part of a group's, in the
+/// whole one.
+pub fn dropout(x: &Tensor, probability: f64) -> Tensor {
+    let Some(batch) = group::current() else { return x.dropout(probability, true) };
+    let part = batch.group.part();
+    let own = x.size()[0];
+    // Drawn for all members, in the order of memory, as libtorch would; each keeps its own.
+    let is_last = channels_lie_last(x);
+    let like = if is_last { x.permute([0, 2, 3, 1]) } else { x.shallow_clone() };
+    let mut size = like.size();
+    size[0] *= part.of() as i64;
+    let ones = Tensor::ones(size, (x.kind(), x.device()));
+    let noise = tch::no_grad(|| ones.dropout(probability, true));
+    let noise = if is_last { noise.permute([0, 3, 1, 2]) } else { noise };
+    x * noise.narrow(0, own * part.index() as i64, own)
+}
+
+/// Whether the channels of `x` `[B,C,H,W]` follow each other in memory, and nothing else does.
+pub(crate) fn channels_lie_last(x: &Tensor) -> bool {
+    x.dim() == 4 && !x.is_contiguous() && x.permute([0, 2, 3, 1]).is_contiguous()
 }
 
 /// Layer normalisation of `x` `[...,D]` over its last dimension (Ba et al. 2016, arXiv:1607.06450) with

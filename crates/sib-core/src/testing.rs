@@ -6,9 +6,14 @@
 //! exact in f32 on both sides.
 
 use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor, nn};
+
+use crate::group::{Group, Launch};
 
 /// FNV-1a, 64 bits.
 fn fnv1a64(text: &str) -> u64 {
@@ -124,3 +129,46 @@ pub fn assert_quoted(name: &str, example: &str, document: &str) {
     let document: String = document.lines().map(comment).collect();
     assert!(document.contains(part), "{name} is not quoted as it is; expected\n{part}");
 }
+
+/// Runs `f` as each member of a group of `size` processes on this machine, each of which is this test program asked
+/// for the test called `test` alone; that test does nothing but call this.
+///
+/// # Panics
+/// Where a member fails, with all that it printed.
+pub fn as_members(test: &str, size: usize, f: impl FnOnce(Group)) {
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    if std::env::var_os(MEMBER).is_some_and(|value| value == test) {
+        tch::set_num_threads(1);
+        let launch = Launch::from_env().expect("a launch").expect("a group");
+        f(Group::join(&launch, Device::Cpu, TIMEOUT).expect("the others"));
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let program = std::env::current_exe().expect("this program");
+    let start = |rank: usize| {
+        Command::new(&program)
+            .args([test, "--exact", "--nocapture"])
+            .env(MEMBER, test)
+            .envs([("MASTER_ADDR", "127.0.0.1"), ("GLOO_SOCKET_IFNAME", "lo")])
+            .env("MASTER_PORT", port.port().to_string())
+            .envs([("WORLD_SIZE", size.to_string()), ("RANK", rank.to_string())])
+            .env("OMP_NUM_THREADS", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("this program again")
+    };
+    let members: Vec<_> = (0..size).map(start).collect();
+    for (rank, member) in members.into_iter().enumerate() {
+        let output = member.wait_with_output().expect("its end");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "rank {rank}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// Tells a member which test it is of.
+const MEMBER: &str = "SIB_TEST_MEMBER";

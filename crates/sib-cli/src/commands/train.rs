@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use sib_core::device;
 
 use crate::config::Config;
 use crate::error::usage;
-use crate::training;
+use crate::{processes, training};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -28,17 +27,22 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    processes: processes::Arguments,
 }
 
 /// Trains from the start, or goes on where a run was interrupted.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let device = device::parse(&arguments.device)?;
+    let Some(member) = processes::join(&arguments.processes, &arguments.device)? else {
+        return Ok(());
+    };
     match (&arguments.resume, &arguments.config) {
-        (Some(path), _) => training::go_on(path, &arguments.assignments, device),
+        (Some(path), _) => training::go_on(path, &arguments.assignments, &member),
         (None, Some(file)) => {
-            let config = Config::load(file, &arguments.assignments)?;
+            let mut config = Config::load(file, &arguments.assignments)?;
+            config.train.spread_over(member.group.size());
             let path = arguments.output.clone().unwrap_or_else(|| default_output(file));
-            training::begin(&config, &path, device)
+            training::begin(&config, &path, &member)
         }
         (None, None) => Err(usage("--config: not given, expected a file")),
     }

@@ -12,8 +12,13 @@ use sib_core::{Error, Result};
 pub struct TrainConfig {
     /// Passes over the training split.
     pub epochs: u64,
-    /// Images a batch; at least 2 with S-IB, whose HSIC compares the images of a batch.
+    /// Images a batch, of all processes together; at least 2 with S-IB, whose HSIC compares the images of a batch.
     pub batch_size: usize,
+    /// Images a batch for each process; `batch_size` then follows from their number. Unset: the other way round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size_a_rank: Option<usize>,
+    /// See [`UpdateConfig::sync_batch_norm`].
+    pub sync_batch_norm: bool,
     /// See [`FitConfig::accumulate_batches`].
     pub accumulate_batches: u64,
     /// See [`UpdateConfig::checkpoint_blocks`].
@@ -103,6 +108,8 @@ impl Default for TrainConfig {
         Self {
             epochs: fit.epochs,
             batch_size: 64,
+            batch_size_a_rank: None,
+            sync_batch_norm: update.sync_batch_norm,
             accumulate_batches: fit.accumulate_batches,
             checkpoint_blocks: update.checkpoint_blocks,
             precision: update.precision,
@@ -130,6 +137,13 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The settings for so many processes.
+    pub fn spread_over(&mut self, processes: usize) {
+        if let Some(own) = self.batch_size_a_rank {
+            self.batch_size = own * processes;
+        }
+    }
+
     /// The library's part, where the final layer of the network is `head`.
     pub fn fit(&self, head: &str) -> FitConfig {
         let head_factor = self.head_lr_factor.map(|factor| (head.to_owned(), factor));
@@ -144,6 +158,7 @@ impl TrainConfig {
             update: UpdateConfig {
                 checkpoint_blocks: self.checkpoint_blocks,
                 precision: self.precision,
+                sync_batch_norm: self.sync_batch_norm,
                 seed: self.seed,
                 ema_decay: self.ema_decay,
                 label_smoothing: self.label_smoothing,

@@ -63,7 +63,7 @@ impl RunDir {
 
     /// A file of the checkpoints folder.
     pub fn checkpoint(&self, name: &str) -> PathBuf {
-        self.path.join("checkpoints").join(name)
+        checkpoint_of(&self.path, name)
     }
 
     /// Writes a text file of the folder atomically.
@@ -73,6 +73,11 @@ impl RunDir {
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         Ok(write_atomic(&self.path.join(name), |file| file.write_all(text.as_bytes()))?)
     }
+}
+
+/// A file of the checkpoints folder of the run at `path`.
+pub fn checkpoint_of(path: &Path, name: &str) -> PathBuf {
+    path.join("checkpoints").join(name)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod tensorboard;
 mod toml_file;
 
 pub use failure::Failure;
-pub use folder::{CONFIG, ENVIRONMENT, RunDir};
+pub use folder::{CONFIG, ENVIRONMENT, RunDir, checkpoint_of};
 pub use lock::FolderLock;
 pub use metrics::{MetricRow, MetricsLog, read_metrics};
 pub use record::RunRecord;

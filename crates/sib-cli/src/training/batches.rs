@@ -4,13 +4,16 @@ use std::ops::Range;
 
 use sib_core::Result;
 use sib_core::data::{Batch, Loader, Mix, soft_targets};
+use sib_core::group::Group;
 use sib_core::train::{Batches, Examples};
+use tch::Tensor;
 
 /// Batches, mixed as `data.mix` says.
 #[derive(Debug)]
 pub(super) struct TrainingBatches {
     pub(super) images: Loader,
     pub(super) mix: Option<Mix>,
+    pub(super) group: Group,
 }
 
 impl TrainingBatches {
@@ -25,7 +28,12 @@ impl TrainingBatches {
         // Label smoothing is part of the loss.
         let targets = soft_targets(&batch.labels, self.classes() as i64, 0.0)?;
         let seed = self.images.options().seed;
-        let (images, targets) = mix.apply(&batch.images, &targets, seed, epoch, number)?;
+        // Images of all processes are mixed with each other.
+        let [images, targets] = [batch.images, targets].map(|own| self.group.gathered(&own));
+        let (images, targets) = mix.apply(&images?, &targets?, seed, epoch, number)?;
+        let part = self.group.part().range("batch_size", images.size()[0] as usize)?;
+        let own = |all: Tensor| all.narrow(0, part.start as i64, part.len() as i64);
+        let (images, targets) = (own(images), own(targets));
         Ok(Examples { images, targets, ids: batch.ids })
     }
 }

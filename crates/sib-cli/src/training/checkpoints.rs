@@ -12,7 +12,7 @@ use sib_core::train::{Fit, Position, State};
 use super::setup::Setup;
 use crate::failpoint;
 use crate::note;
-use crate::run::RunDir;
+use crate::run::{RunDir, checkpoint_of};
 
 /// What training goes on from.
 pub(super) const LAST: &str = "last.safetensors";
@@ -71,8 +71,8 @@ pub(super) fn save_last(
 /// # Errors
 /// When its files cannot be read, are of another network, or the images are not those that the run was
 /// begun with.
-pub(super) fn restore(run: &RunDir, setup: &Setup<'_>, fit: &mut Fit<'_>) -> Result<f64> {
-    let last = run.checkpoint(LAST);
+pub(super) fn restore(run: &Path, setup: &Setup<'_>, fit: &mut Fit<'_>) -> Result<f64> {
+    let last = checkpoint_of(run, LAST);
     if !last.exists() {
         return Ok(0.0);
     }
@@ -85,7 +85,7 @@ pub(super) fn restore(run: &RunDir, setup: &Setup<'_>, fit: &mut Fit<'_>) -> Res
         Some(before) if *before != per_epoch => bail!(
             "{}: an epoch had {before} updates when the run was saved, now it has {per_epoch}: the \
              data or the batch size have changed",
-            run.path().display()
+            run.display()
         ),
         _ => {}
     }
@@ -99,11 +99,11 @@ pub(super) fn restore(run: &RunDir, setup: &Setup<'_>, fit: &mut Fit<'_>) -> Res
     if !report.is_exact() {
         bail!("{}: does not fit the run's network: {report}", last.display());
     }
-    let path = run.checkpoint(state);
+    let path = checkpoint_of(run, state);
     let (tensors, text) = read_tensors(&path)?;
     let state = State { tensors, text };
     fit.restore(&state).with_context(|| format!("{}: cannot go on from here", path.display()))?;
-    note!("{}: going on after step {}", run.path().display(), fit.steps());
+    note!("{}: going on after step {}", run.display(), fit.steps());
     Ok(state.text.get(SECONDS).and_then(|seconds| seconds.parse().ok()).unwrap_or_default())
 }
 

@@ -1,15 +1,15 @@
 //! What is measured after an epoch on images that training does not see.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use sib_core::data::Loader;
+use sib_core::data::{Batch, Loader};
+use sib_core::group::Group;
 use sib_core::information::RegionInformation;
 use sib_core::objective::{SibConfig, cross_entropy, unit_scale};
 use sib_core::train::{Evaluation, Metric, Position};
 use sib_core::{Backbone, Error, Mode, Result};
 use sib_metrics::accuracy::top_k_hits;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use super::divergence;
 
@@ -31,6 +31,8 @@ pub(super) struct HeldOut<'r> {
     pub(super) information: Option<SibConfig>,
     /// The run's folder, which an error names.
     pub(super) run: &'r Path,
+    /// The processes that share the batches.
+    pub(super) group: &'r Group,
 }
 
 impl Evaluation<anyhow::Error> for HeldOut<'_> {
@@ -48,9 +50,9 @@ impl Evaluation<anyhow::Error> for HeldOut<'_> {
 
 impl HeldOut<'_> {
     fn measure(&self, net: &dyn Backbone, images: &Loader) -> Result<Vec<Metric>> {
-        let mut values = accuracy(net, images)?;
+        let mut values = accuracy(net, images, self.group)?;
         if let Some(sib) = &self.information {
-            values.extend(information(net, images, sib)?);
+            values.extend(information(net, images, sib, self.group)?);
         }
         let split = images.dataset().split;
         Ok(values.into_iter().map(|(name, value)| Metric { split, name, value }).collect())
@@ -76,34 +78,49 @@ fn information_name(measure: &str, x: &str, r: &str) -> String {
     format!("{measure}_x_{x}_r_{r}")
 }
 
+/// A row of numbers of each batch, in the order of the batches: with every process that of all, which `measure` has
+/// made of its own. Added up in their order, they come to the same bits whoever made them.
+fn of_all_batches<const N: usize>(
+    images: &Loader,
+    group: &Group,
+    mut measure: impl FnMut(Batch) -> Result<[f64; N]>,
+) -> Result<Vec<[f64; N]>> {
+    let mut rows = vec![[0.0; N]; images.batches_per_epoch()];
+    let part = images.options().part_of_batches;
+    let own = rows.iter_mut().enumerate().filter(|(number, _)| part.has(*number));
+    for ((_, row), batch) in own.zip(images.epoch(0, 0)) {
+        *row = measure(batch?)?;
+    }
+    let all = Tensor::from_slice(rows.as_flattened()).to_device(images.options().device);
+    group.sum(&[&all])?;
+    let all = Vec::<f64>::try_from(all)?;
+    Ok(all.chunks_exact(N).map(|row| row.try_into().expect("N numbers")).collect())
+}
+
 /// Top-1 and top-5 in per cent and mean cross-entropy of `net` over `images`; no top-5 where there are
 /// no more than five classes, of which every label is one of the first five.
 ///
 /// # Errors
 /// When an image cannot be read or a logit is not finite.
-fn accuracy(net: &dyn Backbone, images: &Loader) -> Result<Vec<(String, f64)>> {
-    let classes = images.dataset().classes.len();
-    let (mut top1, mut top5, mut loss, mut n) = (0, 0, 0.0, 0);
-    for batch in images.epoch(0, 0) {
-        let batch = batch?;
+fn accuracy(net: &dyn Backbone, images: &Loader, group: &Group) -> Result<Vec<(String, f64)>> {
+    let has_top5 = images.dataset().classes.len() > MORE_THAN;
+    let rows = of_all_batches(images, group, |batch| {
         let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
-        let hits = |k: usize| -> Result<usize> {
-            Ok(top_k_hits(&logits, &batch.labels, k)?.into_iter().filter(|&hit| hit).count())
+        let hits = |k: usize| -> Result<f64> {
+            let hits = top_k_hits(&logits, &batch.labels, k)?;
+            Ok(hits.into_iter().filter(|&hit| hit).count() as f64)
         };
-        top1 += hits(1)?;
-        if classes > MORE_THAN {
-            top5 += hits(5)?;
-        }
         let mean = cross_entropy(&logits, &batch.labels, 0.0).double_value(&[]);
-        loss += mean * batch.len() as f64;
-        n += batch.len();
+        let n = batch.len() as f64;
+        Ok([hits(1)?, if has_top5 { hits(5)? } else { 0.0 }, mean * n, n])
+    })?;
+    let sum = |column: usize| rows.iter().map(|row| row[column]).sum::<f64>();
+    let (n, pct) = (sum(3), |hits: f64| 100.0 * hits / sum(3));
+    let mut values = vec![(TOP1, pct(sum(0)))];
+    if has_top5 {
+        values.push((TOP5, pct(sum(1))));
     }
-    let pct = |hits: usize| 100.0 * hits as f64 / n as f64;
-    let mut values = vec![(TOP1, pct(top1))];
-    if classes > MORE_THAN {
-        values.push((TOP5, pct(top5)));
-    }
-    values.push((LOSS, loss / n as f64));
+    values.push((LOSS, sum(2) / n));
     Ok(values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
@@ -114,14 +131,21 @@ fn accuracy(net: &dyn Backbone, images: &Loader) -> Result<Vec<(String, f64)>> {
 ///
 /// # Errors
 /// When an image cannot be read or R is not finite.
-fn information(net: &dyn Backbone, images: &Loader, sib: &SibConfig) -> Result<Vec<(String, f64)>> {
-    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-    let mut batches = 0.0;
+fn information(
+    net: &dyn Backbone,
+    images: &Loader,
+    sib: &SibConfig,
+    group: &Group,
+) -> Result<Vec<(String, f64)>> {
+    const VALUES: usize = MEASURES.len() * REGIONS.len() * REGIONS.len();
+    let names = MEASURES.into_iter().flat_map(|measure| {
+        REGIONS.into_iter().flat_map(move |x| REGIONS.map(|r| information_name(measure, x, r)))
+    });
     let size = images.options().batch_size;
-    for batch in images.epoch(0, 0) {
-        let batch = batch?;
-        if batch.len() < size && batches > 0.0 {
-            break;
+    // Whether it counts, and the values.
+    let rows = of_all_batches::<{ VALUES + 1 }>(images, group, |batch| {
+        if batch.len() < size && images.batches_per_epoch() > 1 {
+            return Ok([0.0; VALUES + 1]);
         }
         let images = batch.images.set_requires_grad(true);
         let logits = net.forward(&images, Mode::Eval);
@@ -129,18 +153,20 @@ fn information(net: &dyn Backbone, images: &Loader, sib: &SibConfig) -> Result<V
         let mask = sib.mask.apply(&unit_scale(&r))?.mask;
         let [images, r, mask] = [images.detach(), r, mask].map(|x| x.to_kind(Kind::Double));
         let measured = match RegionInformation::measure(&images, &r, &mask) {
-            Err(Error::Vanishing { .. }) => continue,
+            Err(Error::Vanishing { .. }) => return Ok([0.0; VALUES + 1]),
             other => other?,
         };
-        let pairs = [measured.hsic, measured.cka, measured.renyi_bits];
-        for (measure, pairs) in MEASURES.into_iter().zip(pairs) {
-            for (x, row) in REGIONS.into_iter().zip(pairs) {
-                for (r, value) in REGIONS.into_iter().zip(row) {
-                    *sums.entry(information_name(measure, x, r)).or_default() += value;
-                }
-            }
-        }
-        batches += 1.0;
-    }
-    Ok(sums.into_iter().map(|(name, sum)| (name, sum / batches)).collect())
+        let mut row = [1.0; VALUES + 1];
+        let measures = [measured.hsic, measured.cka, measured.renyi_bits];
+        row[1..].copy_from_slice(measures.as_flattened().as_flattened());
+        Ok(row)
+    })?;
+    let counted: Vec<_> = rows.iter().filter(|row| row[0] > 0.0).collect();
+    let mean =
+        |place: usize| counted.iter().map(|row| row[place]).sum::<f64>() / counted.len() as f64;
+    let none = counted.is_empty();
+    let mut values: Vec<_> =
+        names.enumerate().filter(|_| !none).map(|(i, name)| (name, mean(i + 1))).collect();
+    values.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(values)
 }

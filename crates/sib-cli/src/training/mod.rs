@@ -1,8 +1,10 @@
 //! Training: a configuration to images and network, and from there to a finished run folder.
 
+mod agreement;
 mod batches;
 mod checkpoints;
 mod divergence;
+mod follower;
 pub(crate) mod held_out;
 mod recorder;
 mod resume;

@@ -10,6 +10,7 @@ use super::{checkpoints, divergence};
 use crate::failpoint;
 use crate::note;
 use crate::output::count;
+use crate::processes::Signals;
 use crate::progress::{Progress, duration};
 use crate::run::{Failure, MetricsLog, RunDir, Status, read_metrics};
 
@@ -26,6 +27,7 @@ pub(super) struct Recorder<'s> {
     seconds_before: f64,
     /// What the progress line says of the last update that was looked at.
     shown: Vec<(&'static str, f64)>,
+    signals: Signals,
 }
 
 impl<'s> Recorder<'s> {
@@ -35,13 +37,25 @@ impl<'s> Recorder<'s> {
         run: &'s RunDir,
         fit: &Fit<'_>,
         seconds_before: f64,
+        signals: Signals,
     ) -> Result<Self> {
         let (started, length) = (Instant::now(), fit.length());
         let tensorboard = setup.config.train.tensorboard;
         let log = MetricsLog::open(run.path(), fit.steps(), tensorboard)?;
         let progress = Progress::new("train", length.steps(), fit.steps(), "steps");
         let (saved, shown) = (started, Vec::new());
-        Ok(Self { setup, run, length, log, progress, started, saved, seconds_before, shown })
+        Ok(Self {
+            setup,
+            run,
+            length,
+            log,
+            progress,
+            started,
+            saved,
+            seconds_before,
+            shown,
+            signals,
+        })
     }
 
     fn seconds(&self) -> f64 {
@@ -53,8 +67,12 @@ impl<'s> Recorder<'s> {
         self.progress.finish();
         let path = self.run.path().display();
         let state = match end {
-            End::TimeLimit => {
-                note!("{path}: train.max_hours reached after step {steps}, all is saved");
+            End::TimeLimit | End::Asked => {
+                let why = match end {
+                    End::Asked => "told to end",
+                    _ => "train.max_hours reached",
+                };
+                note!("{path}: {why} after step {steps}, all is saved");
                 note!("hint: sib-cli train --resume {path}");
                 return Ok(());
             }
@@ -144,6 +162,10 @@ impl Observer for Recorder<'_> {
     fn wants_to_save(&self) -> bool {
         let minutes = self.setup.config.train.checkpoint_every_minutes;
         self.saved.elapsed() > Duration::from_secs_f64(minutes * 60.0)
+    }
+
+    fn wants_to_end(&self) -> bool {
+        self.signals.have_come()
     }
 
     fn save(&mut self, at: Position, state: State) -> Result<()> {

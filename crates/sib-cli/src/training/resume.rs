@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sib_core::checkpoint::read_meta;
 use sib_core::train::{Fit, Length};
-use tch::Device;
 
-use super::checkpoints::{LAST, steps_of};
+use super::agreement;
+use super::checkpoints::{self, LAST, steps_of};
 use super::setup::Setup;
 use super::start::train;
 use crate::config::Config;
@@ -15,7 +15,8 @@ use crate::dotted::{self, Difference};
 use crate::error::usage;
 use crate::note;
 use crate::output::count;
-use crate::run::{CONFIG, RunDir, Status};
+use crate::processes::Member;
+use crate::run::{CONFIG, RunDir, Status, checkpoint_of};
 
 /// Settings that decide how far, how long and from where a run goes on, never what an update
 /// computes. The initial weights are not read any more.
@@ -37,12 +38,14 @@ const MAY_CHANGE: [&str; 9] = [
 /// # Errors
 /// When a setting has changed that would make it another run, with both its values; when its files or
 /// its images cannot be read.
-pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> {
+pub fn go_on(path: &Path, assignments: &[String], member: &Member) -> Result<()> {
     let file = path.join(CONFIG);
-    let config = Config::load(&file, assignments)
+    let mut config = Config::load(&file, assignments)
         .with_context(|| format!("{}: cannot be resumed", path.display()))?;
-    let run = RunDir::open(path)?;
-    let last = run.checkpoint(LAST);
+    config.train.spread_over(member.group.size());
+    // The first process holds the folder; the others only read, until all have agreed.
+    let run = member.group.is_first().then(|| RunDir::open(path)).transpose()?;
+    let last = checkpoint_of(path, LAST);
     let before = if last.exists() {
         let stored = read_meta(&last)?.config;
         toml::from_str(&stored).with_context(|| format!("{}: its settings", last.display()))?
@@ -74,11 +77,11 @@ pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> 
             return Ok(());
         }
     }
-    let setup = Setup::prepare(&config, device)?;
+    let setup = Setup::prepare(&config, member)?;
     if !last.exists() {
         setup.load_initial_weights()?;
     }
-    let fit = setup.fit()?;
+    let mut fit = setup.fit()?;
     if config.train.epochs < before.train.epochs {
         expect_reaches(&fit, &last)?;
     }
@@ -88,9 +91,13 @@ pub fn go_on(path: &Path, assignments: &[String], device: Device) -> Result<()> 
     if config.train.epochs != before.train.epochs {
         note!("{}: {}", path.display(), what_more_epochs_mean(&before, &config, fit.length()));
     }
-    run.write(CONFIG, &config.to_toml()?)?;
-    Status::remove(&run)?;
-    train(&setup, fit, &run)
+    let seconds_before = checkpoints::restore(path, &setup, &mut fit)?;
+    agreement::expect(&setup, &fit)?;
+    if let Some(run) = &run {
+        run.write(CONFIG, &config.to_toml()?)?;
+        Status::remove(run)?;
+    }
+    train(&setup, fit, path, run.as_ref(), seconds_before)
 }
 
 /// Whether the updates so far are those that a run of the new `length` would have made.

@@ -5,7 +5,6 @@ use sha2::{Digest, Sha256};
 use sib_core::data::{self, Dataset, Loader, LoaderOptions, Split, Transform};
 use sib_core::train::{self, Fit};
 use sib_models::Model;
-use tch::Device;
 
 use super::batches::TrainingBatches;
 use super::held_out;
@@ -13,6 +12,7 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::error::usage;
 use crate::note;
+use crate::processes::Member;
 
 /// A run that is ready to start: its images and its network.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Setup<'c> {
     /// Evaluated after an epoch: the validation split, where there is one, and the test split.
     pub(super) held_out: Vec<Loader>,
     pub(super) model: Model,
+    /// The processes that train it.
+    pub(super) member: &'c Member,
     /// SHA-256 of the training images' ids and labels, in their order.
     pub(super) training_images_sha256: String,
 }
@@ -31,7 +33,7 @@ impl<'c> Setup<'c> {
     ///
     /// # Errors
     /// When a setting does not fit the images, or files cannot be read.
-    pub(super) fn prepare(config: &'c Config, device: Device) -> Result<Self> {
+    pub(super) fn prepare(config: &'c Config, member: &'c Member) -> Result<Self> {
         let (data, train) = (&config.data, &config.train);
         let open = |split, limit: Option<usize>| -> Result<_> {
             let dataset = data::open(data.name, data.root()?, split, &data.options())?;
@@ -40,10 +42,12 @@ impl<'c> Setup<'c> {
                 None => dataset,
             })
         };
+        let Member { group, device, threads } = member;
+        let device = *device;
         let options = LoaderOptions {
             batch_size: train.batch_size,
             seed: train.seed,
-            workers: data.workers,
+            workers: data.workers.or(*threads),
             cache_mib: data.cache_mib,
             device,
             ..LoaderOptions::default()
@@ -56,10 +60,13 @@ impl<'c> Setup<'c> {
                 // A last batch of one image has no batch statistics and no HSIC.
                 drop_last: true,
                 class_balanced: data.class_balanced,
+                part_of_batch: group.part(),
                 ..options.clone()
             },
-        )?;
-        let train = TrainingBatches { images, mix: data.mix };
+        )
+        .map_err(|error| error.within("train"))?;
+        let train = TrainingBatches { images, mix: data.mix, group: group.clone() };
+        let options = LoaderOptions { part_of_batches: group.part(), ..options };
         let mut held_out = Vec::new();
         let has_validation = data::splits(data.name, data.root()?)?.contains(&Split::Validation);
         let validation = has_validation.then_some((Split::Validation, data.limit_val));
@@ -79,7 +86,7 @@ impl<'c> Setup<'c> {
         tch::manual_seed(config.train.seed as i64);
         let model = Model::new(config.model.arch, classes as i64, device, &config.model.options)?;
         let training_images_sha256 = sha256_of(train.images.dataset());
-        Ok(Self { config, train, held_out, model, training_images_sha256 })
+        Ok(Self { config, train, held_out, model, member, training_images_sha256 })
     }
 
     /// Fills the network from `model.weights`, where the configuration names a file.
@@ -112,7 +119,8 @@ impl<'c> Setup<'c> {
                 return Err(sib_core::Error::invalid("head_lr_factor", factor, expected));
             }
             let (net, sib) = (self.model.backbone(), self.config.sib.clone());
-            Fit::new(net, self.model.state_dict(), &self.train, config.fit(head), sib)
+            Fit::new(net, self.model.state_dict(), &self.train, config.fit(head), sib)?
+                .in_group(self.member.group.clone())
         };
         Ok(fit().map_err(|error| error.within("train"))?)
     }
@@ -123,7 +131,8 @@ impl<'c> Setup<'c> {
     }
 }
 
-fn sha256_of(dataset: &Dataset) -> String {
+/// SHA-256 of ids and labels, in their order.
+pub(super) fn sha256_of(dataset: &Dataset) -> String {
     let mut digest = Sha256::new();
     for record in &dataset.records {
         digest.update(format!("{}\t{}\n", record.id, record.label));

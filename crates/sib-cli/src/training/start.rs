@@ -6,51 +6,71 @@ use anyhow::Result;
 use sib_core::data::Split;
 use sib_core::device;
 use sib_core::train::Fit;
-use tch::Device;
 
-use super::checkpoints;
+use super::agreement;
+use super::follower::Follower;
 use super::held_out::HeldOut;
 use super::recorder::Recorder;
 use super::setup::Setup;
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::note;
+use crate::processes::{Member, Signals};
 use crate::run::{CONFIG, ENVIRONMENT, RunDir};
 
-/// Trains as `config` says in a new folder at `path`.
+/// Trains as `config` says in a new folder at `path`, which the first of the processes writes.
 ///
 /// # Errors
 /// When a setting does not fit the images, a file cannot be read or written, or a loss is not finite.
-pub fn begin(config: &Config, path: &Path, device: Device) -> Result<()> {
+pub fn begin(config: &Config, path: &Path, member: &Member) -> Result<()> {
     // Everything that can fail on bad input fails before the folder is made.
-    let setup = Setup::prepare(config, device)?;
+    let setup = Setup::prepare(config, member)?;
     setup.load_initial_weights()?;
     let fit = setup.fit()?;
-    let run = RunDir::create(path)?;
+    agreement::expect(&setup, &fit)?;
+    let run = member.group.is_first().then(|| RunDir::create(path)).transpose()?;
     // The configuration last: with it, the run can be resumed.
-    run.write(ENVIRONMENT, &Environment::of(device).to_toml()?)?;
-    run.write(CONFIG, &config.to_toml()?)?;
-    train(&setup, fit, &run)
+    if let Some(run) = &run {
+        run.write(ENVIRONMENT, &Environment::of(member.device).to_toml()?)?;
+        run.write(CONFIG, &config.to_toml()?)?;
+    }
+    train(&setup, fit, path, run.as_ref(), 0.0)
 }
 
-/// Trains in the folder `run` from where it stands to the end of the configuration, or until its time
-/// limit.
+/// Trains the run at `path`, which `run` holds in the first of the processes, from where it stands after
+/// `seconds_before` to the end of the configuration, or until its time limit.
 ///
 /// # Errors
 /// When a file cannot be read or written, or a loss is not finite.
-pub(super) fn train(setup: &Setup<'_>, mut fit: Fit<'_>, run: &RunDir) -> Result<()> {
+pub(super) fn train(
+    setup: &Setup<'_>,
+    mut fit: Fit<'_>,
+    path: &Path,
+    run: Option<&RunDir>,
+    seconds_before: f64,
+) -> Result<()> {
     say_what_is_used(setup);
     device::choose_algorithms(setup.model.device(), setup.config.train.deterministic);
-    let seconds_before = checkpoints::restore(run, setup, &mut fit)?;
-    let mut recorder = Recorder::new(setup, run, &fit, seconds_before)?;
-    let Setup { config, held_out, .. } = setup;
+    let signals = Signals::watch()?;
+    let Setup { config, held_out, member, .. } = setup;
     let mut evaluation = HeldOut {
         images: held_out,
         information: config.train.log_information.then(|| config.sib.clone().unwrap_or_default()),
-        run: run.path(),
+        run: path,
+        group: &member.group,
     };
-    let end = fit.run(&mut evaluation, &mut recorder)?;
-    recorder.finish(end, fit.steps())
+    match run {
+        Some(run) => {
+            let mut recorder = Recorder::new(setup, run, &fit, seconds_before, signals)?;
+            let end = fit.run(&mut evaluation, &mut recorder)?;
+            recorder.finish(end, fit.steps())
+        }
+        None => {
+            let log_every_steps = config.train.log_every_steps;
+            fit.run(&mut evaluation, &mut Follower { log_every_steps, signals })?;
+            Ok(())
+        }
+    }
 }
 
 /// What a user should know of the images, and of what the best checkpoint is best at.

@@ -4,6 +4,7 @@
 //! by them, never by which thread came first.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +22,7 @@ use super::ground_truth::GroundTruth;
 use super::stack::{Place, Sample, stack};
 use super::transform::Transform;
 use crate::device::Queue;
+use crate::group::Part;
 use crate::random::{Use, stream};
 use crate::{Error, Result};
 
@@ -58,6 +60,11 @@ pub struct LoaderOptions {
     /// Memory for decoded images, as they are before the first random operation: later epochs take
     /// them from there. 0 for none.
     pub cache_mib: usize,
+    /// Which part of each batch to make, in processes that share them; the batches have to be full then
+    /// ([`Self::drop_last`]).
+    pub part_of_batch: Part,
+    /// Which batches to make, in processes that share them: every k-th of k processes.
+    pub part_of_batches: Part,
     /// Where batches come to be. Copies to a GPU and what is computed of them there run beside its other work.
     pub device: Device,
 }
@@ -75,6 +82,8 @@ impl Default for LoaderOptions {
             on_unreadable: OnUnreadable::Fail,
             class_balanced: false,
             cache_mib: 0,
+            part_of_batch: Part::WHOLE,
+            part_of_batches: Part::WHOLE,
             device: Device::Cpu,
         }
     }
@@ -156,6 +165,10 @@ impl Loader {
                 format!("at most the {} images of the split", dataset.records.len()),
             ));
         }
+        options.part_of_batch.range("batch_size", options.batch_size)?;
+        if options.part_of_batch != Part::WHOLE && !options.drop_last {
+            return Err(Error::invalid("drop_last", false, "true where batches are made in parts"));
+        }
         let pool = ThreadPoolBuilder::new()
             .num_threads(options.workers.map_or(0, NonZeroUsize::get))
             .thread_name(|i| format!("decode-{i}"))
@@ -183,9 +196,11 @@ impl Loader {
         if drop_last { len / batch_size } else { len.div_ceil(batch_size) }
     }
 
-    /// The batches of `epoch` from position `first_batch` on, the same as when all are taken.
+    /// The batches of `epoch` from position `first_batch` on, the same as when all are taken; those that are this
+    /// process's ([`LoaderOptions::part_of_batches`]).
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let shared = Arc::clone(&self.shared);
+        let of_batches = shared.options.part_of_batches;
         let batches = self.batches_per_epoch();
         let unreadable = Arc::new(Mutex::new(Vec::new()));
         let (sender, receiver) = sync_channel(shared.options.prefetch_batches);
@@ -195,13 +210,17 @@ impl Loader {
                 let order = shared.order(epoch);
                 let size = shared.options.batch_size;
                 let chunks = order.chunks(size).enumerate().take(batches).skip(first_batch);
+                let chunks =
+                    chunks.filter(|(number, _)| shared.options.part_of_batches.has(*number));
                 let entered = shared.queue.as_ref().map_or(Ok(()), Queue::enter);
                 if let Err(error) = entered {
                     let _ = sender.send(Err(error));
                     return;
                 }
                 for (number, indices) in chunks {
-                    let batch = shared.batch(epoch, number * size, indices, &unreadable);
+                    let own = shared.own_part(indices.len());
+                    let first = number * size + own.start;
+                    let batch = shared.batch(epoch, first, &indices[own], &unreadable);
                     let failed = batch.is_err();
                     // Sending fails where the consumer has gone: nobody waits for more.
                     if batch.transpose().is_some_and(|batch| sender.send(batch).is_err()) || failed
@@ -214,7 +233,7 @@ impl Loader {
         Epoch {
             receiver: Some(receiver),
             worker: Some(worker),
-            remaining: batches.saturating_sub(first_batch),
+            remaining: (first_batch..batches).filter(|&it| of_batches.has(it)).count(),
             unreadable,
         }
     }
@@ -296,6 +315,12 @@ impl Shared {
             order.shuffle(&mut stream(Use::Order, seed, epoch, 0));
         }
         order
+    }
+
+    /// What of a batch of `length` records is this process's.
+    fn own_part(&self, length: usize) -> Range<usize> {
+        let part = self.options.part_of_batch;
+        part.range("batch_size", length).expect("full batches, as `new` has checked")
     }
 
     /// The batch of these records, the first of which has place `first` in the epoch; `None` where

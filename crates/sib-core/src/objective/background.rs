@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::group::Group;
 use crate::{Error, Result, tensor::rows};
 
 /// Over what the variance is taken (decision E1).
@@ -44,11 +45,28 @@ impl BackgroundConfig {
 
     /// L_bg of background maps `R ⊙ (1 − M)` `[B,C,H,W]`: a differentiable scalar.
     pub fn variance(&self, background: &Tensor) -> Tensor {
+        self.of_rows(&rows(background))
+    }
+
+    /// L_bg of the batch of which `background` is this member's part of `group`: the same scalar with all members,
+    /// whose gradients' mean is that of the whole.
+    ///
+    /// # Errors
+    /// Where another member does not take part.
+    pub(super) fn variance_of_group(&self, background: &Tensor, group: &Group) -> Result<Tensor> {
+        let rows = rows(background);
+        match self.variance {
+            Variance::PerImage => group.mean(&self.of_rows(&rows)),
+            Variance::Batch => Ok(group.of_all_rows(self.of_rows(&group.gathered(&rows)?))),
+        }
+    }
+
+    fn of_rows(&self, rows: &Tensor) -> Tensor {
         let dim = match self.variance {
             Variance::PerImage => 1i64,
             Variance::Batch => 0,
         };
-        let variance = rows(background).var_dim([dim].as_slice(), true, false).mean(None::<Kind>);
+        let variance = rows.var_dim([dim].as_slice(), true, false).mean(None::<Kind>);
         match self.sigma {
             None => variance,
             Some(sigma) => variance / (2.0 * sigma * sigma * std::f64::consts::LN_2),

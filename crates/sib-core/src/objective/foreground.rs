@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::group::Group;
 use crate::information::{Estimator, hsic, linear_gram};
 use crate::tensor::{l2_normalise_rows, rows};
 use crate::{Error, Result};
@@ -49,11 +50,26 @@ impl HsicConfig {
     /// # Errors
     /// When B is too small for the estimator.
     pub fn hsic(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        hsic(&self.gram(a), &self.gram(b), self.estimator)
+        self.hsic_of_group(a, b, &Group::alone())
+    }
+
+    /// HSIC of the batches of which `a` and `b` are this member's part of `group`: the same scalar with all members,
+    /// whose gradients' mean is that of the whole.
+    ///
+    /// # Errors
+    /// As [`Self::hsic`]; where another member does not take part.
+    pub(super) fn hsic_of_group(&self, a: &Tensor, b: &Tensor, group: &Group) -> Result<Tensor> {
+        let gram = |maps| Ok::<_, Error>(linear_gram(&group.gathered(&self.features(maps))?));
+        Ok(group.of_all_rows(hsic(&gram(a)?, &gram(b)?, self.estimator)?))
     }
 
     /// Gram matrix `[B,B]` of a batch of maps `[B,C,H,W]`, rows scaled and projected as set.
     pub fn gram(&self, maps: &Tensor) -> Tensor {
+        linear_gram(&self.features(maps))
+    }
+
+    /// Rows `[B,D]` of a batch of maps `[B,C,H,W]`, scaled and projected as set.
+    fn features(&self, maps: &Tensor) -> Tensor {
         let mut features = rows(maps);
         if self.normalise == RowNormalise::L2 {
             features = l2_normalise_rows(&features);
@@ -61,7 +77,7 @@ impl HsicConfig {
         if let Some(k) = self.projection {
             features = count_sketch(&features, k);
         }
-        linear_gram(&features)
+        features
     }
 }
 

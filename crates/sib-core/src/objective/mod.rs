@@ -15,6 +15,7 @@ pub use vjp::{LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};
 
+use crate::group::Group;
 use crate::{Error, Result};
 
 /// How the two terms enter the total loss (decision F2).
@@ -207,9 +208,25 @@ impl SibConfig {
         forward: impl FnOnce(&Tensor) -> Tensor,
         cross_entropy: impl FnOnce(&Tensor) -> Tensor,
     ) -> Result<Terms> {
-        let &[batch, 3, _, _] = &images.size()[..] else {
+        self.terms_of_group(images, forward, cross_entropy, &Group::alone())
+    }
+
+    /// The terms of the batch of which `images` are this member's part of `group` (decision N9). The scalars' gradients
+    /// have to be averaged over the members; L_ce is that of the part, the two terms are those of the whole.
+    ///
+    /// # Errors
+    /// As [`Self::terms`]; [`Error::Group`] where another member does not take part.
+    pub fn terms_of_group(
+        &self,
+        images: &Tensor,
+        forward: impl FnOnce(&Tensor) -> Tensor,
+        cross_entropy: impl FnOnce(&Tensor) -> Tensor,
+        group: &Group,
+    ) -> Result<Terms> {
+        let &[part, 3, _, _] = &images.size()[..] else {
             return Err(Error::shape("images", images, "[B,3,H,W]"));
         };
+        let batch = part * group.size() as i64;
         if batch < self.hsic.estimator.min_batch() {
             let expected = format!(
                 "at least {}: the foreground term compares the images of a batch",
@@ -222,8 +239,8 @@ impl SibConfig {
         let vjp = self.vjp.vjp(&images, &logits, true)?; // [B,3,H,W]
         let images = images.detach();
         let Mask { mask, .. } = self.mask.apply(&vjp)?; // [B,1,H,W]
-        let foreground = -self.hsic.hsic(&(&vjp * &mask), &(images * &mask))?;
-        let background = self.background.variance(&(&vjp * (1.0 - &mask)));
+        let foreground = -self.hsic.hsic_of_group(&(&vjp * &mask), &(images * &mask), group)?;
+        let background = self.background.variance_of_group(&(&vjp * (1.0 - &mask)), group)?;
         let cross_entropy = cross_entropy(&logits);
         Ok(Terms { logits, cross_entropy, foreground, background, vjp, mask })
     }

@@ -13,6 +13,9 @@ pub struct UpdateConfig {
     pub checkpoint_blocks: bool,
     /// What the network computes with.
     pub precision: Precision,
+    /// Batch normalisation takes the moments of the whole batch where that is spread over the members of a group;
+    /// otherwise of each part by itself, and R is not what one process would compute (decision N9).
+    pub sync_batch_norm: bool,
     /// Of dropout.
     pub seed: u64,
     /// Decay of the weights' exponential moving average, in `[0, 1)`; what is evaluated is then the
@@ -38,6 +41,7 @@ impl Default for UpdateConfig {
         Self {
             checkpoint_blocks: false,
             precision: Precision::default(),
+            sync_batch_norm: true,
             seed: 43,
             ema_decay: None,
             label_smoothing: 0.0,

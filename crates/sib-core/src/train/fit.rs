@@ -9,6 +9,7 @@ use super::{
     Batches, Best, Evaluation, Examples, FitConfig, Held, Length, Measurements, Observer, Position,
     State, Trainer,
 };
+use crate::group::Group;
 use crate::objective::SibConfig;
 use crate::{Backbone, Error, Result};
 
@@ -32,6 +33,8 @@ pub enum End {
     Early(Best),
     /// [`FitConfig::max_hours`] have passed; there is something left to do.
     TimeLimit,
+    /// An observer wanted it ([`Observer::wants_to_end`]); there is something left to do.
+    Asked,
 }
 
 impl<'a> Fit<'a> {
@@ -58,6 +61,15 @@ impl<'a> Fit<'a> {
         let length = Length { epochs, steps_per_epoch };
         let trainer = Trainer::new(net, variables, config.update.clone(), sib, length)?;
         Ok(Self { trainer, batches, config, length, best: None, unseen: Vec::new() })
+    }
+
+    /// The same as a member of `group`, whose `batches` give its part of each.
+    ///
+    /// # Errors
+    /// As [`Trainer::in_group`].
+    pub fn in_group(mut self, group: Group) -> Result<Self> {
+        self.trainer = self.trainer.in_group(group)?;
+        Ok(self)
     }
 
     /// Updates made so far.
@@ -110,8 +122,14 @@ impl<'a> Fit<'a> {
             if let Some(best) = self.best.filter(|best| best.is_stale(&self.config, epoch)) {
                 return Ok(End::Early(best));
             }
-            if is_out_of_time() && self.steps() > first {
-                return Ok(End::TimeLimit);
+            let group = self.trainer.group().clone();
+            // All members end, or none.
+            let end = |observer: &O| -> Result<Option<End>> {
+                let [asked, time] = group.any([observer.wants_to_end(), is_out_of_time()])?;
+                Ok(if asked { Some(End::Asked) } else { time.then_some(End::TimeLimit) })
+            };
+            if let Some(end) = end(observer)?.filter(|_| self.steps() > first) {
+                return Ok(end);
             }
 
             let batches_before = |steps: u64| (steps * self.config.accumulate_batches) as usize;
@@ -121,19 +139,22 @@ impl<'a> Fit<'a> {
             for place in done..steps_per_epoch {
                 let measured = self.update(epoch, &mut batches, observer)?;
                 let (at, is_last) = (self.position(epoch), place + 1 == steps_per_epoch);
-                if is_last || observer.wants_measurements(at) {
+                let looks = is_last || observer.wants_measurements(at);
+                if looks {
                     self.check(observer)?;
                 }
                 observer.updated(at, &measured)?;
                 // After the last one, the epoch is evaluated before it is saved.
                 if !is_last {
-                    let ends = is_out_of_time();
-                    if ends || observer.wants_to_save() {
+                    // Members of a group on GPUs would wait for each other.
+                    let may_end = looks || group.is_alone() || self.trainer.is_at_hand();
+                    let end = if may_end { end(observer)? } else { None };
+                    if end.is_some() || observer.wants_to_save() {
                         self.check(observer)?;
                         observer.save(self.position(epoch), self.state())?;
                     }
-                    if ends {
-                        return Ok(End::TimeLimit);
+                    if let Some(end) = end {
+                        return Ok(end);
                     }
                 }
             }
@@ -171,7 +192,8 @@ impl<'a> Fit<'a> {
         };
         let measured = update();
         let at = Position { step: self.steps(), epoch };
-        let measured = measured.map_err(|error| observer.failed(at, &ids, error))?;
+        let measured = measured
+            .map_err(|error| observer.failed(at, &self.ids_of_all(ids.clone(), &error), error))?;
         self.unseen.push((at.step - 1, ids));
         Ok(measured)
     }
@@ -182,8 +204,25 @@ impl<'a> Fit<'a> {
         self.trainer.check().map_err(|Held { step, error }| {
             let ids = unseen.into_iter().find(|(of, _)| *of == step);
             let at = Position { step, epoch: step / self.length.steps_per_epoch };
-            observer.failed(at, &ids.unwrap_or_default().1, error)
+            let (_, ids) = ids.unwrap_or_default();
+            observer.failed(at, &self.ids_of_all(ids, &error), error)
         })
+    }
+
+    /// The images of all members' parts, where the update failed with all of them; otherwise this one's.
+    fn ids_of_all(&self, own: Vec<String>, error: &Error) -> Vec<String> {
+        if !matches!(error, Error::NonFinite { .. }) {
+            return own;
+        }
+        match self.trainer.group().exchanged(own.join("\n").as_bytes()) {
+            Ok(all) => all
+                .iter()
+                .flat_map(|ids| {
+                    String::from_utf8_lossy(ids).lines().map(str::to_owned).collect::<Vec<_>>()
+                })
+                .collect(),
+            Err(_) => own,
+        }
     }
 
     /// Measures the network and lets the observer keep it where it is the best so far.
@@ -194,6 +233,7 @@ impl<'a> Fit<'a> {
         observer: &mut O,
     ) -> Result<(), O::Error> {
         let at = self.position(epoch);
+        self.trainer.share_statistics()?;
         let Self { trainer, config, best, .. } = self;
         trainer.with_average(|net| {
             let metrics = evaluation.evaluate(net, at)?;

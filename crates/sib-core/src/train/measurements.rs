@@ -2,6 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::Result;
+use crate::group::Group;
+
 /// What an update measured, by name and in the order of the log.
 #[derive(Debug, Default)]
 pub struct Measurements(Vec<(&'static str, Value)>);
@@ -92,6 +95,27 @@ impl Measurements {
                 (*name, Value::OnDevice(one.tensor() + two.tensor()))
             };
         Self(self.0.iter().zip(&more.0).map(sum).collect())
+    }
+
+    /// The means over the members of `group`, in one operation.
+    ///
+    /// # Errors
+    /// [`Error::Group`](crate::Error::Group) where another member does not take part.
+    pub(super) fn mean_over(self, group: &Group) -> Result<Self> {
+        if group.is_alone() {
+            return Ok(self);
+        }
+        let on_device = |value: &Value| match value {
+            Value::Known(_) => None,
+            Value::OnDevice(scalar) => Some(scalar.shallow_clone()),
+        };
+        let scalars: Vec<Tensor> = self.0.iter().filter_map(|(_, it)| on_device(it)).collect();
+        let mut means = group.means(&scalars)?.into_iter();
+        let of_all = self.0.into_iter().map(|(name, value)| match value {
+            Value::Known(value) => (name, Value::Known(value)),
+            Value::OnDevice(_) => (name, Value::OnDevice(means.next().expect("one each"))),
+        });
+        Ok(Self(of_all.collect()))
     }
 
     /// All times `factor`.

@@ -105,8 +105,13 @@ pub trait Observer {
         false
     }
 
+    /// Whether training shall save and end, as where the process is told to; it can go on later.
+    fn wants_to_end(&self) -> bool {
+        false
+    }
+
     /// The network's variables with `state` are all that it takes to go on from here
-    /// ([`Fit::restore`](super::Fit::restore)). Comes after each epoch, before training ends for want of time,
+    /// ([`Fit::restore`](super::Fit::restore)). Comes after each epoch, before training ends with work left,
     /// and where [`Self::wants_to_save`] says so.
     ///
     /// # Errors

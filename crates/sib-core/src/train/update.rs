@@ -10,6 +10,7 @@ use super::balance::Balance;
 use super::guard::{GRADIENT_NORM, Guard, non_finite};
 use super::optimizer::{defined, global_norm};
 use super::{Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
+use crate::group::{self, Batch, Group};
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::{for_convolutions, sent};
@@ -31,6 +32,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct Trainer<'a> {
     net: &'a dyn Backbone,
+    variables: BTreeMap<String, Tensor>,
     config: UpdateConfig,
     sib: Option<SibConfig>,
     length: Length,
@@ -39,6 +41,7 @@ pub struct Trainer<'a> {
     average: Option<WeightAverage>,
     guard: Guard,
     pending: Pending,
+    group: Group,
 }
 
 /// The batches of an update so far.
@@ -86,9 +89,12 @@ impl<'a> Trainer<'a> {
         let factor_of = |key: &str| parameters::factor(&config.learning_rate_factors, key);
         let optimizer = Optimizer::new(trained, config.optimizer.clone(), factor_of);
         config.precision.validate(optimizer.device())?;
-        let average = config.ema_decay.map(|decay| WeightAverage::new(variables, decay));
+        let averaged =
+            || variables.iter().map(|(name, it)| (name.clone(), it.shallow_clone())).collect();
+        let average = config.ema_decay.map(|decay| WeightAverage::new(averaged(), decay));
         Ok(Self {
             net,
+            variables,
             config,
             sib,
             length,
@@ -97,7 +103,40 @@ impl<'a> Trainer<'a> {
             average,
             guard: Guard::default(),
             pending: Pending::default(),
+            group: Group::alone(),
         })
+    }
+
+    /// The same as a member of `group`: batches are its part of theirs, all members make the same update. It starts
+    /// with the first member's variables, all of which must be among those given to [`Self::new`].
+    ///
+    /// # Errors
+    /// [`Error::Group`] where another member does not take part.
+    pub fn in_group(mut self, group: Group) -> Result<Self> {
+        let averages = self.average.iter().flat_map(|average| average.state().values());
+        group.broadcast(&self.variables.values().chain(averages).collect::<Vec<_>>())?;
+        self.group = group;
+        Ok(self)
+    }
+
+    /// The group that it is a member of.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Gives all members the first one's running statistics, where each has its own
+    /// ([`UpdateConfig::sync_batch_norm`]).
+    ///
+    /// # Errors
+    /// [`Error::Group`] where another member does not take part.
+    pub(super) fn share_statistics(&self) -> Result<()> {
+        if self.group.is_alone() || self.config.sync_batch_norm {
+            return Ok(());
+        }
+        let averages = self.average.iter().flat_map(|average| average.state());
+        let own = self.variables.iter().chain(averages);
+        let statistics = own.filter(|(name, _)| !self.variables[*name].requires_grad());
+        self.group.broadcast(&statistics.map(|(_, it)| it).collect::<Vec<_>>())
     }
 
     /// Updates made so far.
@@ -136,7 +175,9 @@ impl<'a> Trainer<'a> {
 
         let UpdateConfig { checkpoint_blocks: recomputing, precision, .. } = self.config;
         let _in_force = precision.in_force();
-        let forward = |images: &Tensor| precision.forward(self.net, images);
+        let batch = Batch { group: self.group.clone(), norms: self.config.sync_batch_norm };
+        let forward =
+            |images: &Tensor| group::within(Some(batch), || precision.forward(self.net, images));
         let mut measured = Measurements::default();
         let loss = match &sib {
             None => {
@@ -147,7 +188,7 @@ impl<'a> Trainer<'a> {
                 loss
             }
             Some(sib) => {
-                let terms = || sib.terms(images, forward, cross_entropy);
+                let terms = || sib.terms_of_group(images, forward, cross_entropy, &self.group);
                 let terms = recompute::within(recomputing, terms)?;
                 let lambdas = self.lambdas(sib, &terms, step, &mut measured)?;
                 let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, &lambdas);
@@ -162,6 +203,7 @@ impl<'a> Trainer<'a> {
                 loss
             }
         };
+        let measured = measured.mean_over(&self.group)?;
         if measured.are_at_hand()
             && let Some(error) = non_finite(step, &measured)
         {
@@ -185,15 +227,17 @@ impl<'a> Trainer<'a> {
         let step = self.steps();
         let Pending { batches, mut gradients, measured } = std::mem::take(&mut self.pending);
         assert!(batches > 0, "no batch since the last update");
-        let share = 1.0 / batches as f64;
-        let mut measured = measured.times(share);
+        let mut measured = measured.times(1.0 / batches as f64);
+        self.group.sum(&defined(&gradients))?;
+        let parts = batches * self.group.size() as u64;
+        let share = 1.0 / parts as f64;
         let norm = global_norm(&gradients) * share;
         measured.keep(GRADIENT_NORM, &norm);
         let held = self.guard.observe(step, measured.shallow_clone());
         if self.is_at_hand() {
             self.check().map_err(|held| held.error)?;
         }
-        if batches > 1 || self.config.clip_norm.is_some() {
+        if parts > 1 || self.config.clip_norm.is_some() {
             let shortened = self.config.clip_norm.map(|longest| (longest / &norm).clamp_max(1.0));
             scale(&mut gradients, &(shortened.unwrap_or_else(|| Tensor::from(1.0)) * share));
         }
@@ -260,7 +304,9 @@ impl<'a> Trainer<'a> {
         let mut norms = terms.map(|_| Tensor::new());
         for (norm, term) in norms.iter_mut().zip(terms) {
             let parameters = self.optimizer.parameters();
-            *norm = global_norm(&Tensor::f_run_backward(&[term], &parameters, true, false)?);
+            let gradients = Tensor::f_run_backward(&[term], &parameters, true, false)?;
+            self.group.sum(&defined(&gradients))?;
+            *norm = global_norm(&gradients) / self.group.size() as f64;
         }
         Ok(norms)
     }

@@ -83,11 +83,11 @@ pub use linear::Linear;
 
 pub(crate) use init::{Variable, shapes_alone};
 
-use sib_core::Mode;
+use sib_core::{Mode, tensor};
 use tch::Tensor;
 
 /// Drops values with the given `probability` in train mode (Srivastava et al. 2014), and scales the others
 /// up by as much.
 pub fn dropout(x: Tensor, probability: f64, mode: Mode) -> Tensor {
-    if probability > 0.0 && mode == Mode::Train { x.dropout(probability, true) } else { x }
+    if probability > 0.0 && mode == Mode::Train { tensor::dropout(&x, probability) } else { x }
 }

@@ -1,0 +1,2 @@
+// ProcessGroupGloo.hpp includes it and uses nothing of it.
+#pragma once
