@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <dlfcn.h>
 
 #include "border.h"
@@ -152,6 +153,8 @@ char* sib_group_join(
     void** out, const char* host, uint16_t port, bool serves, const char* prefix, int64_t rank,
     int64_t size, int64_t timeout_ms, const char* address, bool on_gpus) {
   return sib::caught([&] {
+    // c10d warns with a stack trace of all that it then throws.
+    if (!std::getenv("TORCH_CPP_LOG_LEVEL")) FLAGS_caffe2_log_level = 2;
     const milliseconds timeout(timeout_ms);
     c10d::TCPStoreOptions of;
     of.port = port;

@@ -13,6 +13,7 @@ mod evaluation_files;
 mod explain;
 mod figure;
 mod fine_tuning;
+mod group;
 mod import;
 mod pipes;
 mod report;

@@ -34,14 +34,17 @@ struct Joined {
     device: Device,
 }
 
-/// Tensors are added up in so many values at a time where there are many members: the fewer the operations, the
-/// less each costs; with few members copies cost more.
+/// Tensors are added up in so many values at a time: each operation costs milliseconds where processors are busy,
+/// more than the copies.
 const BUCKET: usize = 25 << 18;
-const FEW: usize = 3;
 
 /// What members count in their store.
 const SPOKEN: &str = "spoken";
 const LEFT: &str = "left";
+/// For how long a member that leaves waits for what the others say.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// For how long it lets the first one speak.
+const COURTESY: Duration = Duration::from_millis(300);
 
 impl Group {
     /// One process by itself.
@@ -104,9 +107,8 @@ impl Group {
     pub fn sum(&self, tensors: &[&Tensor]) -> Result<()> {
         let Some(joined) = &self.0 else { return Ok(()) };
         let dense: Vec<Tensor> = tensors.iter().map(|tensor| densely(tensor)).collect();
-        let many = dense.iter().map(Tensor::numel).sum::<usize>();
-        if joined.part.of() > FEW || joined.device.is_cuda() {
-            for bucket in buckets(&dense, BUCKET) {
+        for bucket in buckets(&dense, BUCKET) {
+            let [one] = &bucket[..] else {
                 let flat =
                     Tensor::cat(&bucket.iter().map(|it| it.view([-1])).collect::<Vec<_>>(), 0);
                 joined.done(joined.members.sum(&[&flat]))?;
@@ -114,9 +116,9 @@ impl Group {
                 for (mut part, sum) in bucket.into_iter().zip(flat.split_with_sizes(lengths, 0)) {
                     part.copy_(&sum.view_as(&part));
                 }
-            }
-        } else if many > 0 {
-            joined.done(joined.members.sum(&dense.iter().collect::<Vec<_>>()))?;
+                continue;
+            };
+            joined.done(joined.members.sum(&[one]))?;
         }
         for (tensor, dense) in tensors.iter().zip(&dense) {
             if tensor.data_ptr() != dense.data_ptr() {
@@ -289,28 +291,29 @@ impl Group {
     }
 
     /// Leaves the others for good, after a failure, and says whether it is on this member to tell of it: on the first
-    /// that has something to tell. Where the store has gone with the member that kept it, on rank 1.
+    /// that has something to tell. Where the store does not answer, because the member that keeps it has gone or hangs,
+    /// on rank 1.
     pub fn leave(&self) -> bool {
         let Some(joined) = &self.0 else { return true };
-        let spoken = joined.members.add(SPOKEN, 1);
+        let is_first = joined.part.index() == 0;
+        if !is_first && !self.is_broken() {
+            // What fails with all of them is for the first to tell.
+            std::thread::sleep(COURTESY);
+        }
+        let spoken = joined.count(SPOKEN, 1);
         // The others notice, and look who has spoken.
         joined.members.leave();
-        let is_told = match spoken {
-            Ok(before) => before == 1,
-            Err(_) => joined.part.index() == 1,
-        };
-        let left = joined.members.add(LEFT, 1);
-        if joined.part.index() == 0 && left.is_ok() {
+        let Some(spoken) = spoken else { return joined.part.index() == 1 };
+        if joined.count(LEFT, 1).is_some() && is_first {
             // The store goes with this process.
-            let started = Instant::now();
-            let all = joined.part.of() as i64;
-            while started.elapsed() < Duration::from_secs(3)
-                && joined.members.add(LEFT, 0).is_ok_and(|left| left < all)
+            let (started, all) = (Instant::now(), joined.part.of() as i64);
+            while started.elapsed() < PATIENCE
+                && joined.count(LEFT, 0).is_some_and(|left| left < all)
             {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
-        is_told
+        spoken == 1
     }
 
     /// The members on the other side of the border.
@@ -320,6 +323,15 @@ impl Group {
 }
 
 impl Joined {
+    /// Adds to a number in the store; `None` where that does not answer soon.
+    fn count(self: &Arc<Self>, key: &'static str, amount: i64) -> Option<i64> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let joined = Arc::clone(self);
+        // c10d would wait for ever for one that hangs.
+        std::thread::spawn(move || sender.send(joined.members.add(key, amount)));
+        receiver.recv_timeout(PATIENCE).ok()?.ok()
+    }
+
     fn done(&self, result: std::result::Result<(), String>) -> Result<()> {
         result.map_err(|reason| {
             let Self { part, .. } = self;
