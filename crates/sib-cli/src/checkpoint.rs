@@ -53,7 +53,14 @@ impl Checkpoint {
     /// # Errors
     /// When the device cannot be had, or the file is no checkpoint.
     pub fn open(path: &Path, device: &str, precision: Precision) -> Result<Self> {
-        let device = sib_core::device::parse(device)?;
+        Self::on(sib_core::device::parse(device)?, path, precision)
+    }
+
+    /// As [`Self::open`], onto `device`.
+    ///
+    /// # Errors
+    /// When the file is no checkpoint.
+    pub fn on(device: Device, path: &Path, precision: Precision) -> Result<Self> {
         let (model, meta) = Model::from_checkpoint(path, device)?;
         let transform = Transform::matching(&meta.preprocessing)?;
         let crop_px = meta.preprocessing.crop_px;

@@ -49,7 +49,7 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
-        if !matches!(self.command, Command::Train(_)) {
+        if !matches!(self.command, Command::Train(_) | Command::Evaluate(_)) {
             processes::expect_one()?;
         }
         match self.command {

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 use sib_core::data::check::{SplitReport, check};
-use sib_core::data::{self, DatasetName, GroundTruth, Split};
+use sib_core::data::{self, Dataset, DatasetName, GroundTruth, Split};
 
 use crate::config::DataConfig;
 use crate::note;
@@ -143,4 +144,13 @@ pub fn write_images(
     }
     note!("{}: {} images", output.display(), dataset.records.len());
     Ok(())
+}
+
+/// SHA-256 of its images' ids and labels, in their order.
+pub fn sha256(dataset: &Dataset) -> String {
+    let mut digest = Sha256::new();
+    for record in &dataset.records {
+        digest.update(format!("{}\t{}\n", record.id, record.label));
+    }
+    format!("{:x}", digest.finalize())
 }

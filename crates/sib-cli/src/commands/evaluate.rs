@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use sib_core::data::{DatasetName, Split};
+use sib_core::dotted;
 use sib_models::Precision;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::datasets;
 use crate::environment::Environment;
 use crate::evaluation;
 use crate::evaluation::choices::{
@@ -22,6 +24,7 @@ use crate::evaluation::suites::comparison::Comparison;
 use crate::evaluation::summary_row::SummaryRow;
 use crate::network::{Network, StoredConfig, sha256};
 use crate::note;
+use crate::processes::{self, Member};
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -79,12 +82,19 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    processes: processes::Arguments,
 }
 
 /// Evaluates, or goes on with an evaluation that was interrupted, and prints the summary.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let Some(Member { group, device, .. }) =
+        &processes::join(&arguments.processes, &arguments.device)?
+    else {
+        return Ok(());
+    };
     let path = &checkpoint::file(&arguments.checkpoint)?;
-    let checkpoint = Checkpoint::open(path, &arguments.device, arguments.precision)?;
+    let checkpoint = Checkpoint::on(*device, path, arguments.precision)?;
     let stored = StoredConfig::of(&checkpoint.meta, path)?;
     let options = Options::read(&arguments.assignments, arguments.data, &stored.data)?;
     let images = Images {
@@ -129,7 +139,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         dataset: DatasetFacts::of(&dataset, images_in_split),
         environment: Environment::of(checkpoint.device),
     };
-    let finished = evaluation::run(&description, &checkpoint, dataset, &arguments.output)?;
+    let mut facts = processes::of_one_program();
+    facts.extend(
+        dotted::of(&description.settings, "")?.into_iter().filter(|(key, _)| key != "root"),
+    );
+    facts.push(("the digest of the images".to_owned(), datasets::sha256(&dataset)));
+    group.agree(&facts)?;
+    let output = &arguments.output;
+    let Some(finished) = evaluation::run(&description, &checkpoint, dataset, output, group)? else {
+        return Ok(());
+    };
     let printed = print(&finished.summary);
     if finished.without_object {
         let DatasetFacts { name, split, images, .. } = &description.dataset;

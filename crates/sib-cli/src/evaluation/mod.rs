@@ -17,6 +17,7 @@ pub mod npy;
 pub mod pass;
 pub mod rows;
 pub mod settings;
+pub mod sharing;
 pub mod suite;
 pub mod suites;
 pub mod summary;
@@ -28,6 +29,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use sib_core::data::loader::Epoch;
 use sib_core::data::{Batch, Dataset, Loader, LoaderOptions, OnUnreadable};
+use sib_core::group::Group;
 
 use crate::checkpoint::Checkpoint;
 use crate::note;
@@ -37,7 +39,7 @@ use description::Description;
 use files::{PER_IMAGE, SUMMARY};
 use folder::EvaluationDir;
 use image_row::ImageRow;
-use logs::{Logs, Measured, members};
+use logs::{Logs, members};
 use pass::{Pass, Sources};
 use settings::Settings;
 use suite::Suite;
@@ -61,16 +63,19 @@ pub struct Finished {
 
 /// Brings the evaluation in the folder at `output` to its end: from the start, or from where it
 /// was interrupted. `dataset` holds the images in the order in which they are visited, labelled by
-/// the checkpoint's classes.
+/// the checkpoint's classes. The processes of `group` share the batches; the first keeps the folder and alone knows
+/// what came of them.
 ///
 /// # Errors
-/// When the folder belongs to another evaluation, or an image cannot be measured.
+/// When the folder belongs to another evaluation, or an image cannot be measured; where another process does not
+/// take part.
 pub fn run(
     description: &Description,
     checkpoint: &Checkpoint,
     dataset: Dataset,
     output: &Path,
-) -> Result<Finished> {
+    group: &Group,
+) -> Result<Option<Finished>> {
     let settings = &description.settings;
     let sources = Sources::new(settings, &dataset)?;
     let methods = sources.names();
@@ -81,16 +86,25 @@ pub fn run(
             .then_some(settings.localization.ground_truth),
         on_unreadable: OnUnreadable::Skip,
         device: checkpoint.device,
+        part_of_batches: group.part(),
         ..LoaderOptions::default()
     };
     let loader = Loader::new(dataset, checkpoint.transform.clone(), options)?;
     let dataset = loader.dataset();
-    let mut pass = Pass::new(checkpoint, settings, dataset, &sources)?;
-    let folder = EvaluationDir::open(output, description)?;
-    let mut logs = Logs::open(&folder, settings, dataset, &methods)?;
+    let pass = Pass::new(checkpoint, settings, dataset, &sources)?;
+    let kept = || -> Result<_> {
+        let folder = EvaluationDir::open(output, description)?;
+        let logs = Logs::open(&folder, settings, dataset, &methods)?;
+        Ok((folder, logs))
+    };
+    let mut kept = group.is_first().then(kept).transpose()?;
+    let known = kept.as_ref().map(|(_, logs)| -> Result<_> {
+        let mended = Contents::new(settings, dataset).mended(logs.images(), &methods)?;
+        Ok((logs.batches(), mended.into_iter().collect()))
+    });
+    let (done, mended) = sharing::told(group, known.transpose()?)?;
 
-    let (done, batches) = (logs.batches(), loader.batches_per_epoch());
-    let mended = Contents::new(settings, dataset).mended(logs.images(), &methods)?;
+    let batches = loader.batches_per_epoch();
     if done < batches {
         if done > 0 {
             note!("{}: going on after batch {done} of {batches}", output.display());
@@ -98,32 +112,46 @@ pub fn run(
     } else if mended.is_empty() {
         note!("{}: already complete", output.display());
     }
-    if done < batches || !mended.is_empty() {
+    if let Some((folder, _)) = kept.as_ref().filter(|_| done < batches || !mended.is_empty()) {
         folder.reopen()?;
     }
     let images = dataset.records.len();
     let first = (done * settings.batch_size).min(images);
     let mut progress = Progress::new("evaluate", images as u64, first as u64, "images");
+    let mut measuring = Measuring { loader: &loader, settings, pass };
+    let is_own = |number: &usize| group.part().has(*number);
     if !mended.is_empty() {
         progress.println(&format!(
             "{}: {} batches with what could not be used before are measured again",
             output.display(),
             mended.len()
         ));
-        let mut again = Vec::with_capacity(mended.len());
-        for number in mended {
-            let mut decoded = Decoded::new(loader.epoch(0, number))?;
-            again
-                .push((number, decoded.measured(number, settings, dataset, &mut pass, &progress)?));
+        let own = mended
+            .into_iter()
+            .filter(is_own)
+            .map(|number| measuring.batch(number, &mut Decoded::new(loader.epoch(0, number))?));
+        let again = sharing::gathered(group, own.collect::<Result<_>>()?)?;
+        if let Some((_, logs)) = &mut kept {
+            again.iter().for_each(|batch| say_faults(batch, &progress));
+            logs.replace(again.into_iter().map(|it| (it.number, it.measured)).collect())?;
         }
-        logs.replace(again)?;
     }
     let mut decoded = Decoded::new(loader.epoch(0, done))?;
-    for number in done..batches {
-        logs.append(decoded.measured(number, settings, dataset, &mut pass, &progress)?)?;
-        progress.advance(members(number, settings, dataset).len() as u64, String::new);
+    let all: Vec<usize> = (done..batches).collect();
+    for round in all.chunks(group.size()) {
+        let own = round.iter().copied().filter(is_own);
+        let own = own.map(|number| measuring.batch(number, &mut decoded));
+        let measured = sharing::gathered(group, own.collect::<Result<_>>()?)?;
+        let Some((_, logs)) = &mut kept else { continue };
+        for batch in measured {
+            say_faults(&batch, &progress);
+            let images = members(batch.number, settings, dataset).len();
+            logs.append(batch.measured)?;
+            progress.advance(images as u64, String::new);
+        }
     }
     progress.finish();
+    let Some((folder, logs)) = kept else { return Ok(None) };
 
     let rows = logs.images().rows::<ImageRow>()?;
     let logged =
@@ -143,7 +171,7 @@ pub fn run(
     let first_fault = faults.next().map(|(row, fault)| in_words(row, fault));
     let faults = faults.count() + usize::from(first_fault.is_some());
     let without_object = settings.has(Suite::Localization) && no_object(&rows);
-    Ok(Finished { summary, faults, first_fault, without_object })
+    Ok(Some(Finished { summary, faults, first_fault, without_object }))
 }
 
 fn in_words(row: &ImageRow, fault: &str) -> String {
@@ -167,6 +195,27 @@ impl Finished {
     }
 }
 
+fn say_faults(batch: &sharing::Batch, progress: &Progress) {
+    batch.faults.iter().for_each(|fault| progress.println(&format!("error: {fault}")));
+}
+
+/// What batches are measured with.
+struct Measuring<'e> {
+    loader: &'e Loader,
+    settings: &'e Settings,
+    pass: Pass<'e>,
+}
+
+impl Measuring<'_> {
+    /// Batch `number`, the next that the loader may have `decoded`.
+    fn batch(&mut self, number: usize, decoded: &mut Decoded) -> Result<sharing::Batch> {
+        let batch = decoded.take(&members(number, self.settings, self.loader.dataset()))?;
+        let (measured, of_heatmaps) = self.pass.measure(number, batch)?;
+        let faults = decoded.faults().into_iter().chain(of_heatmaps).collect();
+        Ok(sharing::Batch { number, measured, faults })
+    }
+}
+
 /// The loader's batches by number. One of which no image could be decoded does not come.
 struct Decoded {
     epoch: Epoch,
@@ -178,24 +227,6 @@ impl Decoded {
     fn new(mut epoch: Epoch) -> Result<Self> {
         let next = epoch.next().transpose()?;
         Ok(Self { epoch, next, reported: 0 })
-    }
-
-    /// The rows of batch `number`, the next that the loader may have decoded. What is wrong with its
-    /// images and heatmaps is printed.
-    fn measured(
-        &mut self,
-        number: usize,
-        settings: &Settings,
-        dataset: &Dataset,
-        pass: &mut Pass<'_>,
-        progress: &Progress,
-    ) -> Result<Measured> {
-        let batch = self.take(&members(number, settings, dataset))?;
-        let (measured, faults) = pass.measure(number, batch)?;
-        for fault in self.faults().into_iter().chain(faults) {
-            progress.println(&format!("error: {fault}"));
-        }
-        Ok(measured)
     }
 
     /// The batch of these images, where there is one.

@@ -15,7 +15,8 @@ use sib_core::device;
 use sib_core::group::{Group, Launch};
 use tch::Device;
 
-use crate::error::usage;
+use crate::environment::libtorch_version;
+use crate::error::{told, usage};
 use crate::output;
 
 /// Arguments of a command that several processes may share.
@@ -95,10 +96,21 @@ pub fn join(arguments: &Arguments, device_name: &str) -> Result<Option<Member>> 
 pub fn expect_one() -> Result<()> {
     match Launch::from_env()? {
         None => Ok(()),
+        Some(Launch { rank: 1.., .. }) => Err(told(2)),
         Some(Launch { size, .. }) => Err(usage(format!(
-            "got {size} processes of this command, expected one: train alone shares its work"
+            "got {size} processes of this command, expected one: train and evaluate alone share their work"
         ))),
     }
+}
+
+/// What processes that share a command have to agree on, whatever it is.
+pub fn of_one_program() -> Vec<(String, String)> {
+    let unknown = || "unknown".to_owned();
+    vec![
+        ("sib-cli's version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("sib-cli's commit".to_owned(), env!("SIB_COMMIT").to_owned()),
+        ("libtorch's version".to_owned(), libtorch_version().unwrap_or_else(unknown)),
+    ]
 }
 
 fn share_of_cores(processes: usize) -> NonZeroUsize {

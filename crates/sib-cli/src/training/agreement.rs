@@ -4,8 +4,9 @@ use anyhow::Result;
 use sib_core::dotted;
 use sib_core::train::Fit;
 
-use super::setup::{Setup, sha256_of};
-use crate::environment::libtorch_version;
+use super::setup::Setup;
+use crate::datasets::sha256;
+use crate::processes;
 
 /// Settings that each machine may have its own of.
 const OWN: [&str; 4] = ["data.root", "data.workers", "data.cache_mib", "model.weights"];
@@ -15,18 +16,13 @@ const OWN: [&str; 4] = ["data.root", "data.workers", "data.cache_mib", "model.we
 /// # Errors
 /// Naming what differs, with two of the values.
 pub(super) fn expect(setup: &Setup<'_>, fit: &Fit<'_>) -> Result<()> {
-    let unknown = || "unknown".to_owned();
-    let mut facts = vec![
-        ("sib-cli's version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("sib-cli's commit".to_owned(), env!("SIB_COMMIT").to_owned()),
-        ("libtorch's version".to_owned(), libtorch_version().unwrap_or_else(unknown)),
-    ];
+    let mut facts = processes::of_one_program();
     let settings = dotted::of(setup.config, "")?;
     facts.extend(settings.into_iter().filter(|(key, _)| !OWN.contains(&key.as_str())));
     let images = [&setup.train.images].into_iter().chain(&setup.held_out);
     facts.extend(images.map(|images| {
         let split = images.dataset().split;
-        (format!("the digest of the {split} images"), sha256_of(images.dataset()))
+        (format!("the digest of the {split} images"), sha256(images.dataset()))
     }));
     facts.push(("the number of updates made".to_owned(), fit.steps().to_string()));
     Ok(setup.member.group.agree(&facts)?)

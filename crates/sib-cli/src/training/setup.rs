@@ -1,8 +1,7 @@
 //! What a run trains, and on what: from its configuration to images and network.
 
 use anyhow::Result;
-use sha2::{Digest, Sha256};
-use sib_core::data::{self, Dataset, Loader, LoaderOptions, Split, Transform};
+use sib_core::data::{self, Loader, LoaderOptions, Split, Transform};
 use sib_core::train::{self, Fit};
 use sib_models::Model;
 
@@ -10,6 +9,7 @@ use super::batches::TrainingBatches;
 use super::held_out;
 use crate::checkpoint;
 use crate::config::Config;
+use crate::datasets::sha256;
 use crate::error::usage;
 use crate::note;
 use crate::processes::Member;
@@ -85,7 +85,7 @@ impl<'c> Setup<'c> {
         }
         tch::manual_seed(config.train.seed as i64);
         let model = Model::new(config.model.arch, classes as i64, device, &config.model.options)?;
-        let training_images_sha256 = sha256_of(train.images.dataset());
+        let training_images_sha256 = sha256(train.images.dataset());
         Ok(Self { config, train, held_out, model, member, training_images_sha256 })
     }
 
@@ -129,13 +129,4 @@ impl<'c> Setup<'c> {
     pub(super) fn chosen_on(&self) -> Split {
         self.held_out.first().map_or(Split::Test, |images| images.dataset().split)
     }
-}
-
-/// SHA-256 of ids and labels, in their order.
-pub(super) fn sha256_of(dataset: &Dataset) -> String {
-    let mut digest = Sha256::new();
-    for record in &dataset.records {
-        digest.update(format!("{}\t{}\n", record.id, record.label));
-    }
-    format!("{:x}", digest.finalize())
 }

@@ -187,3 +187,29 @@ fn an_update_that_diverges_names_the_images_of_all_processes_once() {
     let failure = String::from_utf8(read(&place.path("run/failure.toml"))).unwrap();
     assert_eq!(failure.matches("train/").count(), 8, "{failure}");
 }
+
+#[test]
+fn an_evaluation_of_two_processes_has_the_bytes_of_one() {
+    let place = Workplace::with_checkpoint();
+    let evaluate = |output: &'static str, more: &[&'static str]| {
+        let base = ["evaluate", "--checkpoint", "net.safetensors", "--data", "synthetic"];
+        let rest = ["--suite", "all", "--limit", "10", "--batch-size", "2", "--output", output];
+        [&base[..], &rest, more].concat()
+    };
+    assert_success(&place.run(&evaluate("one", &[])));
+    let output = place.run(&evaluate("two", &["--processes", "2"]));
+    assert_success(&output);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.matches("top1").count(), 1, "{printed}");
+    // Cut short in the middle of a round, gone on with by one, and the other way round.
+    place.killed_at("rows:4", &evaluate("cut", &[]));
+    assert_success(&place.run(&evaluate("cut", &["--processes", "2"])));
+    for entry in std::fs::read_dir(place.path("one")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".csv") {
+            let [one, two, cut] =
+                ["one", "two", "cut"].map(|folder| read(&place.path(folder).join(&name)));
+            assert!(one == two && one == cut, "{name}");
+        }
+    }
+}
