@@ -49,7 +49,11 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
-        if !matches!(self.command, Command::Train(_) | Command::Evaluate(_)) {
+        let is_shared = matches!(
+            self.command,
+            Command::Train(_) | Command::Evaluate(_) | Command::Explain(_) | Command::Predict(_)
+        );
+        if !is_shared {
             processes::expect_one()?;
         }
         match self.command {

@@ -139,6 +139,7 @@ pub fn as_members(test: &str, size: usize, f: impl FnOnce(Group)) {
     const TIMEOUT: Duration = Duration::from_secs(60);
     if std::env::var_os(MEMBER).is_some_and(|value| value == test) {
         tch::set_num_threads(1);
+        crate::device::keep_freed_memory();
         let launch = Launch::from_env().expect("a launch").expect("a group");
         f(Group::join(&launch, Device::Cpu, TIMEOUT).expect("the others"));
         return;

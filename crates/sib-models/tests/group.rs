@@ -102,17 +102,15 @@ fn ways() -> Vec<Way> {
     };
     vec![
         of(&|way| way.sib.enabled = false),
-        of(&|way| way.update.checkpoint_blocks = true),
         of(&|way| {
             way.batches = 2;
+            way.update.checkpoint_blocks = true;
             way.update.clip_norm = Some(0.1);
             way.update.ema_decay = Some(0.9);
             way.update.label_smoothing = 0.1;
-        }),
-        of(&|way| {
+            way.update.log_gradient_norms = 1;
             way.sib.weights = Weights::GradientShare;
             way.sib.gradient_share.every_steps = 2;
-            way.update.log_gradient_norms = 1;
         }),
         of(&|way| {
             way.sib.form = Form::Exponential;

@@ -9,6 +9,7 @@ use sib_explain::render::{Colormap, Shading, Style};
 use sib_models::Precision;
 
 use crate::explanation::{self, Request};
+use crate::processes::{self, Member};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -55,11 +56,18 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    processes: processes::Arguments,
 }
 
 /// Explains every image by every method. An image that cannot be read is reported and left out; the
 /// command then fails at its end.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let Some(Member { group, device, .. }) =
+        processes::join(&arguments.processes, &arguments.device)?
+    else {
+        return Ok(());
+    };
     let mut options =
         MethodOptions { batch_size: arguments.batch_size, ..MethodOptions::default() };
     for assignment in &arguments.assignments {
@@ -80,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         style,
         sheet_images: arguments.sheet_images,
         precision: arguments.precision,
-        device: arguments.device.clone(),
+        device,
     };
-    explanation::run(&request, &arguments.output, arguments.overwrite)
+    explanation::run(&request, &arguments.output, arguments.overwrite, &group)
 }

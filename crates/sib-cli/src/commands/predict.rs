@@ -1,10 +1,11 @@
 //! `sib-cli predict`: the most probable classes of images.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use sib_core::Error;
 use sib_core::data::transform::load_image;
 use sib_models::Precision;
 use tch::Kind;
@@ -12,7 +13,9 @@ use tch::Kind;
 use super::{expect_ending, write_file};
 use crate::checkpoint::{self, Checkpoint};
 use crate::images;
+use crate::network::sha256;
 use crate::note;
+use crate::processes::{self, Member};
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
@@ -35,58 +38,94 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    processes: processes::Arguments,
 }
 
 /// Writes image, rank, class index, class name, logit and probability as CSV. An image that cannot
 /// be read is reported and left out; the command then fails at its end.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let Some(Member { group, device, .. }) =
+        processes::join(&arguments.processes, &arguments.device)?
+    else {
+        return Ok(());
+    };
     if let Some(path) = &arguments.output {
         expect_ending("--output", path, &["csv"])?;
     }
     let images = images::expand(&arguments.image)?;
     let path = checkpoint::file(&arguments.checkpoint)?;
-    let checkpoint = Checkpoint::open(&path, &arguments.device, arguments.precision)?;
+    let checkpoint = Checkpoint::on(device, &path, arguments.precision)?;
+    let mut facts = processes::of_one_program();
+    facts.push(("the checkpoint's digest".to_owned(), sha256(&path)?));
+    facts.push(("the number of images".to_owned(), images.len().to_string()));
+    facts.push(("--top".to_owned(), arguments.top.to_string()));
+    group.agree(&facts)?;
     // A file holds its former content until the new one is whole; stdout is written as it goes.
     let mut whole = Vec::new();
-    let output: Box<dyn Write> = match &arguments.output {
+    let mut output: Box<dyn Write> = match &arguments.output {
         Some(_) => Box::new(&mut whole),
         None => Box::new(std::io::stdout().lock()),
     };
-    let mut csv = csv::Writer::from_writer(output);
-    csv.write_record(["image", "rank", "class_index", "class_name", "logit", "probability"])?;
-    let mut unreadable = 0;
-    for path in &images {
-        let image = match load_image(path, &checkpoint.transform) {
-            Ok(image) => image,
-            Err(error) => {
-                note!("error: {error}");
-                unreadable += 1;
-                continue;
-            }
-        };
-        let logits = checkpoint.logits(&image.input.unsqueeze(0)).squeeze_dim(0);
-        let probabilities = logits.softmax(-1, Kind::Double);
-        let top = arguments.top.min(checkpoint.model.num_classes());
-        let (_, classes) = logits.topk(top, -1, true, true);
-        for rank in 0..top {
-            let class = classes.int64_value(&[rank]);
-            csv.serialize((
-                path.display().to_string(),
-                rank + 1,
-                class,
-                checkpoint.class_name(class),
-                logits.double_value(&[class]) as f32,
-                probabilities.double_value(&[class]) as f32,
-            ))?;
-        }
-        csv.flush()?;
+    let mut header = csv::Writer::from_writer(Vec::new());
+    header.write_record(["image", "rank", "class_index", "class_name", "logit", "probability"])?;
+    let header = header.into_inner().context("a row of CSV")?;
+    if group.is_first() {
+        output.write_all(&header)?;
     }
-    drop(csv);
-    if let Some(path) = &arguments.output {
+    let mut unreadable = 0;
+    for round in images.chunks(group.size()) {
+        let own = round.get(group.part().index());
+        let rows = own.map(|path| rows(path, &checkpoint, arguments.top)).transpose()?;
+        // The first byte says whether the rest are rows or a fault.
+        let answer = match rows {
+            None => Vec::new(),
+            Some(Ok(rows)) => [&[b'+'], &rows[..]].concat(),
+            Some(Err(fault)) => [&[b'-'], fault.to_string().as_bytes()].concat(),
+        };
+        let answers = group.exchanged(&answer)?;
+        for answer in answers.iter().filter(|_| group.is_first()) {
+            match answer.split_first() {
+                None => {}
+                Some((b'+', rows)) => output.write_all(rows).and_then(|()| output.flush())?,
+                Some((_, fault)) => {
+                    note!("error: {}", String::from_utf8_lossy(fault));
+                    unreadable += 1;
+                }
+            }
+        }
+    }
+    drop(output);
+    if let Some(path) = arguments.output.as_ref().filter(|_| group.is_first()) {
         write_file(path, &whole)?;
     }
     match unreadable {
         0 => Ok(()),
         n => bail!("{n} of {} images could not be read", images.len()),
     }
+}
+
+/// The `top` most probable classes of the image at `path` as rows of CSV, or why it cannot be read.
+fn rows(path: &Path, checkpoint: &Checkpoint, top: i64) -> Result<Result<Vec<u8>, Error>> {
+    let image = match load_image(path, &checkpoint.transform) {
+        Ok(image) => image,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let logits = checkpoint.logits(&image.input.unsqueeze(0)).squeeze_dim(0);
+    let probabilities = logits.softmax(-1, Kind::Double);
+    let top = top.min(checkpoint.model.num_classes());
+    let (_, classes) = logits.topk(top, -1, true, true);
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    for rank in 0..top {
+        let class = classes.int64_value(&[rank]);
+        csv.serialize((
+            path.display().to_string(),
+            rank + 1,
+            class,
+            checkpoint.class_name(class),
+            logits.double_value(&[class]) as f32,
+            probabilities.double_value(&[class]) as f32,
+        ))?;
+    }
+    Ok(Ok(csv.into_inner().context("a row of CSV")?))
 }

@@ -58,11 +58,11 @@ impl Networks {
         let build = |&method: &Method| Ok((method, method.build(&request.options)?));
         let methods = request.methods.iter().map(build).collect::<Result<Vec<_>>>()?;
         let path = checkpoint::file(&request.checkpoint)?;
-        let checkpoint = Checkpoint::open(&path, &request.device, request.precision)?;
+        let checkpoint = Checkpoint::on(request.device, &path, request.precision)?;
         let target = target_class(&request.target, &checkpoint)?;
         let open = |path: &PathBuf| -> Result<(Checkpoint, PathBuf)> {
             let path = checkpoint::file(path)?;
-            let baseline = Checkpoint::open(&path, &request.device, request.precision)?;
+            let baseline = Checkpoint::on(request.device, &path, request.precision)?;
             if baseline.meta.classes != checkpoint.meta.classes
                 || baseline.meta.preprocessing != checkpoint.meta.preprocessing
             {

@@ -6,6 +6,7 @@ use sib_core::data::transform::LoadedImage;
 use sib_explain::render::Style;
 use sib_explain::{Method, MethodOptions};
 use sib_models::Precision;
+use tch::Device;
 
 use super::folder;
 
@@ -31,7 +32,7 @@ pub struct Request {
     /// Numbers of passes without gradient.
     pub precision: Precision,
     /// Device of the networks.
-    pub device: String,
+    pub device: Device,
 }
 
 /// Images that are in memory at a time.

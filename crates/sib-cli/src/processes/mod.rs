@@ -98,7 +98,7 @@ pub fn expect_one() -> Result<()> {
         None => Ok(()),
         Some(Launch { rank: 1.., .. }) => Err(told(2)),
         Some(Launch { size, .. }) => Err(usage(format!(
-            "got {size} processes of this command, expected one: train and evaluate alone share their work"
+            "got {size} processes of this command, expected one: train, evaluate, explain and predict share their work"
         ))),
     }
 }

@@ -193,7 +193,7 @@ fn an_evaluation_of_two_processes_has_the_bytes_of_one() {
     let place = Workplace::with_checkpoint();
     let evaluate = |output: &'static str, more: &[&'static str]| {
         let base = ["evaluate", "--checkpoint", "net.safetensors", "--data", "synthetic"];
-        let rest = ["--suite", "all", "--limit", "10", "--batch-size", "2", "--output", output];
+        let rest = ["--suite", "all", "--limit", "6", "--batch-size", "2", "--output", output];
         [&base[..], &rest, more].concat()
     };
     assert_success(&place.run(&evaluate("one", &[])));
@@ -202,7 +202,7 @@ fn an_evaluation_of_two_processes_has_the_bytes_of_one() {
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(printed.matches("top1").count(), 1, "{printed}");
     // Cut short in the middle of a round, gone on with by one, and the other way round.
-    place.killed_at("rows:4", &evaluate("cut", &[]));
+    place.killed_at("rows:2", &evaluate("cut", &[]));
     assert_success(&place.run(&evaluate("cut", &["--processes", "2"])));
     for entry in std::fs::read_dir(place.path("one")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -212,4 +212,56 @@ fn an_evaluation_of_two_processes_has_the_bytes_of_one() {
             assert!(one == two && one == cut, "{name}");
         }
     }
+}
+
+#[test]
+fn heatmaps_and_predictions_of_two_processes_are_those_of_one() {
+    let place = Workplace::with_checkpoint();
+    let export = ["data", "export", "--data", "synthetic", "--limit", "20", "--output", "images"];
+    assert_success(&place.run(&export));
+    std::fs::write(place.path("images/broken.png"), "no image").unwrap();
+    let of = |command: &'static str, more: &[&'static str]| {
+        let base = [command, "--checkpoint", "net.safetensors", "--image", "images"];
+        [&base[..], more].concat()
+    };
+    let methods = [
+        "--method",
+        "saliency,integrated-gradients",
+        "--set",
+        "integrated-gradients.steps=2",
+        "--compare",
+        "net.safetensors",
+    ];
+    let explain = |output: &'static str, more: &[&'static str]| {
+        of("explain", &[&methods[..], &["--output", output], more].concat())
+    };
+    for (folder, more) in [("one", &[][..]), ("two", &["--processes", "2"])] {
+        let output = place.run(&explain(folder, more));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(said.matches("broken.png").count(), 1, "{said}");
+        assert!(said.contains("error: 1 of 21 images could not be read"), "{said}");
+    }
+    let mut names: Vec<_> = std::fs::read_dir(place.path("one")).unwrap().collect();
+    names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+    assert!(names.len() > 20 * 2 * 5);
+    for entry in names {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // These say how long it took, and on what.
+        if !["manifest.csv", "explanation.toml"].contains(&name.as_str()) {
+            let [one, two] = ["one", "two"].map(|folder| read(&place.path(folder).join(&name)));
+            assert!(one == two, "{name}");
+        }
+    }
+    let rows = ["one", "two"].map(|folder| {
+        let mut rows = read_csv(&place.path(folder).join("manifest.csv"));
+        rows.iter_mut().for_each(|row| drop(row.remove("seconds")));
+        rows
+    });
+    assert_eq!(rows[0], rows[1]);
+
+    let one = place.run(&of("predict", &[]));
+    let two = place.run(&of("predict", &["--processes", "2"]));
+    assert_eq!(one.stdout, two.stdout);
+    assert_eq!([one.status.code(), two.status.code()], [Some(1); 2]);
 }
