@@ -80,8 +80,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         // The first byte says whether the rest are rows or a fault.
         let answer = match rows {
             None => Vec::new(),
-            Some(Ok(rows)) => [&[b'+'], &rows[..]].concat(),
-            Some(Err(fault)) => [&[b'-'], fault.to_string().as_bytes()].concat(),
+            Some(Ok(rows)) => [b"+", &rows[..]].concat(),
+            Some(Err(fault)) => [b"-", fault.to_string().as_bytes()].concat(),
         };
         let answers = group.exchanged(&answer)?;
         for answer in answers.iter().filter(|_| group.is_first()) {
