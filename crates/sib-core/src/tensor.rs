@@ -252,3 +252,63 @@ pub fn for_convolutions(x: &Tensor) -> Tensor {
 fn has_kernels(x: &Tensor) -> bool {
     x.device() == Device::Cpu && matches!(x.kind(), Kind::Float | Kind::Double | Kind::BFloat16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::Spread;
+    use crate::testing::{as_members, formula_tensor, relative_difference};
+
+    /// Of a batch: the output of a normalisation, and the derivatives by pixels, weight and bias of something made of it
+    /// and of its own derivative by the pixels.
+    fn derivatives(
+        x: &Tensor,
+        normalised: impl Fn(&Tensor, [&Tensor; 4]) -> Tensor,
+    ) -> [Tensor; 6] {
+        let leaf = |name: &str| (formula_tensor(name, &[3]) + 1.5).set_requires_grad(true);
+        let (weight, bias) = (leaf("weight"), leaf("bias"));
+        let [mean, var] = ["mean", "var"].map(|name| formula_tensor(name, &[3]) + 1.5);
+        let x = x.detach().set_requires_grad(true);
+        let y = normalised(&x, [&weight, &bias, &mean, &var]);
+        let r =
+            Tensor::run_backward(&[(&y * &y * &y).sum(Kind::Double)], &[&x], true, true).remove(0);
+        let made = (&r * &r * &y).sum(Kind::Double) + (&r * &x).sum(Kind::Double);
+        let [of_x, of_weight, of_bias] =
+            Tensor::run_backward(&[made], &[&x, &weight, &bias], false, false)
+                .try_into()
+                .expect("three gradients");
+        [y.detach(), of_x, of_weight, of_bias, mean, var]
+    }
+
+    #[test]
+    fn normalisation_over_a_group_is_that_of_the_whole_batch() {
+        let test = "tensor::tests::normalisation_over_a_group_is_that_of_the_whole_batch";
+        as_members(test, 2, |group| {
+            let whole = formula_tensor("x", &[4, 3, 5, 4]) + 3;
+            let part = |x: &Tensor| x.narrow(0, 2 * group.part().index() as i64, 2);
+            let spread = Spread { group: group.clone(), norms: true };
+            let by_kernels = |x: &Tensor, variables: [&Tensor; 4]| {
+                group::within(Some(spread.clone()), || batch_norm_train(x, variables, 0.1, 1e-5))
+            };
+            let composed = |x: &Tensor, variables: [&Tensor; 4]| {
+                synchronised_batch_norm(x, variables, 0.1, 1e-5, &group)
+            };
+            let libtorchs = |x: &Tensor, variables: [&Tensor; 4]| {
+                let [weight, bias, mean, var] = variables.map(Some);
+                x.batch_norm(weight, bias, mean, var, true, 0.1, 1e-5, false)
+            };
+            let expected = derivatives(&whole, libtorchs);
+            for own in
+                [derivatives(&part(&whole), by_kernels), derivatives(&part(&whole), composed)]
+            {
+                group.sum(&[&own[2], &own[3]]).unwrap();
+                for (place, (own, expected)) in own.iter().zip(&expected).enumerate() {
+                    let expected =
+                        if place < 2 { part(expected) } else { expected.shallow_clone() };
+                    let difference = relative_difference(own, &expected);
+                    assert!(difference < 1e-12, "{place}: {difference}");
+                }
+            }
+        });
+    }
+}

@@ -5,23 +5,24 @@
 //! soon; where one hangs, after the group's timeout. The store that they meet at listens on all interfaces and asks
 //! nobody who they are: for networks that are trusted.
 
+mod dense;
 mod launch;
 mod part;
-mod synchronised;
+mod spread;
+mod words;
 
 pub use launch::Launch;
 pub use part::Part;
-pub(crate) use synchronised::{Batch, current, within};
+pub(crate) use spread::{Spread, current, within};
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
 use crate::native::{Meeting, Members};
-use crate::tensor::channels_lie_last;
 use crate::{Error, Result};
+use dense::Dense;
 
 /// A process's place among those that it works with. Its clones are the same member.
 #[derive(Debug, Clone, Default)]
@@ -33,10 +34,6 @@ struct Joined {
     part: Part,
     device: Device,
 }
-
-/// Tensors are added up in so many values at a time: each operation costs milliseconds where processors are busy,
-/// more than the copies.
-const BUCKET: usize = 25 << 18;
 
 /// What members count in their store.
 const SPOKEN: &str = "spoken";
@@ -106,25 +103,9 @@ impl Group {
     /// [`Error::Group`] where another member does not take part.
     pub fn sum(&self, tensors: &[&Tensor]) -> Result<()> {
         let Some(joined) = &self.0 else { return Ok(()) };
-        let dense: Vec<Tensor> = tensors.iter().map(|tensor| densely(tensor)).collect();
-        for bucket in buckets(&dense, BUCKET) {
-            let [one] = &bucket[..] else {
-                let flat =
-                    Tensor::cat(&bucket.iter().map(|it| it.view([-1])).collect::<Vec<_>>(), 0);
-                joined.done(joined.members.sum(&[&flat]))?;
-                let lengths: Vec<i64> = bucket.iter().map(|it| it.numel() as i64).collect();
-                for (mut part, sum) in bucket.into_iter().zip(flat.split_with_sizes(lengths, 0)) {
-                    part.copy_(&sum.view_as(&part));
-                }
-                continue;
-            };
-            joined.done(joined.members.sum(&[one]))?;
-        }
-        for (tensor, dense) in tensors.iter().zip(&dense) {
-            if tensor.data_ptr() != dense.data_ptr() {
-                tensor.shallow_clone().copy_(dense);
-            }
-        }
+        let dense = Dense::new(tensors);
+        dense.in_buckets(|flat| joined.done(joined.members.sum(&[flat])))?;
+        dense.write_back();
         Ok(())
     }
 
@@ -205,83 +186,10 @@ impl Group {
     /// As [`Self::sum`].
     pub fn broadcast(&self, tensors: &[&Tensor]) -> Result<()> {
         let Some(joined) = &self.0 else { return Ok(()) };
-        let dense: Vec<Tensor> = tensors.iter().map(|tensor| densely(tensor)).collect();
-        let roots = vec![0; dense.len()];
-        joined.done(joined.members.broadcast(&dense.iter().collect::<Vec<_>>(), &roots))?;
-        for (tensor, dense) in tensors.iter().zip(&dense) {
-            if tensor.data_ptr() != dense.data_ptr() {
-                tensor.shallow_clone().copy_(dense);
-            }
-        }
-        Ok(())
-    }
-
-    /// What is so for any member. Waits for the others.
-    ///
-    /// # Errors
-    /// As [`Self::sum`].
-    pub fn any<const N: usize>(&self, own: [bool; N]) -> Result<[bool; N]> {
-        let Some(joined) = &self.0 else { return Ok(own) };
-        let counts = Tensor::from_slice(&own.map(i64::from)).to_device(joined.device);
-        self.sum(&[&counts])?;
-        Ok(std::array::from_fn(|i| counts.int64_value(&[i as i64]) > 0))
-    }
-
-    /// Waits for the others.
-    ///
-    /// # Errors
-    /// As [`Self::sum`].
-    pub fn barrier(&self) -> Result<()> {
-        self.any([false]).map(|_| ())
-    }
-
-    /// Each member's bytes, in the order of the members.
-    ///
-    /// # Errors
-    /// As [`Self::sum`].
-    pub fn exchanged(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let Some(joined) = &self.0 else { return Ok(vec![own.to_vec()]) };
-        let lengths =
-            self.gathered(&Tensor::from_slice(&[own.len() as i64]).to_device(joined.device))?;
-        let lengths = Vec::<i64>::try_from(lengths).map_err(Error::Torch)?;
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let mut padded = own.to_vec();
-        padded.resize(longest as usize, 0);
-        let padded = Tensor::from_slice(&padded).to_device(joined.device);
-        let all = Vec::<u8>::try_from(self.gathered(&padded)?).map_err(Error::Torch)?;
-        let of = lengths.iter().zip(all.chunks(longest.max(1) as usize));
-        let mut bytes: Vec<Vec<u8>> =
-            of.map(|(&length, bytes)| bytes[..length as usize].to_vec()).collect();
-        bytes.resize(lengths.len(), Vec::new());
-        Ok(bytes)
-    }
-
-    /// Fails everywhere where members do not have the same `facts`, name and value each.
-    ///
-    /// # Errors
-    /// [`Error::Group`] naming the first member, fact and values that differ.
-    pub fn agree(&self, facts: &[(String, String)]) -> Result<()> {
-        let own: String =
-            facts.iter().map(|(name, value)| format!("{name}\t{value:?}\n")).collect();
-        let all = self.exchanged(own.as_bytes())?;
-        let of = |bytes: &[u8]| -> BTreeMap<String, String> {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            let pairs = text.lines().filter_map(|line| line.split_once('\t'));
-            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-        };
-        let first = of(&all[0]);
-        for (rank, bytes) in all.iter().enumerate().skip(1) {
-            let others = of(bytes);
-            let names = first.keys().chain(others.keys());
-            let differing = names.into_iter().find(|name| first.get(*name) != others.get(*name));
-            if let Some(name) = differing {
-                let [one, other] =
-                    [&first, &others].map(|facts| facts.get(name).map_or("unset", String::as_str));
-                return Err(group_error(format!(
-                    "the processes do not agree: {name} is {one} for rank 0, {other} for rank {rank}"
-                )));
-            }
-        }
+        let dense = Dense::new(tensors);
+        let roots = vec![0; tensors.len()];
+        joined.done(joined.members.broadcast(&dense.tensors(), &roots))?;
+        dense.write_back();
         Ok(())
     }
 
@@ -352,34 +260,6 @@ fn group_error(problem: String) -> Error {
 /// Of c10d's message, without the place in its source.
 fn first_line(reason: &str) -> &str {
     let line = reason.lines().next().unwrap_or_default();
+    let line = line.split(". This is typically").next().unwrap_or(line);
     line.rsplit_once("] ").map_or(line, |(_, words)| words)
-}
-
-/// The tensor, or what has its values without gaps: the same memory where that is possible.
-fn densely(tensor: &Tensor) -> Tensor {
-    let tensor = tensor.detach();
-    if tensor.is_contiguous() {
-        return tensor;
-    }
-    if channels_lie_last(&tensor) { tensor.permute([0, 2, 3, 1]) } else { tensor.contiguous() }
-}
-
-/// Tensors that follow each other, of one kind and up to `limit` values a bucket, or one.
-fn buckets(tensors: &[Tensor], limit: usize) -> Vec<Vec<Tensor>> {
-    let mut buckets: Vec<Vec<Tensor>> = Vec::new();
-    let mut filled = 0;
-    for tensor in tensors {
-        let fits = filled + tensor.numel() <= limit;
-        match buckets.last_mut() {
-            Some(bucket) if fits && bucket[0].kind() == tensor.kind() => {
-                bucket.push(tensor.shallow_clone());
-                filled += tensor.numel();
-            }
-            _ => {
-                buckets.push(vec![tensor.shallow_clone()]);
-                filled = tensor.numel();
-            }
-        }
-    }
-    buckets
 }

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use tch::Tensor;
 
 use crate::data::{Batch, Loader};
+use crate::group::Part;
 use crate::random::{Use, stream};
 use crate::{Error, Result};
 
@@ -64,6 +65,7 @@ pub struct TensorBatches {
     targets: Tensor,
     batch_size: usize,
     seed: u64,
+    part: Part,
 }
 
 impl TensorBatches {
@@ -83,7 +85,16 @@ impl TensorBatches {
             let expected = format!("1 to {count}, the number of images");
             return Err(Error::invalid("batch_size", batch_size, expected));
         }
-        Ok(Self { images, targets, batch_size, seed })
+        Ok(Self { images, targets, batch_size, seed, part: Part::WHOLE })
+    }
+
+    /// Of each batch only `part`, for a member of a group.
+    ///
+    /// # Errors
+    /// Where a batch has no equal parts.
+    pub fn in_part(self, part: Part) -> Result<Self> {
+        part.range("batch_size", self.batch_size)?;
+        Ok(Self { part, ..self })
     }
 }
 
@@ -100,7 +111,8 @@ impl Batches for TensorBatches {
         let mut order: Vec<i64> = (0..self.images.size()[0]).collect();
         order.shuffle(&mut stream(Use::Order, self.seed, epoch, 0));
         Box::new(places.map(move |place| {
-            let chosen = &order[place * self.batch_size..][..self.batch_size];
+            let own = self.part.range("batch_size", self.batch_size)?;
+            let chosen = &order[place * self.batch_size..][own];
             let of = |all: &Tensor| {
                 all.f_index_select(0, &Tensor::from_slice(chosen).to_device(all.device()))
             };
@@ -142,6 +154,21 @@ mod tests {
         assert_ne!(epoch(1, 0..3), first);
         first.sort_unstable();
         assert_eq!(first, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn parts_of_a_batch_make_the_batch() {
+        let labels = Tensor::arange(8, (Kind::Int64, Device::Cpu));
+        let images = Tensor::zeros([8, 3, 2, 2], (Kind::Float, Device::Cpu));
+        let all =
+            || TensorBatches::new(images.shallow_clone(), labels.shallow_clone(), 4, 43).unwrap();
+        let ids = |batches: &TensorBatches| -> Vec<String> {
+            batches.epoch(0, 1..2).next().unwrap().unwrap().ids
+        };
+        let [first, second] =
+            [0, 1].map(|index| ids(&all().in_part(Part::new(index, 2).unwrap()).unwrap()));
+        assert_eq!(ids(&all()), [first, second].concat());
+        assert!(all().in_part(Part::new(0, 3).unwrap()).is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A network of one's own needs its variables by name and batches: of a [`Loader`](crate::data::Loader),
 //! of tensors in memory, or whatever else is [`Batches`]. What is measured after an epoch is an
 //! [`Evaluation`]; what is logged and kept is for an [`Observer`] to say.
+//! Several processes train one network where each calls [`Fit::in_group`] and its batches are its part of theirs
+//! ([`TensorBatches::in_part`], [`LoaderOptions::part_of_batch`](crate::data::LoaderOptions::part_of_batch)).
 //!
 //! ```
 //! use sib_core::data::Split;

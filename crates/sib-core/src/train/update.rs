@@ -10,7 +10,7 @@ use super::balance::Balance;
 use super::guard::{GRADIENT_NORM, Guard, non_finite};
 use super::optimizer::{defined, global_norm};
 use super::{Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
-use crate::group::{self, Batch, Group};
+use crate::group::{self, Group, Spread};
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::{for_convolutions, sent};
@@ -175,7 +175,7 @@ impl<'a> Trainer<'a> {
 
         let UpdateConfig { checkpoint_blocks: recomputing, precision, .. } = self.config;
         let _in_force = precision.in_force();
-        let batch = Batch { group: self.group.clone(), norms: self.config.sync_batch_norm };
+        let batch = Spread { group: self.group.clone(), norms: self.config.sync_batch_norm };
         let forward =
             |images: &Tensor| group::within(Some(batch), || precision.forward(self.net, images));
         let mut measured = Measurements::default();

@@ -4,21 +4,21 @@ use std::cell::RefCell;
 
 use super::Group;
 
-/// The batch that passes through a network: this member's part of that of a group.
+/// A batch that is spread over a group: what passes through a network is this member's part of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
+pub(crate) struct Spread {
     pub(crate) group: Group,
     /// Whether normalisations take the moments of the whole one.
     pub(crate) norms: bool,
 }
 
 thread_local! {
-    static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
+    static BATCH: RefCell<Option<Spread>> = const { RefCell::new(None) };
 }
 
 /// Runs `f`, whose passes through a network on this thread have `batch`.
-pub(crate) fn within<T>(batch: Option<Batch>, f: impl FnOnce() -> T) -> T {
-    struct Restored(Option<Batch>);
+pub(crate) fn within<T>(batch: Option<Spread>, f: impl FnOnce() -> T) -> T {
+    struct Restored(Option<Spread>);
     impl Drop for Restored {
         fn drop(&mut self) {
             BATCH.set(self.0.take());
@@ -30,6 +30,6 @@ pub(crate) fn within<T>(batch: Option<Batch>, f: impl FnOnce() -> T) -> T {
 }
 
 /// Of the pass that is under way on this thread; `None` where a batch is whole.
-pub(crate) fn current() -> Option<Batch> {
+pub(crate) fn current() -> Option<Spread> {
     BATCH.with_borrow(Clone::clone)
 }
