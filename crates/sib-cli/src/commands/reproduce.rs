@@ -1,6 +1,7 @@
 //! `sib-cli reproduce`: trainings, evaluations, tables, figures and report in one go.
 
 use std::io;
+use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use clap::Args;
@@ -49,11 +50,14 @@ pub struct Arguments {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Processes that share each training and evaluation, one a GPU with --device cuda
+    #[arg(long, value_name = "N")]
+    processes: Option<NonZeroUsize>,
     /// Print the plan: every command, its cost, the disk it takes
     #[arg(long)]
     dry_run: bool,
     /// With --dry-run: time steps on the device, and say how long each training takes there, and how much memory
-    #[arg(long, requires = "dry_run")]
+    #[arg(long, requires = "dry_run", conflicts_with = "processes")]
     time: bool,
 }
 
@@ -71,6 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         weights: arguments.weights.as_deref(),
         output: arguments.output.as_deref(),
         device: &arguments.device,
+        processes: arguments.processes,
     };
     let plan = reproduce::plan(&arguments.profile, &profile, &request)?;
     if arguments.dry_run {

@@ -13,6 +13,7 @@ mod profile;
 mod run;
 mod weights;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use sib_core::data::DatasetName;
@@ -44,6 +45,8 @@ pub(crate) struct Request<'a> {
     pub(crate) weights: Option<&'a str>,
     pub(crate) output: Option<&'a str>,
     pub(crate) device: &'a str,
+    /// Processes that share each training and evaluation; `None` for one.
+    pub(crate) processes: Option<NonZeroUsize>,
 }
 
 /// A folder that was not given: `name`, beside that of the configurations.

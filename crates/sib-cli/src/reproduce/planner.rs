@@ -134,6 +134,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Arguments that say what does the work.
+    fn workers(&self) -> Vec<String> {
+        let device = ["--device".to_owned(), self.request.device.to_owned()];
+        let processes = self.request.processes.map(|it| ["--processes".to_owned(), it.to_string()]);
+        device.into_iter().chain(processes.into_iter().flatten()).collect()
+    }
+
     fn push(&mut self, title: String, work: Work, needs: Vec<usize>) -> usize {
         self.plan.steps.push(Step { title, work, needs });
         self.plan.steps.len() - 1
@@ -173,11 +180,11 @@ impl<'a> Planner<'a> {
         }
         set.extend(training.set.iter().map(|it| place.fill(it)));
 
-        let device = self.request.device;
-        let base = ["train", "--config", &config, "--output", &run, "--device", device];
-        let mut arguments = base.map(str::to_owned).to_vec();
+        let base = ["train", "--config", &config, "--output", &run];
+        let mut arguments = [base.map(str::to_owned).to_vec(), self.workers()].concat();
         arguments.extend(set.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
-        let resume = ["train", "--resume", &run, "--device", device].map(str::to_owned).to_vec();
+        let resume = ["train", "--resume", &run].map(str::to_owned).to_vec();
+        let resume = [resume, self.workers()].concat();
         let after =
             training.after.as_ref().and_then(|after| self.trainings.get(&place.fill(after)));
         let needs = after.copied().into_iter().collect();
@@ -227,9 +234,8 @@ impl<'a> Planner<'a> {
         let run = format!("{}/{name}", self.output);
         let checkpoint = format!("{run}/checkpoints/last.safetensors");
         let folder = place.fill(&evaluation.folder).replace("{run}", &run).replace("{name}", name);
-        let device = self.request.device;
-        let base = ["evaluate", "--checkpoint", &checkpoint, "--device", device];
-        let mut arguments: Vec<String> = base.map(str::to_owned).to_vec();
+        let base = ["evaluate", "--checkpoint", &checkpoint].map(str::to_owned).to_vec();
+        let mut arguments = [base, self.workers()].concat();
         arguments.extend(place.data());
         if place.root.is_some() {
             arguments.push("--allow-missing".to_owned());
@@ -283,12 +289,11 @@ impl<'a> Planner<'a> {
         let of = |separator: &str| {
             if name.is_empty() { String::new() } else { format!("{separator}{name}") }
         };
-        let arguments = [
-            &["explain", "--checkpoint", &compared, "--compare", &with, "--image", &images][..],
-            &["--method", "all", "--sheet-images", "3", "--device", self.request.device],
-            &["--output", &folder, "--overwrite"],
-        ];
-        let arguments = arguments.concat().into_iter().map(str::to_owned).collect();
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let base = ["explain", "--checkpoint", &compared, "--compare", &with, "--image", &images];
+        let shown = words(&["--method", "all", "--sheet-images", "3"]);
+        let output = words(&["--output", &folder, "--overwrite"]);
+        let arguments = [words(&base), shown, self.workers(), output].concat();
         let file = Path::new(&folder).join("explanation.toml");
         let title = format!("heatmaps before and after{}", of(": "));
         let needs = needs.into_iter().flatten().collect();
