@@ -56,11 +56,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let images = images::expand(&arguments.image)?;
     let path = checkpoint::file(&arguments.checkpoint)?;
     let checkpoint = Checkpoint::on(device, &path, arguments.precision)?;
-    let mut facts = processes::of_one_program();
-    facts.push(("the checkpoint's digest".to_owned(), sha256(&path)?));
-    facts.push(("the number of images".to_owned(), images.len().to_string()));
-    facts.push(("--top".to_owned(), arguments.top.to_string()));
-    group.agree(&facts)?;
+    if !group.is_alone() {
+        let mut facts = processes::of_one_program();
+        facts.push(("the checkpoint's digest".to_owned(), sha256(&path)?));
+        facts.push(("the number of images".to_owned(), images.len().to_string()));
+        let last = images.last().map(|path| path.display().to_string());
+        facts.push(("the last image".to_owned(), last.unwrap_or_default()));
+        facts.push(("--top".to_owned(), arguments.top.to_string()));
+        facts.push(("--precision".to_owned(), arguments.precision.to_string()));
+        group.agree(&facts)?;
+    }
     // A file holds its former content until the new one is whole; stdout is written as it goes.
     let mut whole = Vec::new();
     let mut output: Box<dyn Write> = match &arguments.output {
