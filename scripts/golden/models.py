@@ -100,7 +100,7 @@ def soft_quantile(values: torch.Tensor, q: float) -> torch.Tensor:
 
 def mask_of(vjp: torch.Tensor) -> torch.Tensor:
     batch, _, height, width = vjp.shape
-    window = 2 * round((31 * height / 224 - 1) / 2) + 1
+    window = max(3, 2 * round((31 * height / 224 - 1) / 2) + 1)
     slope = 10.0
     g = vjp.mean(dim=1).abs().flatten(1)
     low, high = soft_quantile(g, 0.05), soft_quantile(g, 0.95)

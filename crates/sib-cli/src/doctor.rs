@@ -12,7 +12,7 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::bench::Workload;
 use crate::bench::inputs::InputArguments;
-use crate::bench::step::Steps;
+use crate::bench::step::{Steps, Variant};
 use crate::environment::Environment;
 
 /// Prints versions, threads and GPUs.
@@ -87,9 +87,10 @@ pub fn time(name: &str, out: &mut impl Write) -> Result<()> {
 
     let batch_size = if device == Device::Cpu { 2 } else { 16 };
     let inputs = InputArguments::new(Arch::ResNet50, batch_size, name);
-    let only = |variant| Steps::models(&inputs, Some(variant));
-    let models = [only("plain")?, only("s-ib")?].into_iter().flatten().collect::<Vec<_>>();
-    let mut steps = Steps::new(&models, inputs.read()?, Precision::F32)?;
+    let read = inputs.read()?;
+    let only = |variant| Variant::all(&inputs, &read, &[], Some(variant));
+    let variants = [only("plain")?, only("s-ib")?].into_iter().flatten().collect::<Vec<_>>();
+    let mut steps = Steps::new(&variants, read, Precision::F32)?;
     let mut of = |variant: &str| self::seconds(device, 2, &mut || steps.run(variant).map(|_| ()));
     let (plain, s_ib) = (of("plain")?, of("s-ib")?);
     writeln!(

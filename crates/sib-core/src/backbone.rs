@@ -26,6 +26,13 @@ pub trait Probe {
         false
     }
 
+    /// Whether [`Self::tap`] has a use for this layer's feature map: where making one takes a copy, a network may
+    /// ask first, and not call it.
+    fn looks_at(&mut self, layer: &str) -> bool {
+        let _ = layer;
+        true
+    }
+
     /// Called with each named feature map `[B,C,h,w]`; what it returns flows on.
     fn tap(&mut self, layer: &str, x: Tensor) -> Tensor {
         let _ = layer;
@@ -37,6 +44,10 @@ pub trait Probe {
 impl Probe for () {
     fn keeps_relu(&self) -> bool {
         true
+    }
+
+    fn looks_at(&mut self, _: &str) -> bool {
+        false
     }
 }
 

@@ -30,10 +30,16 @@ pub fn is_on() -> bool {
     ON.get()
 }
 
-/// Whether a block runs again for its derivatives: what happens once a step, as running statistics move,
-/// has happened before.
+/// Whether a block runs again, for its derivatives or within [`again`]: what happens once a step, as running
+/// statistics move, has happened before.
 pub fn is_again() -> bool {
     AGAIN.get()
+}
+
+/// Runs `f`, whose passes through a network on this thread are further ones of a step: see [`is_again`].
+pub fn again<T>(f: impl FnOnce() -> T) -> T {
+    let _restored = Restored::set(&AGAIN, true);
+    f()
 }
 
 /// `f(x)`, of which only `x` is kept for derivatives: `f` runs anew for each of them, with the same random
@@ -49,8 +55,9 @@ pub fn is_again() -> bool {
 /// # Panics
 /// As `f` does on its first run; the panics of later ones are errors of the backward pass.
 pub fn recomputed(x: &Tensor, f: impl Fn(&Tensor) -> Tensor + Send + 'static) -> Tensor {
-    let batch = group::current();
-    let run = move |x: &Tensor, again| {
+    let (batch, is_further) = (group::current(), is_again());
+    let run = move |x: &Tensor, again: bool| {
+        let again = again || is_further;
         let _restored = (Restored::set(&ON, false), Restored::set(&AGAIN, again));
         group::within(batch.clone(), || f(x))
     };

@@ -1,8 +1,8 @@
 //! The map that S-IB itself makes of an image: where the vector-Jacobian product is dense.
 
 use serde::{Deserialize, Serialize};
-use sib_core::objective::{Mask, MaskConfig, VjpConfig, unit_scale};
-use sib_core::{Backbone, Mode, Result};
+use sib_core::objective::{At, Mask, MaskConfig, VjpConfig, unit_scale};
+use sib_core::{Backbone, Error, Mode, Result};
 use tch::Tensor;
 
 use crate::explainer::{Explainer, in_chunks};
@@ -56,10 +56,14 @@ impl SIbMap {
     /// The map with these options, of at most `batch_size` images in one forward pass.
     ///
     /// # Errors
-    /// [`Error::Invalid`](sib_core::Error::Invalid) for options out of range.
+    /// [`Error::Invalid`] for options out of range.
     pub fn new(options: &SIbMapOptions, batch_size: i64) -> Result<Self> {
         let SIbMapOptions { vjp, mask } = options.clone();
         vjp.validate().map_err(|error| error.within("s-ib-map.vjp"))?;
+        if vjp.at != At::Image {
+            let expected = "image: the map is one of pixels";
+            return Err(Error::invalid("s-ib-map.vjp.at", vjp.at, expected));
+        }
         mask.validate().map_err(|error| error.within("s-ib-map.mask"))?;
         Ok(Self { vjp, mask, batch_size })
     }
@@ -68,8 +72,7 @@ impl SIbMap {
     /// are not finite.
     ///
     /// # Errors
-    /// [`Error::Shape`](sib_core::Error::Shape) for images of another shape,
-    /// [`Error::Invalid`](sib_core::Error::Invalid) for a network of one class.
+    /// [`Error::Shape`] for images of another shape, [`Error::Invalid`] for a network of one class.
     pub fn maps(&self, model: &dyn Backbone, images: &Tensor) -> Result<SIbMaps> {
         checked_count(images)?;
         let rows = self.batch_size.max(1);

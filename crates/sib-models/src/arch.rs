@@ -88,6 +88,16 @@ impl Arch {
         self.spec().taps
     }
 
+    /// The tap of this name, or, by the names of residual networks, `layer1` to `layer4`: the end of one of four stages.
+    /// They are as large in every network whose maps shrink; transformers have them after a quarter of the blocks, a
+    /// half, three quarters, and before the last.
+    pub fn tap(self, name: &str) -> Option<&'static str> {
+        let Spec { taps, stages, .. } = self.spec();
+        let stage = name.strip_prefix("layer").and_then(|number| number.parse::<usize>().ok());
+        let stage = stage.and_then(|number| stages.get(number.checked_sub(1)?));
+        taps.iter().find(|tap| **tap == name).or(stage).copied()
+    }
+
     /// Checks the size of input images.
     ///
     /// # Errors

@@ -12,7 +12,14 @@ pub(crate) struct PatchMaps<'p> {
 }
 
 impl Probe for PatchMaps<'_> {
+    fn looks_at(&mut self, layer: &str) -> bool {
+        self.probe.looks_at(layer)
+    }
+
     fn tap(&mut self, layer: &str, tokens: Tensor) -> Tensor {
+        if !self.probe.looks_at(layer) {
+            return tokens;
+        }
         let [height, width] = self.grid;
         let map = to_map(&tokens.narrow(1, 1, height * width), self.grid);
         let map = self.probe.tap(layer, map);

@@ -48,6 +48,7 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
         name,
         title,
         taps: &TAPS,
+        stages: STAGES,
         last_stage: &["layer4"],
         head: "fc",
         sides: Sides::from(1),
@@ -60,7 +61,8 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
     }
 }
 
-const TAPS: [&str; 5] = ["maxpool", "layer1", "layer2", "layer3", CAM_LAYER];
+const STAGES: [&str; 4] = ["layer1", "layer2", "layer3", CAM_LAYER];
+const TAPS: [&str; 5] = ["maxpool", STAGES[0], STAGES[1], STAGES[2], STAGES[3]];
 const CAM_LAYER: &str = "layer4";
 
 /// What tells one residual network from another.

@@ -14,6 +14,8 @@ pub(crate) struct Spec {
     pub(crate) title: &'static str,
     /// Names of the feature maps that a probe sees, in the order of the forward pass.
     pub(crate) taps: &'static [&'static str],
+    /// Of these, the ends of four stages, at a 4th, 8th, 16th and 32nd of the image's side where they shrink.
+    pub(crate) stages: [&'static str; 4],
     /// Prefixes of the last stage's tensors.
     pub(crate) last_stage: &'static [&'static str],
     /// Prefix of the final linear layer's `weight` and `bias`.

@@ -11,6 +11,7 @@ use crate::{Network, Precision};
 
 pub(crate) static VGG16: Spec = Spec {
     taps: &TAPS,
+    stages: stages(&TAPS),
     last_stage: &["features.24", "features.26", "features.28", "classifier.0", "classifier.3"],
     ..spec("vgg16", "VGG-16", |path, classes, options| {
         Box::new(Vgg::new(path, Norm::None, &TAPS, classes, options.dropout))
@@ -19,6 +20,7 @@ pub(crate) static VGG16: Spec = Spec {
 
 pub(crate) static VGG16_BN: Spec = Spec {
     taps: &TAPS_BN,
+    stages: stages(&TAPS_BN),
     last_stage: &[
         "features.34",
         "features.35",
@@ -39,6 +41,7 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
         name,
         title,
         taps: &[],
+        stages: [""; 4],
         last_stage: &[],
         head: "classifier.6",
         // Five halvings, all rounded down.
@@ -69,6 +72,11 @@ const TAPS_BN: Taps =
 /// Of the taps the one before the last pooling, where the paper of GradCAM looks
 /// (doi:10.1109/ICCV.2017.74): a map of twice the height and width.
 const CAM_LAYER: usize = 4;
+
+/// The poolings but for the first, which halves what residual networks' stems quarter.
+const fn stages(taps: &Taps) -> [&'static str; 4] {
+    [taps[1], taps[2], taps[3], taps[5]]
+}
 
 /// Convolutions of each stage, and their output channels.
 const STAGES: [(usize, i64); 5] = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];

@@ -28,12 +28,14 @@ pub(crate) static VIT_L_32: Spec = large("vit_l_32", "ViT-L/32", 32, |path, clas
 
 const fn base(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
     let last_stage = &["encoder.layers.encoder_layer_11", "encoder.ln"];
-    Spec { taps: BASE.taps, last_stage, ..spec(name, title, patch_px, build) }
+    let stages = [TAPS[5], TAPS[11], TAPS[17], TAPS[21]];
+    Spec { taps: BASE.taps, stages, last_stage, ..spec(name, title, patch_px, build) }
 }
 
 const fn large(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
     let last_stage = &["encoder.layers.encoder_layer_23", "encoder.ln"];
-    Spec { taps: LARGE.taps, last_stage, ..spec(name, title, patch_px, build) }
+    let stages = [TAPS[11], TAPS[23], TAPS[35], TAPS[45]];
+    Spec { taps: LARGE.taps, stages, last_stage, ..spec(name, title, patch_px, build) }
 }
 
 const fn spec(name: &'static str, title: &'static str, patch_px: i64, build: Build) -> Spec {
@@ -41,6 +43,7 @@ const fn spec(name: &'static str, title: &'static str, patch_px: i64, build: Bui
         name,
         title,
         taps: &[],
+        stages: [""; 4],
         last_stage: &[],
         head: "heads.head",
         sides: Sides::multiples_of(patch_px),
@@ -78,39 +81,25 @@ struct Size {
     width: i64,
     heads: i64,
     mlp_width: i64,
-    /// What enters each block's attention, one a block.
+    /// What enters each block's attention, and what leaves it; of the last block the former only, since the patches'
+    /// tokens that leave it are not read.
     taps: &'static [&'static str],
 }
 
-const BASE: Size = Size { width: 768, heads: 12, mlp_width: 3072, taps: TAPS.split_at(12).0 };
-const LARGE: Size = Size { width: 1024, heads: 16, mlp_width: 4096, taps: TAPS };
+const BASE: Size = Size { width: 768, heads: 12, mlp_width: 3072, taps: TAPS.split_at(23).0 };
+const LARGE: Size = Size { width: 1024, heads: 16, mlp_width: 4096, taps: TAPS.split_at(47).0 };
 
-const TAPS: &[&str] = &[
-    "encoder.layers.encoder_layer_0.ln_1",
-    "encoder.layers.encoder_layer_1.ln_1",
-    "encoder.layers.encoder_layer_2.ln_1",
-    "encoder.layers.encoder_layer_3.ln_1",
-    "encoder.layers.encoder_layer_4.ln_1",
-    "encoder.layers.encoder_layer_5.ln_1",
-    "encoder.layers.encoder_layer_6.ln_1",
-    "encoder.layers.encoder_layer_7.ln_1",
-    "encoder.layers.encoder_layer_8.ln_1",
-    "encoder.layers.encoder_layer_9.ln_1",
-    "encoder.layers.encoder_layer_10.ln_1",
-    "encoder.layers.encoder_layer_11.ln_1",
-    "encoder.layers.encoder_layer_12.ln_1",
-    "encoder.layers.encoder_layer_13.ln_1",
-    "encoder.layers.encoder_layer_14.ln_1",
-    "encoder.layers.encoder_layer_15.ln_1",
-    "encoder.layers.encoder_layer_16.ln_1",
-    "encoder.layers.encoder_layer_17.ln_1",
-    "encoder.layers.encoder_layer_18.ln_1",
-    "encoder.layers.encoder_layer_19.ln_1",
-    "encoder.layers.encoder_layer_20.ln_1",
-    "encoder.layers.encoder_layer_21.ln_1",
-    "encoder.layers.encoder_layer_22.ln_1",
-    "encoder.layers.encoder_layer_23.ln_1",
-];
+/// What enters the attention and what leaves the block, for these blocks.
+macro_rules! taps {
+    ($($block:literal)*) => {
+        &[$(
+            concat!("encoder.layers.encoder_layer_", $block, ".ln_1"),
+            concat!("encoder.layers.encoder_layer_", $block),
+        )*]
+    };
+}
+
+const TAPS: &[&str] = taps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23);
 
 /// Side of the images that position embeddings are stored for.
 const IMAGE_PX: i64 = 224;
@@ -119,8 +108,8 @@ const LAYER_NORM_EPS: f64 = 1e-6;
 /// A pre-normalised transformer block.
 #[derive(Debug, Clone)]
 struct EncoderBlock {
-    /// The tap that sees the first normalisation's output.
-    tap: &'static str,
+    /// The tap that sees the first normalisation's output, and the one that sees what leaves the block.
+    taps: (&'static str, Option<&'static str>),
     ln_1: LayerNorm,
     attention: SelfAttention,
     ln_2: LayerNorm,
@@ -129,7 +118,7 @@ struct EncoderBlock {
 }
 
 impl EncoderBlock {
-    fn new(path: &Path, tap: &'static str, size: Size, options: &ModelOptions) -> Self {
+    fn new(path: &Path, taps: &'static [&'static str], size: Size, options: &ModelOptions) -> Self {
         let Size { width, heads, mlp_width, .. } = size;
         // torchvision numbers linear, GELU, dropout, linear.
         let mlp = [("0", width, mlp_width), ("3", mlp_width, width)].map(|(i, from, to)| {
@@ -137,7 +126,7 @@ impl EncoderBlock {
         });
         let attention = path / "self_attention";
         Self {
-            tap,
+            taps: (taps[0], taps.get(1).copied()),
             ln_1: LayerNorm::new(&(path / "ln_1"), width, LAYER_NORM_EPS),
             attention: SelfAttention::new(&attention, width, heads, options.attention_dropout),
             ln_2: LayerNorm::new(&(path / "ln_2"), width, LAYER_NORM_EPS),
@@ -148,7 +137,7 @@ impl EncoderBlock {
 
     fn frozen(&self, precision: Precision) -> Self {
         Self {
-            tap: self.tap,
+            taps: self.taps,
             ln_1: self.ln_1.frozen(precision),
             attention: self.attention.frozen(precision),
             ln_2: self.ln_2.frozen(precision),
@@ -161,7 +150,7 @@ impl EncoderBlock {
 impl Block for EncoderBlock {
     /// Of tokens `[B,N,width]`.
     fn compute(&self, x: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
-        let y = probe.tap(self.tap, self.ln_1.forward(x));
+        let y = probe.tap(self.taps.0, self.ln_1.forward(x));
         let x = x + dropout(self.attention.forward(&y, mode), self.dropout, mode);
         let y = tensor::gelu(&self.mlp[0].forward(&self.ln_2.forward(&x)));
         let y = self.mlp[1].forward(&dropout(y, self.dropout, mode));
@@ -202,8 +191,8 @@ impl VisionTransformer {
         let encoder = path / "encoder";
         let layers = &encoder / "layers";
         let tokens = 1 + (IMAGE_PX / patch_px).pow(2);
-        let block = |(i, tap): (usize, &&'static str)| {
-            EncoderBlock::new(&(&layers / format!("encoder_layer_{i}")), tap, size, options)
+        let block = |(i, taps): (usize, &'static [&'static str])| {
+            EncoderBlock::new(&(&layers / format!("encoder_layer_{i}")), taps, size, options)
         };
         let head = path / "heads" / "head";
         Box::new(Self {
@@ -211,7 +200,7 @@ impl VisionTransformer {
             patch_bias: add(&conv_proj, "bias", &[width], Init::Zeros),
             class_token: add(path, "class_token", &[1, 1, width], Init::Zeros),
             pos_embedding: add(&encoder, "pos_embedding", &[1, tokens, width], Init::Normal(0.02)),
-            blocks: size.taps.iter().enumerate().map(block).collect(),
+            blocks: size.taps.chunks(2).enumerate().map(block).collect(),
             ln: LayerNorm::new(&(&encoder / "ln"), width, LAYER_NORM_EPS),
             head: Linear::new(&head, width, num_classes, Init::Zeros, Init::Zeros),
             dropout: options.dropout,
@@ -234,6 +223,9 @@ impl Backbone for VisionTransformer {
         let mut probe = PatchMaps { probe, grid };
         for block in &self.blocks {
             x = block.forward(&x, mode, &mut probe);
+            if let Some(tap) = block.taps.1 {
+                x = probe.tap(tap, x);
+            }
         }
         // The final normalisation works token by token, and only the class token is read.
         let class_token = x.select(1, 0).to_kind(self.head.kind());
@@ -241,7 +233,7 @@ impl Backbone for VisionTransformer {
     }
 
     fn cam_layer(&self) -> Option<&str> {
-        self.blocks.last().map(|block| block.tap)
+        self.blocks.last().map(|block| block.taps.0)
     }
 }
 

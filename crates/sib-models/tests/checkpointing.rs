@@ -72,7 +72,8 @@ fn s_ib(model: &Model) -> (Tensor, Vec<Tensor>) {
     let sib = SibConfig { lambda_bg: 1e6, lambda_fg: 10.0, ..SibConfig::default() };
     let labels = labels();
     let loss = |logits: &Tensor| cross_entropy(logits, &labels, 0.0);
-    let terms = sib.terms(&images(), |x| model.backbone().forward(x, Mode::Train), loss).unwrap();
+    let terms =
+        sib.terms(&images(), |x, _| model.backbone().forward(x, Mode::Train), loss).unwrap();
     (sib.total(&terms), vec![terms.logits, terms.vjp, terms.mask])
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sib_core::group::Group;
 use sib_core::information::Estimator;
-use sib_core::objective::{Form, SibConfig, Variance, Weights};
+use sib_core::objective::{At, Form, SibConfig, Variance, Weights};
 use sib_core::testing::{as_members, fill_by_formula, formula_tensor};
 use sib_core::train::{Length, Trainer, UpdateConfig};
 use sib_models::{Arch, Model, ModelOptions};
@@ -121,6 +121,11 @@ fn ways() -> Vec<Way> {
             way.sib.background.variance = Variance::Batch;
             way.sib.hsic.estimator = Estimator::Cka;
             way.sib.every = 2;
+        }),
+        of(&|way| {
+            way.sib.vjp.at = At::Layer("layer2".to_owned());
+            way.sib.images = Some(4);
+            way.sib.scale = 0.75;
         }),
     ]
 }

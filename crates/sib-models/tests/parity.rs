@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use sib_core::Mode;
-use sib_core::objective::{SibConfig, Terms, cross_entropy};
+use sib_core::objective::{At, SibConfig, Terms, VjpConfig, cross_entropy};
 use sib_core::testing::{
     fill_by_formula, formula_tensor, golden_path, relative_difference, test_device,
 };
+use sib_core::{Mode, Probe};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
 
@@ -19,7 +19,11 @@ const F32_TOLERANCE: f64 = 1e-4;
 const NUM_CLASSES: i64 = 10;
 
 fn golden(arch: Arch) -> BTreeMap<String, Tensor> {
-    let path = golden_path(&format!("models_{arch}.safetensors"));
+    golden_file(&format!("models_{arch}.safetensors"))
+}
+
+fn golden_file(name: &str) -> BTreeMap<String, Tensor> {
+    let path = golden_path(name);
     let (tensors, _) = sib_core::checkpoint::read_tensors(&path).expect("golden file");
     tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(test_device()))).collect()
 }
@@ -124,22 +128,34 @@ const F32_GRADIENT_TOLERANCE: f64 = 1e-3;
 /// The objective's terms on the reference batch, and the gradient of each of them and of their
 /// weighted sum with respect to every parameter.
 fn assert_objective_is_the_reference_s(arch: Arch, kind: Kind) {
-    let golden = golden(arch);
-    let (prefix, tolerance, gradient_tolerance) = match kind {
-        Kind::Double => ("f64", F64_TOLERANCE, F64_GRADIENT_TOLERANCE),
-        _ => ("f32", F32_TOLERANCE, F32_GRADIENT_TOLERANCE),
+    let prefix = if kind == Kind::Double { "f64" } else { "f32" };
+    assert_terms_are_the_reference_s(arch, kind, &SibConfig::default(), &golden(arch), prefix);
+}
+
+/// The same with these settings, against the tensors of this prefix.
+fn assert_terms_are_the_reference_s(
+    arch: Arch,
+    kind: Kind,
+    config: &SibConfig,
+    golden: &BTreeMap<String, Tensor>,
+    prefix: &str,
+) {
+    let (tolerance, gradient_tolerance) = match kind {
+        Kind::Double => (F64_TOLERANCE, F64_GRADIENT_TOLERANCE),
+        _ => (F32_TOLERANCE, F32_GRADIENT_TOLERANCE),
     };
     let model = model_by_formula(arch, kind);
     let images = images(&golden["seed"], 4, 64, 64, kind);
     let labels = Tensor::arange(4, (Kind::Int64, test_device()));
-    let config = SibConfig::default();
-    let forward = |images: &Tensor| model.backbone().forward(images, Mode::Train);
+    let forward = |images: &Tensor, probe: &mut dyn Probe| {
+        model.backbone().forward_probed(images, Mode::Train, probe)
+    };
     let terms: Terms = config.terms(&images, forward, |z| cross_entropy(z, &labels, 0.0)).unwrap();
     let total = config.total(&terms);
     for (name, tensor) in [("vjp", &terms.vjp), ("mask", &terms.mask)] {
         let reference = golden[&format!("{prefix}.{name}")].unsqueeze(0);
         let difference = digest_difference(&digests([(&name.to_owned(), tensor)]), &reference);
-        assert!(difference < tolerance, "{arch} {kind:?} {name}: {difference:e}");
+        assert!(difference < tolerance, "{arch} {prefix} {name}: {difference:e}");
     }
 
     let parameters = model.parameters();
@@ -150,13 +166,13 @@ fn assert_objective_is_the_reference_s(arch: Arch, kind: Kind) {
         ("total", &total),
     ] {
         let difference = relative_difference(term, &golden[&format!("{prefix}.{name}")]);
-        assert!(difference < tolerance, "{arch} {kind:?} {name}: {difference:e}");
+        assert!(difference < tolerance, "{arch} {prefix} {name}: {difference:e}");
 
         let wanted: Vec<_> = parameters.values().collect();
         let gradients = Tensor::f_run_backward(&[term], &wanted, true, false).unwrap();
         let ours = digests(parameters.keys().zip(&gradients));
         let gradient = digest_difference(&ours, &golden[&format!("{prefix}.grad.{name}")]);
-        assert!(gradient < gradient_tolerance, "{arch} {kind:?} {name}: gradient {gradient:e}");
+        assert!(gradient < gradient_tolerance, "{arch} {prefix} {name}: gradient {gradient:e}");
     }
 }
 
@@ -194,4 +210,45 @@ fn vgg16_bn_objective_and_gradients_are_pytorch_s() {
 fn vit_b_32_objective_and_gradients_are_pytorch_s() {
     assert_objective_is_the_reference_s(Arch::VitB32, Kind::Double);
     assert_objective_is_the_reference_s(Arch::VitB32, Kind::Float);
+}
+
+/// R at a feature map, on a part of the batch, on smaller images, all together: by
+/// `scripts/golden/variants.py`.
+fn assert_variants_are_the_reference_s(arch: Arch) {
+    let golden = golden_file(&format!("variants_{arch}.safetensors"));
+    let at = |stage: &str| {
+        let at = At::Layer(arch.tap(stage).unwrap().to_owned());
+        SibConfig { vjp: VjpConfig { at, ..VjpConfig::default() }, ..SibConfig::default() }
+    };
+    // 48 px of 64: no size for patches of 32, and DenseNet's last normalisation would be over two values.
+    let scale = if matches!(arch, Arch::VitB32 | Arch::DenseNet121) { 1.0 } else { 0.75 };
+    for (name, config) in [
+        ("layer2", at("layer2")),
+        ("layer3", at("layer3")),
+        ("images", SibConfig { images: Some(2), ..SibConfig::default() }),
+        ("scale", SibConfig { scale: 0.5, ..SibConfig::default() }),
+        ("all", SibConfig { images: Some(2), scale, ..at("layer2") }),
+    ] {
+        assert_terms_are_the_reference_s(arch, Kind::Double, &config, &golden, name);
+    }
+}
+
+#[test]
+fn resnet18_variants_of_the_objective_are_pytorch_s() {
+    assert_variants_are_the_reference_s(Arch::ResNet18);
+}
+
+#[test]
+fn densenet121_variants_of_the_objective_are_pytorch_s() {
+    assert_variants_are_the_reference_s(Arch::DenseNet121);
+}
+
+#[test]
+fn vgg16_bn_variants_of_the_objective_are_pytorch_s() {
+    assert_variants_are_the_reference_s(Arch::Vgg16Bn);
+}
+
+#[test]
+fn vit_b_32_variants_of_the_objective_are_pytorch_s() {
+    assert_variants_are_the_reference_s(Arch::VitB32);
 }

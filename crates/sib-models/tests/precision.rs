@@ -1,5 +1,6 @@
 //! Training in bfloat16: what stays f32, and how far the gradients are from those of f32.
 
+use sib_core::Probe;
 use sib_core::objective::{MaskConfig, SibConfig, Terms, cross_entropy};
 use sib_core::testing::{formula_tensor, test_device};
 use sib_core::train::Precision;
@@ -43,7 +44,8 @@ fn sib() -> SibConfig {
 fn of(arch: Arch, precision: Precision) -> (Terms, [Tensor; 3]) {
     let model = model(arch);
     let (images, labels) = batch();
-    let forward = |images: &Tensor| precision.forward(model.backbone(), images);
+    let forward =
+        |images: &Tensor, probe: &mut dyn Probe| precision.forward(model.backbone(), images, probe);
     let terms = sib().terms(&images, forward, |z| cross_entropy(z, &labels, 0.0)).unwrap();
     let parameters = model.parameters();
     let wanted: Vec<_> = parameters.values().collect();

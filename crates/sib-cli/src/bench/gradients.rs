@@ -1,86 +1,198 @@
-//! How far what a step is made of lies from f32 in another precision.
+//! How well a cheaper way to compute S-IB keeps the gradients of its terms.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use anyhow::{Context, Result};
-use sib_core::data::{Batch, Dataset, Loader, LoaderOptions};
-use sib_core::objective::{MaskConfig, SibConfig, cross_entropy};
+use anyhow::{Result, bail};
+use sib_core::data::{Batch, Loader};
+use sib_core::objective::{SibConfig, cross_entropy};
 use sib_core::train::Precision;
+use sib_core::{Backbone, Probe};
+use sib_metrics::Summary;
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::Checkpoint;
+use super::quantile;
+use crate::note;
 
-/// A step's parts, by name, each as one vector.
-type Parts = Vec<(&'static str, Tensor)>;
+/// One way to compute the terms.
+#[derive(Debug)]
+pub struct Way {
+    /// What the rows call it.
+    pub name: String,
+    /// Its objective.
+    pub sib: SibConfig,
+    /// Its numbers.
+    pub precision: Precision,
+}
 
-/// R and the gradients of L_ce, L_fg, L_bg and their sum with respect to all weights, in `precision` beside f32,
-/// for a batch of `dataset`: as CSV on standard output, cosine and ratio of lengths. Once with the derivatives
-/// through the mask, once with a mask that is a constant to them.
+/// The gradients of a batch by term and part of the network, and R, each as one vector of f64.
+type Parts = BTreeMap<(&'static str, String), Tensor>;
+
+/// The whole of a network.
+const ALL: &str = "all";
+/// The way that compares the exact gradients of one batch with those of the one before.
+const OTHER_IMAGES: &str = "other images";
+
+/// Compares the gradients of L_ce, L_fg and L_bg by each of `ways` with those of `exact`, for so many batches of
+/// `images`: as CSV on standard output, by the part of the network that they are of, mean and standard deviation of the
+/// cosine and the median of the ratio of lengths. R stands beside them where it has the same shape, and the exact
+/// gradients of one batch and the one before, for scale.
 ///
 /// # Errors
-/// When the checkpoint or an image cannot be read, or the device lacks the precision.
+/// When an image cannot be read, there are fewer batches, or a setting does not fit the network.
 pub fn compare(
-    path: &Path,
-    device: &str,
-    dataset: Dataset,
-    batch_size: usize,
-    precision: Precision,
+    net: &dyn Backbone,
+    parameters: &BTreeMap<String, Tensor>,
+    images: &Loader,
+    batches: usize,
+    exact: &Way,
+    ways: &[Way],
 ) -> Result<()> {
-    let checkpoint = Checkpoint::open(path, device, sib_models::Precision::F32)?;
-    precision.validate(checkpoint.device)?;
-    let options = LoaderOptions {
-        batch_size,
-        shuffle: true,
-        device: checkpoint.device,
-        ..LoaderOptions::default()
-    };
-    let loader = Loader::new(dataset, checkpoint.transform.clone(), options)?;
-    let batch = loader.epoch(0, 0).next().context("no batch")??;
-    println!("part,mask,cosine,length_ratio");
-    for detach in [false, true] {
-        let mask = MaskConfig { detach, ..MaskConfig::default() };
-        let sib = SibConfig { mask, ..SibConfig::default() };
-        let exact = parts(&checkpoint, &sib, &batch, Precision::F32)?;
-        let rounded = parts(&checkpoint, &sib, &batch, precision)?;
-        for ((name, exact), (_, rounded)) in exact.iter().zip(&rounded) {
-            let number = |x: Tensor| x.double_value(&[]);
-            let lengths = [exact, rounded].map(|x| number(x.norm()));
-            let cosine = number(exact.dot(rounded)) / (lengths[0] * lengths[1]);
-            let mask = if detach { "constant" } else { "differentiated" };
-            println!("{name},{mask},{cosine:.5},{:.4}", lengths[1] / lengths[0]);
+    let mut compared: BTreeMap<(usize, &'static str, String), Comparison> = BTreeMap::new();
+    let names: Vec<&str> = ways.iter().map(|way| &*way.name).chain([OTHER_IMAGES]).collect();
+    let mut compare = |way: usize, exact: &Parts, other: &Parts| {
+        for (key, exact) in exact {
+            if let Some(other) = other.get(key).filter(|other| other.size() == exact.size()) {
+                let (part, stage) = key.clone();
+                compared.entry((way, part, stage)).or_default().add(exact, other);
+            }
         }
+    };
+    let mut before: Option<Parts> = None;
+    let mut done = 0;
+    for batch in (0..).flat_map(|epoch| images.epoch(epoch, 0)).take(batches) {
+        let batch = batch?;
+        let reference = exact.parts(net, parameters, &batch)?;
+        for (number, way) in ways.iter().enumerate() {
+            compare(number, &reference, &way.parts(net, parameters, &batch)?);
+        }
+        if let Some(before) = &before {
+            compare(ways.len(), &reference, before);
+        }
+        before = Some(reference);
+        done += 1;
+        note!("{done} of {batches} batches");
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "way,of,part,batches,cosine,cosine_sd,length_ratio")?;
+    for ((way, part, stage), comparison) in &compared {
+        writeln!(out, "{},{part},{stage},{comparison}", names[*way])?;
     }
     Ok(())
 }
 
-/// The parts in this precision, f64. Statistics of normalisations move with each call, and have no part in train
-/// mode.
-fn parts(
-    checkpoint: &Checkpoint,
-    sib: &SibConfig,
-    batch: &Batch,
-    precision: Precision,
-) -> Result<Parts> {
-    let _in_force = precision.in_force();
-    // The same dropout in both.
-    tch::manual_seed(0);
-    let net = checkpoint.model.backbone();
-    let forward = |images: &Tensor| precision.forward(net, images);
-    let terms = sib.terms(&batch.images, forward, |z| cross_entropy(z, &batch.labels, 0.0))?;
-    let flat = |x: &Tensor| x.to_kind(Kind::Double).flatten(0, -1);
-    let mut parts = vec![("R", flat(&terms.vjp.detach()))];
-    let total = sib.total(&terms);
-    let parameters = checkpoint.model.parameters();
-    let wanted: Vec<_> = parameters.values().collect();
-    for (name, term) in [
-        ("L_ce", &terms.cross_entropy),
-        ("L_fg", &terms.foreground),
-        ("L_bg", &terms.background),
-        ("L", &total),
-    ] {
-        let gradients = Tensor::f_run_backward(&[term], &wanted, true, false)?;
-        let defined = gradients.iter().filter(|gradient| gradient.defined()).map(flat);
-        parts.push((name, Tensor::cat(&defined.collect::<Vec<_>>(), 0)));
+/// Of two gradients, batch by batch.
+#[derive(Debug, Default)]
+struct Comparison {
+    cosines: Summary,
+    ratios: Vec<f64>,
+}
+
+impl Comparison {
+    fn add(&mut self, exact: &Tensor, other: &Tensor) {
+        let number = |x: Tensor| x.double_value(&[]);
+        let [exact_length, length] = [exact, other].map(|x| number(x.norm()));
+        let cosine = number(exact.dot(other)) / (exact_length * length);
+        // A part that a term does not depend on, such as a head's bias, has none.
+        if cosine.is_finite() {
+            self.cosines.push(cosine);
+            self.ratios.push(length / exact_length);
+        }
     }
-    Ok(parts)
+}
+
+impl std::fmt::Display for Comparison {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let n = self.cosines.n();
+        write!(f, "{n},")?;
+        match self.cosines.mean() {
+            Some(mean) => {
+                let spread = self.cosines.variance().map(f64::sqrt);
+                let spread = spread.map_or_else(String::new, |spread| format!("{spread:.4}"));
+                write!(f, "{mean:.5},{spread},{:.4}", quantile(&self.ratios, 0.5))
+            }
+            None => f.write_str(",,"),
+        }
+    }
+}
+
+impl Way {
+    /// The gradients for one batch. Statistics of normalisations move with each call, and have no part in train mode.
+    fn parts(
+        &self,
+        net: &dyn Backbone,
+        parameters: &BTreeMap<String, Tensor>,
+        batch: &Batch,
+    ) -> Result<Parts> {
+        let _in_force = self.precision.in_force();
+        // The same dropout in all.
+        tch::manual_seed(0);
+        let forward =
+            |images: &Tensor, probe: &mut dyn Probe| self.precision.forward(net, images, probe);
+        let loss = |logits: &Tensor| cross_entropy(logits, &batch.labels, 0.0);
+        let terms = self.sib.terms(&batch.images, forward, loss)?;
+        let flat = |x: &Tensor| x.to_kind(Kind::Double).flatten(0, -1);
+        let mut parts = Parts::from([(("R", ALL.to_owned()), flat(&terms.vjp.detach()))]);
+        let wanted: Vec<_> = parameters.values().collect();
+        for (name, term) in [
+            ("L_ce", &terms.cross_entropy),
+            ("L_fg", &terms.foreground),
+            ("L_bg", &terms.background),
+        ] {
+            let gradients = Tensor::f_run_backward(&[term], &wanted, true, false)?;
+            let mut by_stage = BTreeMap::<String, Vec<Tensor>>::new();
+            for ((key, variable), gradient) in parameters.iter().zip(&gradients) {
+                let gradient =
+                    if gradient.defined() { flat(gradient) } else { flat(&variable.zeros_like()) };
+                for stage in [ALL.to_owned(), stage(key)] {
+                    by_stage.entry(stage).or_default().push(gradient.shallow_clone());
+                }
+            }
+            parts.extend(
+                by_stage.into_iter().map(|(stage, all)| ((name, stage), Tensor::cat(&all, 0))),
+            );
+        }
+        Ok(parts)
+    }
+}
+
+/// The part of a network that a variable belongs to: its key up to the first name with a number, or without its last
+/// name, as `layer3`, `features.denseblock2`, `encoder.layers.encoder_layer_7`, `fc`.
+fn stage(key: &str) -> String {
+    let names: Vec<&str> = key.split('.').collect();
+    let numbered = names.iter().position(|name| name.ends_with(|last: char| last.is_ascii_digit()));
+    let length = numbered.map_or_else(|| names.len().saturating_sub(1).max(1), |place| place + 1);
+    names[..length].join(".")
+}
+
+/// Checks that there is something to compare.
+///
+/// # Errors
+/// When all ways are the exact one.
+pub fn expect_ways(exact: &Way, ways: &[Way]) -> Result<()> {
+    if ways.iter().all(|way| way.sib == exact.sib && way.precision == exact.precision) {
+        bail!("nothing to compare: expected --candidate KEY=VALUE or another --precision");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_belong_to_stages() {
+        for (key, expected) in [
+            ("layer3.0.conv1.weight", "layer3"),
+            ("conv1.weight", "conv1"),
+            ("fc.bias", "fc"),
+            ("features.denseblock2.denselayer3.norm1.weight", "features.denseblock2"),
+            ("features.10.weight", "features.10"),
+            ("encoder.layers.encoder_layer_7.mlp.0.weight", "encoder.layers.encoder_layer_7"),
+            ("class_token", "class_token"),
+            ("heads.head.weight", "heads.head"),
+        ] {
+            assert_eq!(stage(key), expected);
+        }
+    }
 }

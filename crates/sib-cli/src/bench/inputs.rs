@@ -54,6 +54,11 @@ impl InputArguments {
         Self { arch, weights: None, inputs: None, batch_size, size_px: 224, device }
     }
 
+    /// The architecture.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
     /// The device.
     ///
     /// # Errors

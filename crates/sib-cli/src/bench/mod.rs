@@ -4,6 +4,7 @@
 //! process says on standard input which variant is due next, so that it can interleave them with
 //! work of its own on the same machine (`scripts/bench_peers.py`).
 
+pub mod candidate;
 pub mod explain;
 pub mod faithfulness;
 pub mod gradients;
@@ -31,6 +32,12 @@ pub trait Workload {
     /// Whatever keeps the work from being done.
     fn run(&mut self, variant: &str) -> Result<f64>;
 
+    /// How often one run does the work; its seconds are divided by this.
+    fn times(&self, variant: &str) -> u64 {
+        let _ = variant;
+        1
+    }
+
     /// Where the work is done.
     fn device(&self) -> Device {
         Device::Cpu
@@ -56,7 +63,7 @@ pub fn alone(work: &mut dyn Workload, repeat: usize) -> Result<()> {
             work.run(variant)?;
             device::wait(work.device());
             if round > 0 {
-                seconds.push(started.elapsed().as_secs_f64());
+                seconds.push(started.elapsed().as_secs_f64() / work.times(variant) as f64);
             }
         }
     }
@@ -90,7 +97,8 @@ pub fn in_lockstep(work: &mut dyn Workload) -> Result<()> {
         let started = Instant::now();
         let value = work.run(variant)?;
         device::wait(work.device());
-        writeln!(out, "{} {value}", started.elapsed().as_secs_f64())?;
+        let seconds = started.elapsed().as_secs_f64() / work.times(variant) as f64;
+        writeln!(out, "{seconds} {value}")?;
     }
     print_peak(work, &mut out)
 }

@@ -6,19 +6,21 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use sib_core::checkpoint::write_tensors;
 use sib_core::data::{self, DataOptions, Dataset, DatasetName, Loader, LoaderOptions, Split};
+use sib_core::objective::SibConfig;
 use sib_core::train;
 use sib_explain::{Method, MethodOptions};
 use sib_metrics::faithfulness::Protocol;
 use sib_models::Precision;
 
+use crate::bench::candidate::Candidate;
 use crate::bench::explain::Explanations;
 use crate::bench::faithfulness::Curves;
-use crate::bench::gradients;
+use crate::bench::gradients::{self, Way};
 use crate::bench::inputs::InputArguments;
 use crate::bench::loader::Epochs;
-use crate::bench::step::{Steps, VARIANTS};
+use crate::bench::step::{Steps, Variant};
 use crate::bench::{Workload, alone, in_lockstep};
-use crate::checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::config::DataConfig;
 
 /// Arguments of `bench`.
@@ -34,8 +36,11 @@ enum What {
     Step {
         #[command(flatten)]
         inputs: InputArguments,
+        /// One more variant: S-IB with these settings, as "vjp.at=layer3 images=4"; repeatable
+        #[arg(long = "candidate", value_name = "KEY=VALUE ...")]
+        candidates: Vec<Candidate>,
         /// Only one of them: for its memory
-        #[arg(long, value_parser = VARIANTS)]
+        #[arg(long, value_name = "VARIANT")]
         only: Option<String>,
         /// Numbers to compute with: f32, tf32 (GPUs) or bf16
         #[arg(long, default_value = "f32")]
@@ -43,22 +48,31 @@ enum What {
         #[command(flatten)]
         run: Run,
     },
-    /// No times: how far R and each term's gradient are from f32 in another precision
+    /// No times: how far each term's gradient by cheaper settings, or in another precision, is from the exact one
     Gradients {
         /// Trained network: a file, or the folder of a run
         #[arg(long, value_name = "CKPT")]
         checkpoint: PathBuf,
-        /// Numbers to compute with: tf32 (GPUs) or bf16
-        #[arg(long, default_value = "bf16")]
+        /// What to compare: S-IB with these settings, as "vjp.at=layer3 images=4"; repeatable [default: as it is]
+        #[arg(long = "candidate", value_name = "KEY=VALUE ...")]
+        candidates: Vec<Candidate>,
+        /// Numbers that candidates compute with: f32, tf32 (GPUs) or bf16
+        #[arg(long, default_value = "f32")]
         precision: train::Precision,
+        /// Settings of S-IB in all, the exact one included
+        #[arg(long = "set", value_name = "KEY=VALUE ...", default_value = "")]
+        settings: Candidate,
         #[arg(long, value_name = "NAME", help = format!("Dataset: {}", DatasetName::listed()))]
         data: DatasetName,
         /// Folder of the unpacked archive
         #[arg(long, value_name = "DIR", default_value = "")]
         root: PathBuf,
-        /// Images of the batch, by chance from the training split
+        /// Images of a batch, by chance from the training split
         #[arg(long, default_value_t = 32)]
         batch_size: usize,
+        /// Batches to compare
+        #[arg(long, default_value_t = 32)]
+        batches: usize,
         /// cpu, cuda or cuda:N
         #[arg(long, default_value = "cpu")]
         device: String,
@@ -140,15 +154,49 @@ impl Run {
 /// Times one of the workloads.
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
-        What::Step { inputs, only, precision, run } => {
+        What::Step { inputs, candidates, only, precision, run } => {
             let read = inputs.read()?;
-            let models = Steps::models(inputs, only.as_deref())?;
-            run.time(&mut Steps::new(&models, read, *precision)?)
+            let variants = Variant::all(inputs, &read, candidates, only.as_deref())?;
+            run.time(&mut Steps::new(&variants, read, *precision)?)
         }
-        What::Gradients { checkpoint, precision, data, root, batch_size, device } => {
-            let dataset = training_images(*data, root)?;
+        What::Gradients {
+            checkpoint,
+            candidates,
+            precision,
+            settings,
+            data,
+            root,
+            batch_size,
+            batches,
+            device,
+        } => {
             let path = checkpoint::file(checkpoint)?;
-            gradients::compare(&path, device, dataset, *batch_size, *precision)
+            let Checkpoint { model, transform, meta, device, .. } =
+                Checkpoint::open(&path, device, Precision::F32)?;
+            precision.validate(device)?;
+            let (arch, image_px) = (model.arch(), meta.preprocessing.crop_px);
+            let sib = settings.objective(&SibConfig::default(), arch, image_px)?;
+            let way = |candidate: &Candidate| -> Result<Way> {
+                let sib = candidate.objective(&sib, arch, image_px)?;
+                sib.check_batch(*batch_size as u64, 1)?;
+                Ok(Way { name: candidate.name().to_owned(), sib, precision: *precision })
+            };
+            let mut ways = candidates.iter().map(way).collect::<Result<Vec<_>>>()?;
+            if ways.is_empty() {
+                ways.push(Way { name: precision.to_string(), ..way(settings)? });
+            }
+            let exact = Way { name: String::new(), sib, precision: train::Precision::F32 };
+            gradients::expect_ways(&exact, &ways)?;
+            let options = LoaderOptions {
+                batch_size: *batch_size,
+                shuffle: true,
+                drop_last: true,
+                device,
+                ..LoaderOptions::default()
+            };
+            let images = Loader::new(training_images(*data, root)?, transform, options)?;
+            let (net, parameters) = (model.backbone(), model.parameters());
+            gradients::compare(net, &parameters, &images, *batches, &exact, &ways)
         }
         What::Explain { inputs, method, precision, assignments, run } => {
             let mut options = MethodOptions::default();

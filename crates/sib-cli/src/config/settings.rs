@@ -9,6 +9,7 @@ use sib_core::objective::SibConfig;
 use sib_models::{Arch, ModelOptions};
 
 use super::data::DataConfig;
+use super::objective::objective_of;
 use super::train::TrainConfig;
 use crate::error::usage;
 
@@ -93,7 +94,7 @@ impl Config {
         let crop_px = self.data.preprocessing.crop_px;
         self.model.arch.check_image_size(crop_px, crop_px)?;
         if let Some(sib) = self.sib.as_ref().filter(|sib| sib.enabled) {
-            sib.validate().map_err(|error| error.within("sib"))?;
+            objective_of(sib, self.model.arch, crop_px).map_err(|error| error.within("sib"))?;
             let least = sib.hsic.estimator.min_batch();
             if (self.train.batch_size as i64) < least {
                 return Err(usage(format!(
@@ -101,6 +102,10 @@ impl Config {
                      foreground term compares the images of a batch",
                     self.train.batch_size
                 )));
+            }
+            if self.train.batch_size_a_rank.is_none() {
+                let check = sib.check_batch(self.train.batch_size as u64, 1);
+                check.map_err(|error| error.within("sib"))?;
             }
         }
         Ok(())

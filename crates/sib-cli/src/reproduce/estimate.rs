@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use sib_core::data::DatasetName;
+use sib_core::objective::SibConfig;
 use sib_models::Arch;
 
 use crate::config::Config;
@@ -26,7 +27,33 @@ struct Kind {
     side_px: i64,
     batch_size: usize,
     variant: &'static str,
+    /// Settings of S-IB that make a step cheaper, as a candidate of `bench step`; empty: none.
+    cheaper: String,
     precision: String,
+}
+
+impl Kind {
+    /// Of the variant in `bench step`.
+    fn name(&self) -> &str {
+        if self.cheaper.is_empty() { self.variant } else { &self.cheaper }
+    }
+}
+
+/// The settings that say on what the terms are computed and how often. Not [`SibConfig::images`], which few images of
+/// a batch cannot tell: an estimate is then for all of them.
+fn cheaper(sib: &SibConfig) -> String {
+    let paper = SibConfig::default();
+    let mut settings = Vec::new();
+    if sib.vjp.at != paper.vjp.at {
+        settings.push(format!("vjp.at={}", sib.vjp.at));
+    }
+    if sib.scale != paper.scale {
+        settings.push(format!("scale={}", sib.scale));
+    }
+    if sib.every != paper.every {
+        settings.push(format!("every={}", sib.every));
+    }
+    settings.join(" ")
 }
 
 /// What steps of a batch took.
@@ -70,11 +97,14 @@ impl<'d> Estimator<'d> {
             (true, false) => "s-ib",
             (true, true) => "s-ib-checkpointed",
         };
+        let sib =
+            config.sib.as_ref().filter(|sib| is_sib && !train.checkpoint_blocks && sib.enabled);
         let kind = Kind {
             arch: config.model.arch,
             side_px: data.preprocessing.crop_px,
             batch_size: train.batch_size,
             variant,
+            cheaper: sib.map_or_else(String::new, cheaper),
             precision: train.precision.to_string(),
         };
         let measured = match self.known.get(&kind) {
@@ -95,7 +125,7 @@ fn measure(kind: &Kind, device: &str) -> Result<[Measured; 2]> {
     let largest = if device == "cpu" { kind.batch_size.min(2 * SMALL) } else { kind.batch_size };
     // A batch of one has no HSIC.
     let sizes = [(largest / 2).max(2), largest];
-    note!("timing {} of {} at {} px ...", kind.variant, kind.arch, kind.side_px);
+    note!("timing {} of {} at {} px ...", kind.name(), kind.arch, kind.side_px);
     let [half, whole] = sizes.map(|batch_size| step(kind, batch_size, device));
     Ok([half?, whole?])
 }
@@ -105,10 +135,13 @@ fn step(kind: &Kind, batch_size: usize, device: &str) -> Result<Measured> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
     command
-        .args(["bench", "step", "--repeat", "2", "--only", kind.variant, "--device", device])
+        .args(["bench", "step", "--repeat", "2", "--only", kind.name(), "--device", device])
         .args(["--arch", kind.arch.name(), "--size-px", &kind.side_px.to_string()])
         .args(["--batch-size", &batch_size.to_string(), "--precision", &kind.precision])
         .stderr(Stdio::inherit());
+    if !kind.cheaper.is_empty() {
+        command.args(["--candidate", &kind.cheaper]);
+    }
     let output = command.output().context("cannot run this program")?;
     if !output.status.success() {
         bail!("a step of {} with {batch_size} images: {}", kind.arch, output.status);
@@ -118,7 +151,7 @@ fn step(kind: &Kind, batch_size: usize, device: &str) -> Result<Measured> {
         let rest = text.lines().find_map(|line| line.strip_prefix(start))?;
         rest.split(separator).next()?.parse::<f64>().ok()
     };
-    let seconds = after(&format!("{},", kind.variant), ',');
+    let seconds = after(&format!("{},", kind.name()), ',');
     let seconds = seconds.with_context(|| format!("no seconds in {text:?}"))?;
     Ok(Measured { batch_size, seconds, mib: after("peak_mib ", ' ') })
 }

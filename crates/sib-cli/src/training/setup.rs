@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use sib_core::data::{self, Loader, LoaderOptions, Split, Transform};
+use sib_core::objective::SibConfig;
 use sib_core::train::{self, Fit};
 use sib_models::Model;
 
 use super::batches::TrainingBatches;
 use super::held_out;
 use crate::checkpoint;
-use crate::config::Config;
+use crate::config::{Config, objective_of};
 use crate::datasets::sha256;
 use crate::error::usage;
 use crate::note;
@@ -106,8 +107,10 @@ impl<'c> Setup<'c> {
     /// # Errors
     /// When a setting does not fit the images or the network.
     pub(super) fn fit(&self) -> Result<Fit<'_>> {
+        let sib = self.objective().map_err(|error| error.within("sib"))?;
         let (config, variables) = (&self.config.train, self.model.state_dict());
         let head = self.model.arch().head();
+        let net = self.model.backbone();
         let fit = || {
             if let Some(freeze) = &config.freeze {
                 train::freeze(&variables, &freeze.prefixes(variables.keys(), head))?;
@@ -118,11 +121,19 @@ impl<'c> Setup<'c> {
                 let expected = "a final layer that is trained";
                 return Err(sib_core::Error::invalid("head_lr_factor", factor, expected));
             }
-            let (net, sib) = (self.model.backbone(), self.config.sib.clone());
             Fit::new(net, self.model.state_dict(), &self.train, config.fit(head), sib)?
                 .in_group(self.member.group.clone())
         };
         Ok(fit().map_err(|error| error.within("train"))?)
+    }
+
+    /// The objective, where it is S-IB's, of this network and these processes.
+    fn objective(&self) -> sib_core::Result<Option<SibConfig>> {
+        let Some(sib) = self.config.sib.as_ref().filter(|sib| sib.enabled) else { return Ok(None) };
+        let processes = self.member.group.size() as u64;
+        sib.check_batch(self.config.train.batch_size as u64, processes)?;
+        let side_px = self.config.data.preprocessing.crop_px;
+        objective_of(sib, self.model.arch(), side_px).map(Some)
     }
 
     /// The split that `best` and early stopping are chosen on: no other has been looked at by then.

@@ -1,6 +1,7 @@
 //! `bench`: a table of ratios alone, and in lockstep with another process, as
 //! `scripts/bench_peers.py` drives it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
@@ -82,27 +83,66 @@ fn in_lockstep_an_unknown_variant_ends_it_with_those_that_are_known() {
 }
 
 #[test]
-fn gradients_are_compared_with_those_of_f32() {
+fn gradients_are_compared_with_the_exact_ones() {
     let place = Workplace::new();
     place.formula_checkpoint(sib_models::Arch::ResNet18);
-    let compared = |precision| {
-        let what = ["bench", "gradients", "--checkpoint", "formula.safetensors", "--precision"];
-        let images = ["--data", "synthetic", "--root", ".", "--batch-size", "4"];
-        place.run(&[&what[..], &[precision], &images].concat())
+    let compared = |arguments: &[&str]| {
+        let what = ["bench", "gradients", "--checkpoint", "formula.safetensors"];
+        let images = ["--data", "synthetic", "--root", ".", "--batch-size", "4", "--batches", "2"];
+        place.run(&[&what[..], arguments, &images].concat())
     };
-    let cosines = |precision| -> Vec<f64> {
-        let output = compared(precision);
+    // Mean cosine by way, term and part of the network.
+    let cosines = |arguments: &[&str]| -> BTreeMap<[String; 3], f64> {
+        let output = compared(arguments);
         assert_success(&output);
-        let text = String::from_utf8(output.stdout).unwrap();
-        let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("part,mask,cosine,length_ratio"));
-        lines.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect()
+        let mut rows = csv::Reader::from_reader(&*output.stdout);
+        assert_eq!(
+            rows.headers().unwrap(),
+            vec!["way", "of", "part", "batches", "cosine", "cosine_sd", "length_ratio"]
+        );
+        rows.records()
+            .map(|row| {
+                let row = row.unwrap();
+                ([0, 1, 2].map(|place| row[place].to_owned()), row[4].parse().unwrap())
+            })
+            .collect()
     };
-    assert_eq!(cosines("f32"), [1.0; 10]);
-    // R, L_ce, L_fg, L_bg and L with the mask differentiated, then constant.
-    let rounded = cosines("bf16");
-    assert!(rounded.iter().all(|cosine| *cosine < 1.0), "{rounded:?}");
-    assert_refused(&compared("tf32"), 2, "expected f32 or bf16: GPUs alone have tf32");
+    let key = |way: &str, of: &str, part: &str| [way, of, part].map(str::to_owned);
+    let all = cosines(&["--candidate", "vjp.at=layer3", "--candidate", "every=2"]);
+    // What is computed as before is the same; R at a feature map has another shape.
+    for of in ["R", "L_ce", "L_fg", "L_bg"] {
+        assert_eq!(all[&key("every=2", of, "all")], 1.0, "{of}");
+    }
+    assert!(!all.contains_key(&key("vjp.at=layer3", "R", "all")));
+    assert_eq!(all[&key("vjp.at=layer3", "L_ce", "layer1")], 1.0);
+    for part in ["all", "conv1", "layer2", "layer4"] {
+        let cosine = all[&key("vjp.at=layer3", "L_bg", part)];
+        assert!(cosine.abs() < 0.999, "{part}: {cosine}");
+    }
+    assert!(all[&key("other images", "L_ce", "all")] < 0.999);
+
+    let rounded = cosines(&["--precision", "bf16"]);
+    for of in ["R", "L_ce", "L_fg", "L_bg"] {
+        let cosine = rounded[&key("bf16", of, "all")];
+        assert!(cosine < 1.0, "{of}: {cosine}");
+    }
+    assert_refused(&compared(&["--precision", "tf32"]), 2, "expected f32 or bf16: GPUs alone have tf32");
+    assert_refused(&compared(&[]), 1, "nothing to compare: expected --candidate");
+    assert_refused(&compared(&["--candidate", "vjp.at=layer5"]), 2, "vjp.at: got layer5, expected image, layer1 to");
+    assert_refused(&compared(&["--candidate", "images=3"]), 2, "images: got 3, expected a divisor of the 4 images");
+}
+
+#[test]
+fn cheaper_steps_are_timed_beside_the_exact_one() {
+    let place = Workplace::new();
+    let cheap = "vjp.at=layer4 every=2";
+    let what = ["bench", "step", "--candidate", cheap, "--only", cheap, "--repeat", "1"];
+    let output = place.run(&[&what[..], &SMALL].concat());
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().nth(1).unwrap().starts_with(&format!("{cheap},")), "{text}");
+    let refused = place.run(&[&["bench", "step", "--only", "fast"], &SMALL[..]].concat());
+    assert_refused(&refused, 1, "--only fast: expected one of plain, s-ib, s-ib-checkpointed");
 }
 
 #[test]

@@ -2,21 +2,24 @@
 //! (eqs. 12, 16, 29 and 30 of the paper).
 
 mod background;
+mod feature_map;
 mod foreground;
 mod mask;
 mod quantile;
+mod sample;
 mod vjp;
 
 pub use background::{BackgroundConfig, Variance};
+pub use feature_map::At;
 pub use foreground::{HsicConfig, RowNormalise};
 pub use mask::{Mask, MaskConfig, MaskKind};
-pub use vjp::{LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
+pub use vjp::{Decoded, LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 
 use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};
 
 use crate::group::Group;
-use crate::{Error, Result};
+use crate::{Error, Probe, Result, recompute};
 
 /// How the two terms enter the total loss (decision F2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,6 +89,13 @@ pub struct SibConfig {
     pub form: Form,
     /// Apply the terms on every k-th step, with k times the weight; at least 1 (decision F3).
     pub every: u64,
+    /// Compute the terms on so many images of each batch, evenly spread, by a forward pass of their own with
+    /// normalisations over them; a divisor of the batch. Unset: on all, by the pass that cross-entropy has (decision
+    /// F6).
+    pub images: Option<u64>,
+    /// Compute the terms on images of so many times the height and width, in `(0, 1]`, by a forward pass of their
+    /// own.
+    pub scale: f64,
     /// First epoch, counted from 0, that the terms are applied in.
     pub start_epoch: u64,
     /// Who sets the two weights.
@@ -111,6 +121,8 @@ impl Default for SibConfig {
             lambda_fg: 0.01,
             form: Form::Linear,
             every: 1,
+            images: None,
+            scale: 1.0,
             start_epoch: 0,
             weights: Weights::Fixed,
             gradient_share: GradientShare::default(),
@@ -135,17 +147,18 @@ pub struct Lambdas {
 /// One batch's terms, each a scalar that can be differentiated with respect to the weights.
 #[derive(Debug)]
 pub struct Terms {
-    /// Logits `[B,K]` of the one forward pass that serves all terms.
+    /// Logits `[B,K]`.
     pub logits: Tensor,
     /// L_ce.
     pub cross_entropy: Tensor,
-    /// L_fg = −HSIC(R ⊙ M, x ⊙ M).
+    /// L_fg = −HSIC(R ⊙ M, X ⊙ M).
     pub foreground: Tensor,
     /// L_bg, the variance of R ⊙ (1 − M).
     pub background: Tensor,
-    /// R `[B,3,H,W]`.
+    /// R `[k,C,h,w]`: of k = B images `[B,3,H,W]`, or as [`SibConfig::images`], [`SibConfig::scale`] and
+    /// [`VjpConfig::at`] say.
     pub vjp: Tensor,
-    /// M `[B,1,H,W]`.
+    /// M `[k,1,h,w]`.
     pub mask: Tensor,
 }
 
@@ -180,6 +193,9 @@ impl SibConfig {
                 return Err(Error::invalid(key, value, "at least 1"));
             }
         }
+        if !(self.scale > 0.0 && self.scale <= 1.0) {
+            return Err(Error::invalid("scale", self.scale, "a number in (0, 1]"));
+        }
         if !(0.0..1.0).contains(&share.momentum) {
             let expected = "a number in [0, 1)";
             return Err(Error::invalid("gradient_share.momentum", share.momentum, expected));
@@ -194,18 +210,20 @@ impl SibConfig {
         self.background.validate().map_err(|error| error.within("background"))
     }
 
-    /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `forward` takes them to logits `[B,K]`,
-    /// and `cross_entropy` these to L_ce.
+    /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `forward` takes images to logits `[B,K]` under a
+    /// probe, and `cross_entropy` logits to L_ce.
     ///
     /// Training has batch normalisation in train mode, so that R is the derivative of the network that is being
-    /// trained (decision B3).
+    /// trained (decision B3). Where the terms have images of their own, `forward` is called for them as well, with
+    /// [`recompute::is_again`].
     ///
     /// # Errors
-    /// When the batch is too small for the HSIC estimator, or libtorch lacks a second derivative.
+    /// When the batch is too small for the HSIC estimator, a setting does not fit images or network, or libtorch lacks
+    /// a second derivative.
     pub fn terms(
         &self,
         images: &Tensor,
-        forward: impl FnOnce(&Tensor) -> Tensor,
+        forward: impl Fn(&Tensor, &mut dyn Probe) -> Tensor,
         cross_entropy: impl FnOnce(&Tensor) -> Tensor,
     ) -> Result<Terms> {
         self.terms_of_group(images, forward, cross_entropy, &Group::alone())
@@ -219,27 +237,23 @@ impl SibConfig {
     pub fn terms_of_group(
         &self,
         images: &Tensor,
-        forward: impl FnOnce(&Tensor) -> Tensor,
+        forward: impl Fn(&Tensor, &mut dyn Probe) -> Tensor,
         cross_entropy: impl FnOnce(&Tensor) -> Tensor,
         group: &Group,
     ) -> Result<Terms> {
-        let &[part, 3, _, _] = &images.size()[..] else {
-            return Err(Error::shape("images", images, "[B,3,H,W]"));
+        let (logits, decoded) = match self.sample(images, group)? {
+            None => {
+                let decoded = self.vjp.decode(images, forward)?;
+                (decoded.logits.shallow_clone(), decoded)
+            }
+            Some(sample) => {
+                let logits = forward(images, &mut ());
+                (logits, recompute::again(|| self.vjp.decode(&sample, forward))?)
+            }
         };
-        let batch = part * group.size() as i64;
-        if batch < self.hsic.estimator.min_batch() {
-            let expected = format!(
-                "at least {}: the foreground term compares the images of a batch",
-                self.hsic.estimator.min_batch()
-            );
-            return Err(Error::invalid("batch size", batch, expected));
-        }
-        let images = images.detach().set_requires_grad(true);
-        let logits = forward(&images);
-        let vjp = self.vjp.vjp(&images, &logits, true)?; // [B,3,H,W]
-        let images = images.detach();
-        let Mask { mask, .. } = self.mask.apply(&vjp)?; // [B,1,H,W]
-        let foreground = -self.hsic.hsic_of_group(&(&vjp * &mask), &(images * &mask), group)?;
+        let Decoded { x, vjp, .. } = decoded; // [k,C,h,w]
+        let Mask { mask, .. } = self.mask.apply(&vjp)?; // [k,1,h,w]
+        let foreground = -self.hsic.hsic_of_group(&(&vjp * &mask), &(x * &mask), group)?;
         let background = self.background.variance_of_group(&(&vjp * (1.0 - &mask)), group)?;
         let cross_entropy = cross_entropy(&logits);
         Ok(Terms { logits, cross_entropy, foreground, background, vjp, mask })

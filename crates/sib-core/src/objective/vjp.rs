@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Error, Result, tensor::rows};
+use super::feature_map::{At, Tapped};
+use crate::{Error, Probe, Result, tensor::rows};
 
 /// Whose gradient with respect to the image R is (decision B1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Normalise {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VjpConfig {
+    /// With respect to what.
+    pub at: At,
     /// Whose gradient R is.
     pub scalar: Scalar,
     /// Rescaling of each image's R.
@@ -44,7 +47,12 @@ pub struct VjpConfig {
 
 impl Default for VjpConfig {
     fn default() -> Self {
-        Self { scalar: Scalar::Posterior, normalise: Normalise::None, temperature: 1.0 }
+        Self {
+            at: At::Image,
+            scalar: Scalar::Posterior,
+            normalise: Normalise::None,
+            temperature: 1.0,
+        }
     }
 }
 
@@ -66,15 +74,44 @@ impl VjpConfig {
         (logits.to_kind(Kind::Double) / self.temperature).softmax(-1, None::<Kind>)
     }
 
-    /// R `[B,3,H,W]` from `images` `[B,3,H,W]` that require a gradient and their `logits` `[B,K]`.
+    /// One pass of `images` `[B,3,H,W]` through `forward`, logits `[B,K]`, and R where [`Self::at`] says, which can be
+    /// differentiated with respect to the weights.
+    ///
+    /// Between the images and a feature map that R is taken at, no derivative is.
+    ///
+    /// # Errors
+    /// As [`Self::vjp`]; [`Error::Invalid`] where the network has no such feature map.
+    pub fn decode(
+        &self,
+        images: &Tensor,
+        forward: impl FnOnce(&Tensor, &mut dyn Probe) -> Tensor,
+    ) -> Result<Decoded> {
+        let (logits, x) = match &self.at {
+            At::Image => {
+                let x = images.detach().set_requires_grad(true);
+                (forward(&x, &mut ()), x)
+            }
+            At::Layer(layer) => {
+                let mut tapped = Tapped::new(layer, images.kind());
+                let logits = forward(images, &mut tapped);
+                (logits, tapped.map()?)
+            }
+        };
+        let vjp = self.vjp(&x, &logits, true)?;
+        let x = if self.at == At::Image { x.detach() } else { x };
+        Ok(Decoded { logits, x, vjp })
+    }
+
+    /// R, like `x` `[B,C,H,W]`, of images or a feature map that require a gradient and the `logits` `[B,K]` that were
+    /// made of them.
     ///
     /// One backward pass for the whole batch; the graph of the forward pass is kept. With
     /// `create_graph`, R can be differentiated with respect to the weights.
     ///
     /// # Errors
-    /// When the posterior is of one class, the images do not require a gradient, or libtorch lacks a
+    /// When the posterior is of one class, x does not require a gradient, or libtorch lacks a
     /// (second) derivative.
-    pub fn vjp(&self, images: &Tensor, logits: &Tensor, create_graph: bool) -> Result<Tensor> {
+    pub fn vjp(&self, x: &Tensor, logits: &Tensor, create_graph: bool) -> Result<Tensor> {
         let p = self.posterior(logits);
         if self.scalar != Scalar::Logits {
             expect_classes(logits)?;
@@ -90,7 +127,7 @@ impl VjpConfig {
             }
             Scalar::Logits => (p.detach() * logits).sum(None::<Kind>),
         };
-        let mut gradients = Tensor::f_run_backward(&[scalar], &[images], true, create_graph)?;
+        let mut gradients = Tensor::f_run_backward(&[scalar], &[x], true, create_graph)?;
         let r = gradients.swap_remove(0);
         Ok(match self.normalise {
             Normalise::None => r,
@@ -118,6 +155,17 @@ impl VjpConfig {
         let doubt = Sure::of(&self.posterior(logits)).doubt.flatten(0, -1);
         moves.logical_and(&doubt.lt(LEAST_DOUBT).logical_not())
     }
+}
+
+/// What one pass through a network gives the objective.
+#[derive(Debug)]
+pub struct Decoded {
+    /// `[B,K]`.
+    pub logits: Tensor,
+    /// X `[B,C,H,W]`: the images as a constant, or the feature map as a function of the weights before it.
+    pub x: Tensor,
+    /// R, like X.
+    pub vjp: Tensor,
 }
 
 /// The least 1 − p, p the highest probability, at which R has a direction: below, its backward pass

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Backbone, Error, Mode, Result, native};
+use crate::{Backbone, Error, Mode, Probe, Result, native};
 
 /// What convolutions and matrix products of a network in training compute with.
 ///
@@ -58,13 +58,13 @@ impl Precision {
         Ok(())
     }
 
-    /// Logits `[B,K]` of `images` `[B,3,H,W]` by `net` in train mode, in the images' kind.
-    pub fn forward(self, net: &dyn Backbone, images: &Tensor) -> Tensor {
+    /// Logits `[B,K]` of `images` `[B,3,H,W]` by `net` in train mode, in the images' kind, with `probe` at every tap.
+    pub fn forward(self, net: &dyn Backbone, images: &Tensor, probe: &mut dyn Probe) -> Tensor {
         match self {
-            Self::F32 | Self::Tf32 => net.forward(images, Mode::Train),
+            Self::F32 | Self::Tf32 => net.forward_probed(images, Mode::Train, probe),
             Self::Bf16 => {
-                let kind = images.kind();
-                net.forward(&images.to_kind(Kind::BFloat16), Mode::Train).to_kind(kind)
+                let rounded = images.to_kind(Kind::BFloat16);
+                net.forward_probed(&rounded, Mode::Train, probe).to_kind(images.kind())
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::group::{self, Group, Spread};
 use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::{for_convolutions, sent};
-use crate::{Backbone, Error, Result, checkpoint, native, recompute};
+use crate::{Backbone, Error, Probe, Result, checkpoint, native, recompute};
 
 /// What must be saved of a training besides the network's variables for it to go on later.
 #[derive(Debug, Default)]
@@ -176,12 +176,13 @@ impl<'a> Trainer<'a> {
         let UpdateConfig { checkpoint_blocks: recomputing, precision, .. } = self.config;
         let _in_force = precision.in_force();
         let batch = Spread { group: self.group.clone(), norms: self.config.sync_batch_norm };
-        let forward =
-            |images: &Tensor| group::within(Some(batch), || precision.forward(self.net, images));
+        let forward = |images: &Tensor, probe: &mut dyn Probe| {
+            group::within(Some(batch.clone()), || precision.forward(self.net, images, probe))
+        };
         let mut measured = Measurements::default();
         let loss = match &sib {
             None => {
-                let logits = recompute::within(recomputing, || forward(images));
+                let logits = recompute::within(recomputing, || forward(images, &mut ()));
                 let loss = cross_entropy(&logits);
                 measured.keep("loss", &loss);
                 measured.keep("top1", &top1(&logits, targets));

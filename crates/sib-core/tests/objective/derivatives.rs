@@ -2,11 +2,11 @@
 
 use sib_core::information::Estimator;
 use sib_core::objective::{
-    BackgroundConfig, Form, HsicConfig, MaskConfig, MaskKind, Normalise, RowNormalise, Scalar,
+    At, BackgroundConfig, Form, HsicConfig, MaskConfig, MaskKind, Normalise, RowNormalise, Scalar,
     SibConfig, Terms, Variance, VjpConfig, cross_entropy,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
-use sib_core::{Backbone, Mode, tensor::scalar};
+use sib_core::{Backbone, Mode, Probe, tensor::scalar};
 use tch::{Kind, Tensor};
 
 use crate::nets::{SmoothNet, Weights};
@@ -14,7 +14,7 @@ use crate::nets::{SmoothNet, Weights};
 const CLASSES: i64 = 4;
 
 fn batch() -> (Tensor, Tensor) {
-    (formula_tensor("images", &[5, 3, 20, 20]), Tensor::from_slice(&[0i64, 3, 1, 2, 1]))
+    (formula_tensor("images", &[6, 3, 20, 20]), Tensor::from_slice(&[0i64, 3, 1, 2, 1, 0]))
 }
 
 fn direction(net: &SmoothNet) -> Weights {
@@ -26,7 +26,8 @@ fn direction(net: &SmoothNet) -> Weights {
 
 fn terms(config: &SibConfig, net: &SmoothNet) -> Terms {
     let (images, labels) = batch();
-    let forward = |images: &Tensor| net.forward(images, Mode::Train);
+    let forward =
+        |images: &Tensor, probe: &mut dyn Probe| net.forward_probed(images, Mode::Train, probe);
     config.terms(&images, forward, |logits| cross_entropy(logits, &labels, 0.0)).unwrap()
 }
 
@@ -45,6 +46,7 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
     let mask = |mask| SibConfig { mask, ..paper() };
     let hsic = |hsic| SibConfig { hsic, ..paper() };
     let background = |background| SibConfig { background, ..paper() };
+    let at_layer = || VjpConfig { at: At::Layer("1".to_owned()), ..VjpConfig::default() };
     vec![
         ("paper", paper()),
         ("exponential", SibConfig { form: Form::Exponential, ..paper() }),
@@ -56,6 +58,13 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
         ("cka", hsic(HsicConfig { estimator: Estimator::Cka, ..HsicConfig::default() })),
         ("projection", hsic(HsicConfig { projection: Some(64), ..HsicConfig::default() })),
         ("batch variance", background(BackgroundConfig { variance: Variance::Batch, sigma: None })),
+        ("at a layer", vjp(at_layer())),
+        ("images", SibConfig { images: Some(3), ..paper() }),
+        ("scale", SibConfig { scale: 0.6, ..paper() }),
+        (
+            "at a layer of images",
+            SibConfig { images: Some(2), scale: 0.8, vjp: at_layer(), ..paper() },
+        ),
         ("sigma", background(BackgroundConfig { variance: Variance::PerImage, sigma: Some(0.1) })),
     ]
 }
@@ -215,10 +224,34 @@ fn the_split_of_r_loses_nothing() {
 }
 
 #[test]
+fn what_the_terms_cannot_be_computed_on_is_refused() {
+    let net = SmoothNet::new(CLASSES);
+    let refused = |config: SibConfig| {
+        let forward = |x: &Tensor, probe: &mut dyn Probe| net.forward_probed(x, Mode::Train, probe);
+        config.terms(&batch().0, forward, |z| z.mean(None)).unwrap_err().to_string()
+    };
+    let at = |name: &str| VjpConfig { at: At::Layer(name.to_owned()), ..VjpConfig::default() };
+    assert_eq!(
+        refused(SibConfig { vjp: at("2"), ..SibConfig::default() }),
+        "vjp.at: got 2, expected image or one of 1"
+    );
+    assert_eq!(
+        refused(SibConfig { images: Some(4), ..SibConfig::default() }),
+        "images: got 4, expected a divisor of the 6 images of a batch"
+    );
+    assert_eq!(
+        refused(SibConfig { images: Some(1), ..SibConfig::default() }),
+        "images: got 1, expected at least 2: the foreground term compares the images of a batch"
+    );
+    let message = SibConfig { scale: 1.5, ..SibConfig::default() }.validate().unwrap_err();
+    assert_eq!(message.to_string(), "scale: got 1.5, expected a number in (0, 1]");
+}
+
+#[test]
 fn a_single_image_is_refused() {
     let net = SmoothNet::new(CLASSES);
     let error = SibConfig::default()
-        .terms(&batch().0.narrow(0, 0, 1), |x| net.forward(x, Mode::Train), |z| z.mean(None))
+        .terms(&batch().0.narrow(0, 0, 1), |x, _| net.forward(x, Mode::Train), |z| z.mean(None))
         .unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -33,7 +33,11 @@ fn check(path: &Path, window_px: i64, tolerance: f64) {
     let linear = SibConfig { mask: mask.clone(), ..SibConfig::default() };
     let exponential = SibConfig { form: Form::Exponential, ..linear.clone() };
     let terms = linear
-        .terms(images, |x| net.forward(x, Mode::Train), |z| cross_entropy(z, labels, 0.0))
+        .terms(
+            images,
+            |x, probe| net.forward_probed(x, Mode::Train, probe),
+            |z| cross_entropy(z, labels, 0.0),
+        )
         .unwrap();
     let total = linear.total(&terms);
     let total_exponential = exponential.total(&terms);
