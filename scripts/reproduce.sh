@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Reproduces results, with all set-up: fetches libtorch, builds, and calls `sib-cli reproduce`.
 #
-#   scripts/reproduce.sh [--profile demo|mini|ablation|paper] [OPTION]...
+#   scripts/reproduce.sh [--profile demo|mini|ablation|cost|paper] [OPTION]...
 #
 # A finished step is not repeated; an interrupted one goes on; a failed one is reported at the end and
 # does not stop the others. Without a profile it is the demo, on built-in data. `--dry-run` prints the

@@ -126,10 +126,22 @@ fn gradients_are_compared_with_the_exact_ones() {
         let cosine = rounded[&key("bf16", of, "all")];
         assert!(cosine < 1.0, "{of}: {cosine}");
     }
-    assert_refused(&compared(&["--precision", "tf32"]), 2, "expected f32 or bf16: GPUs alone have tf32");
+    assert_refused(
+        &compared(&["--precision", "tf32"]),
+        2,
+        "expected f32 or bf16: GPUs alone have tf32",
+    );
     assert_refused(&compared(&[]), 1, "nothing to compare: expected --candidate");
-    assert_refused(&compared(&["--candidate", "vjp.at=layer5"]), 2, "vjp.at: got layer5, expected image, layer1 to");
-    assert_refused(&compared(&["--candidate", "images=3"]), 2, "images: got 3, expected a divisor of the 4 images");
+    assert_refused(
+        &compared(&["--candidate", "vjp.at=layer5"]),
+        2,
+        "vjp.at: got layer5, expected image, layer1 to",
+    );
+    assert_refused(
+        &compared(&["--candidate", "images=3"]),
+        2,
+        "images: got 3, expected a divisor of the 4 images",
+    );
 }
 
 #[test]
