@@ -5,7 +5,7 @@
     cargo build --release
     scripts/bench_peers.py [--repeat N] [--size-px N] [--images DIR] [--device cuda] [WORK ...]
 
-WORK is any of step, memory, explain, integrated-gradients, faithfulness, loader. Both sides get the same
+WORK is any of step, cheaper, memory, explain, integrated-gradients, faithfulness, loader. Both sides get the same
 weights and images and take turns, so that what else the machine does slows both; what they compute is
 compared in the same run. A row is peer seconds over ours: median and quartiles of the ratio. Where a
 row names no precision both sides compute in f32, on a GPU too, where PyTorch would otherwise round the operands
@@ -315,6 +315,33 @@ def ours_alone(table, title, seconds):
                       [exact / rounded for rounded, exact in pairs], pairs, "")
 
 
+def candidates(batch, size_px):
+    """Cheaper ways to compute S-IB, as `sib-cli bench step` takes them."""
+    scale = 0.5 if size_px % 64 == 0 else 4 / 7  # 128 px of 224: whole patches of 32
+    layers = [f"vjp.at=layer{stage}" for stage in (1, 2, 3)]
+    images = [f"images={batch // part}" for part in (2, 4, 8) if batch // part > 1]
+    return [*layers, *images, f"scale={scale}", "every=4"]
+
+
+def cheaper(table, folder, options):
+    """S-IB, cheaper ways to compute it and eager PyTorch's exact step over our plain step, all in turn."""
+    for arch in options.archs:
+        case = Case(folder, arch, options.batch_size or ARCHS[arch], options.size_px, options.device)
+        cheap = candidates(case.batch, options.size_px)
+        chosen = [part for name in cheap for part in ("--candidate", name)]
+        ours, peer = case.ours("step", *chosen), Peer(case, "f32")
+        rounds = []
+        for _ in range(options.repeat + 1):
+            runs = {name: ours.run(name)[0] for name in ["plain", "s-ib", *cheap]}
+            runs["PyTorch's S-IB"] = peer.run("s-ib")[0]
+            rounds.append(runs)
+        ours.finish()
+        for name in list(rounds[0])[1:]:
+            pairs = [(runs["plain"], runs[name]) for runs in rounds[1:]]
+            table.row(f"{name} over plain step, {arch}, B {case.batch}", "our plain step",
+                      [s / p for p, s in pairs], pairs, "")
+
+
 def step_memory(table, folder, options):
     """In processes of their own: what the other rows leave behind does not count."""
     if options.device != "cpu":
@@ -462,6 +489,7 @@ def loader(table, folder, options):
 
 WORK = {
     "step": step,
+    "cheaper": cheaper,
     "memory": step_memory,
     "explain": explain,
     "integrated-gradients": integrated_gradients,

@@ -98,6 +98,11 @@ impl Arch {
         taps.iter().find(|tap| **tap == name).or(stage).copied()
     }
 
+    /// The tap that is averaged over its places at once, where there is one: what follows tells no place from another.
+    pub fn averaged_tap(self) -> Option<&'static str> {
+        self.spec().averaged
+    }
+
     /// Checks the size of input images.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
         name,
         title,
         taps: &TAPS,
+        averaged: Some(CAM_LAYER),
         stages: [TAPS[1], TAPS[2], TAPS[3], TAPS[4]],
         last_stage: &["features.denseblock4", "features.norm5"],
         head: "classifier",

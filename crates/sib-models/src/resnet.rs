@@ -49,6 +49,7 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
         title,
         taps: &TAPS,
         stages: STAGES,
+        averaged: Some(CAM_LAYER),
         last_stage: &["layer4"],
         head: "fc",
         sides: Sides::from(1),

@@ -16,6 +16,8 @@ pub(crate) struct Spec {
     pub(crate) taps: &'static [&'static str],
     /// Of these, the ends of four stages, at a 4th, 8th, 16th and 32nd of the image's side where they shrink.
     pub(crate) stages: [&'static str; 4],
+    /// Of the taps, the one that is averaged over its places at once.
+    pub(crate) averaged: Option<&'static str>,
     /// Prefixes of the last stage's tensors.
     pub(crate) last_stage: &'static [&'static str],
     /// Prefix of the final linear layer's `weight` and `bias`.

@@ -42,6 +42,7 @@ const fn spec(name: &'static str, title: &'static str, build: Build) -> Spec {
         title,
         taps: &[],
         stages: [""; 4],
+        averaged: None,
         last_stage: &[],
         head: "classifier.6",
         // Five halvings, all rounded down.

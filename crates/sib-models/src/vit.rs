@@ -44,6 +44,7 @@ const fn spec(name: &'static str, title: &'static str, patch_px: i64, build: Bui
         title,
         taps: &[],
         stages: [""; 4],
+        averaged: None,
         last_stage: &[],
         head: "heads.head",
         sides: Sides::multiples_of(patch_px),

@@ -25,6 +25,12 @@ pub fn objective_of(sib: &SibConfig, arch: Arch, image_px: i64) -> Result<SibCon
             let expected = format!("image, layer1 to layer4, or a feature map of {arch}: {maps}");
             return Err(Error::invalid("vjp.at", name, expected));
         };
+        if arch.averaged_tap() == Some(tap) {
+            let expected = format!(
+                "an earlier feature map: {arch} averages {tap} over its places, and R is the same at each"
+            );
+            return Err(Error::invalid("vjp.at", name, expected));
+        }
         resolved.vjp.at = At::Layer(tap.to_owned());
     }
     Ok(resolved)

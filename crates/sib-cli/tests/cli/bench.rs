@@ -131,6 +131,12 @@ fn gradients_are_compared_with_the_exact_ones() {
         2,
         "expected f32 or bf16: GPUs alone have tf32",
     );
+    let averaged = compared(&["--candidate", "vjp.at=layer4"]);
+    assert_refused(
+        &averaged,
+        2,
+        "vjp.at: got layer4, expected an earlier feature map: resnet18 averages",
+    );
     assert_refused(&compared(&[]), 1, "nothing to compare: expected --candidate");
     assert_refused(
         &compared(&["--candidate", "vjp.at=layer5"]),
@@ -147,7 +153,7 @@ fn gradients_are_compared_with_the_exact_ones() {
 #[test]
 fn cheaper_steps_are_timed_beside_the_exact_one() {
     let place = Workplace::new();
-    let cheap = "vjp.at=layer4 every=2";
+    let cheap = "vjp.at=layer3 every=2";
     let what = ["bench", "step", "--candidate", cheap, "--only", cheap, "--repeat", "1"];
     let output = place.run(&[&what[..], &SMALL].concat());
     assert_success(&output);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Probe, Result};
 
@@ -14,7 +14,8 @@ pub enum At {
     /// The image, as in the paper.
     #[default]
     Image,
-    /// The feature map that a [`Probe`] sees under this name.
+    /// The feature map that a [`Probe`] sees under this name. One that is averaged over its places at once has the
+    /// same R at each, of which no mask can be made.
     Layer(String),
 }
 
@@ -93,4 +94,19 @@ impl Probe for Tapped<'_> {
         self.map = Some(map);
         flows_on
     }
+}
+
+/// Checks that R `[B,C,h,w]` at `layer` differs from place to place, where looking waits for nothing.
+pub(super) fn expect_places(layer: &str, r: &Tensor) -> Result<()> {
+    if r.device() != Device::Cpu {
+        return Ok(());
+    }
+    let r = r.detach().flatten(2, 3);
+    let first = r.narrow(2, 0, 1).expand_as(&r);
+    if r.size()[2] > 1 && r == first && r.abs().max().double_value(&[]) > 0.0 {
+        let expected =
+            "a feature map that is not averaged over its places at once: R is the same at each";
+        return Err(Error::invalid("vjp.at", layer, expected));
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::feature_map::{At, Tapped};
+use super::feature_map::{self, At, Tapped};
 use crate::{Error, Probe, Result, tensor::rows};
 
 /// Whose gradient with respect to the image R is (decision B1).
@@ -98,6 +98,9 @@ impl VjpConfig {
             }
         };
         let vjp = self.vjp(&x, &logits, true)?;
+        if let At::Layer(layer) = &self.at {
+            feature_map::expect_places(layer, &vjp)?;
+        }
         let x = if self.at == At::Image { x.detach() } else { x };
         Ok(Decoded { logits, x, vjp })
     }

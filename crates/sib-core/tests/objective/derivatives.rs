@@ -233,7 +233,12 @@ fn what_the_terms_cannot_be_computed_on_is_refused() {
     let at = |name: &str| VjpConfig { at: At::Layer(name.to_owned()), ..VjpConfig::default() };
     assert_eq!(
         refused(SibConfig { vjp: at("2"), ..SibConfig::default() }),
-        "vjp.at: got 2, expected image or one of 1"
+        "vjp.at: got 2, expected image or one of 1, 3"
+    );
+    let averaged = refused(SibConfig { vjp: at("3"), ..SibConfig::default() });
+    assert!(
+        averaged.starts_with("vjp.at: got 3, expected a feature map that is not"),
+        "{averaged}"
     );
     assert_eq!(
         refused(SibConfig { images: Some(4), ..SibConfig::default() }),

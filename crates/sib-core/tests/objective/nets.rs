@@ -72,7 +72,7 @@ impl Backbone for SmoothNet {
         let x = images.conv2d(w("0.weight"), Some(w("0.bias")), [1, 1], [1, 1], [1, 1], 1);
         let x = probe.tap("1", x.softplus());
         let x = x.conv2d(w("2.weight"), Some(w("2.bias")), [2, 2], [1, 1], [1, 1], 1);
-        let x = x.softplus().mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
+        let x = probe.tap("3", x.softplus()).mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
         x.linear(w("4.weight"), Some(w("4.bias")))
     }
 }
