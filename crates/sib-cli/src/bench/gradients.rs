@@ -25,21 +25,25 @@ pub struct Way {
     pub precision: Precision,
 }
 
-/// The gradients of a batch by term and part of the network, and R, each as one vector of f64.
+/// The gradients of a batch by term and part of the network, and R, each as one vector.
 type Parts = BTreeMap<(&'static str, String), Tensor>;
 
 /// The whole of a network.
 const ALL: &str = "all";
-/// The way that compares the exact gradients of one batch with those of the one before.
+/// The way that compares the exact gradients of two batches.
 const OTHER_IMAGES: &str = "other images";
 
 /// Compares the gradients of L_ce, L_fg and L_bg by each of `ways` with those of `exact`, for so many batches of
-/// `images`: as CSV on standard output, by the part of the network that they are of, mean and standard deviation of the
-/// cosine and the median of the ratio of lengths. R stands beside them where it has the same shape, and the exact
-/// gradients of one batch and the one before, for scale.
+/// `images`: as CSV on standard output, by the part of the network that they are of.
+///
+/// For each batch there is a cosine, of which mean and standard deviation are given, and a ratio of lengths, of which
+/// the median is; `mean_cosine` is that of the gradients' means over all batches, in which what differs from batch to
+/// batch has averaged out. R stands beside them where it has the same shape, and, for scale, the exact gradients of
+/// every second batch as a way to compute those of the batch before. All sums stay in memory: two of the
+/// network's size for each way and term.
 ///
 /// # Errors
-/// When an image cannot be read, there are fewer batches, or a setting does not fit the network.
+/// When an image cannot be read, or a setting does not fit the network.
 pub fn compare(
     net: &dyn Backbone,
     parameters: &BTreeMap<String, Tensor>,
@@ -48,71 +52,133 @@ pub fn compare(
     exact: &Way,
     ways: &[Way],
 ) -> Result<()> {
-    let mut compared: BTreeMap<(usize, &'static str, String), Comparison> = BTreeMap::new();
-    let names: Vec<&str> = ways.iter().map(|way| &*way.name).chain([OTHER_IMAGES]).collect();
+    let mut compared: BTreeMap<(usize, &'static str), Comparison> = BTreeMap::new();
     let mut compare = |way: usize, exact: &Parts, other: &Parts| {
-        for (key, exact) in exact {
-            if let Some(other) = other.get(key).filter(|other| other.size() == exact.size()) {
-                let (part, stage) = key.clone();
-                compared.entry((way, part, stage)).or_default().add(exact, other);
-            }
+        for of in OF {
+            compared.entry((way, of)).or_default().add(of, exact, other);
         }
     };
     let mut before: Option<Parts> = None;
-    let mut done = 0;
-    for batch in (0..).flat_map(|epoch| images.epoch(epoch, 0)).take(batches) {
+    for (number, batch) in (0..).flat_map(|epoch| images.epoch(epoch, 0)).take(batches).enumerate()
+    {
         let batch = batch?;
         let reference = exact.parts(net, parameters, &batch)?;
         for (number, way) in ways.iter().enumerate() {
             compare(number, &reference, &way.parts(net, parameters, &batch)?);
         }
-        if let Some(before) = &before {
-            compare(ways.len(), &reference, before);
-        }
-        before = Some(reference);
-        done += 1;
-        note!("{done} of {batches} batches");
+        before = match before {
+            Some(before) => {
+                compare(ways.len(), &before, &reference);
+                None
+            }
+            None => Some(reference),
+        };
+        note!("{} of {batches} batches", number + 1);
     }
+    let names: Vec<&str> = ways.iter().map(|way| &*way.name).chain([OTHER_IMAGES]).collect();
     let mut out = io::stdout().lock();
-    writeln!(out, "way,of,part,batches,cosine,cosine_sd,length_ratio")?;
-    for ((way, part, stage), comparison) in &compared {
-        writeln!(out, "{},{part},{stage},{comparison}", names[*way])?;
+    writeln!(out, "way,of,part,batches,cosine,cosine_sd,length_ratio,mean_cosine")?;
+    for ((way, of), comparison) in &compared {
+        comparison.write(&mut out, names[*way], of)?;
     }
     Ok(())
 }
 
-/// Of two gradients, batch by batch.
+/// What is compared.
+const OF: [&str; 4] = ["R", "L_ce", "L_fg", "L_bg"];
+
+/// Of one term by one way, batch by batch.
 #[derive(Debug, Default)]
 struct Comparison {
-    cosines: Summary,
-    ratios: Vec<f64>,
+    /// By part of the network.
+    batches: BTreeMap<String, (Summary, Vec<f64>)>,
+    /// Sums over the batches, exact and other, by part of the network.
+    sums: BTreeMap<String, [Tensor; 2]>,
 }
 
 impl Comparison {
-    fn add(&mut self, exact: &Tensor, other: &Tensor) {
-        let number = |x: Tensor| x.double_value(&[]);
-        let [exact_length, length] = [exact, other].map(|x| number(x.norm()));
-        let cosine = number(exact.dot(other)) / (exact_length * length);
-        // A part that a term does not depend on, such as a head's bias, has none.
-        if cosine.is_finite() {
-            self.cosines.push(cosine);
-            self.ratios.push(length / exact_length);
+    fn add(&mut self, of: &'static str, exact: &Parts, other: &Parts) {
+        let mut all = Products::default();
+        for ((_, stage), exact) in exact.iter().filter(|((name, _), _)| *name == of) {
+            let other = other.get(&(of, stage.clone()));
+            let Some(other) = other.filter(|other| other.size() == exact.size()) else { continue };
+            let products = Products::of(exact, other);
+            all.add(&products);
+            if of == "R" {
+                // Of no part of the network, and of these images alone.
+                continue;
+            }
+            self.push(stage, &products);
+            let zeros = || [exact, other].map(Tensor::zeros_like);
+            let sums = self.sums.entry(stage.clone()).or_insert_with(zeros);
+            for (sum, x) in sums.iter_mut().zip([exact, other]) {
+                let _ = sum.g_add_(x);
+            }
         }
+        self.push(ALL, &all);
+    }
+
+    fn push(&mut self, stage: &str, products: &Products) {
+        let (cosines, ratios) = self.batches.entry(stage.to_owned()).or_default();
+        // A part that a term does not depend on has no direction.
+        if products.cosine().is_finite() {
+            cosines.push(products.cosine());
+            ratios.push(products.ratio());
+        }
+    }
+
+    fn write(&self, out: &mut impl Write, way: &str, of: &str) -> io::Result<()> {
+        let mut means: BTreeMap<&str, Products> = BTreeMap::new();
+        for (stage, [exact, other]) in &self.sums {
+            let products = Products::of(exact, other);
+            means.entry(ALL).or_default().add(&products);
+            means.insert(stage, products);
+        }
+        for (stage, (cosines, ratios)) in &self.batches {
+            let Some(mean) = cosines.mean() else { continue };
+            let deviation =
+                cosines.variance().map_or(String::new(), |it| format!("{:.4}", it.sqrt()));
+            let of_means =
+                means.get(&**stage).map_or(String::new(), |it| format!("{:.5}", it.cosine()));
+            let (n, ratio) = (cosines.n(), quantile(ratios, 0.5));
+            writeln!(out, "{way},{of},{stage},{n},{mean:.5},{deviation},{ratio:.4},{of_means}")?;
+        }
+        Ok(())
     }
 }
 
-impl std::fmt::Display for Comparison {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let n = self.cosines.n();
-        write!(f, "{n},")?;
-        match self.cosines.mean() {
-            Some(mean) => {
-                let spread = self.cosines.variance().map(f64::sqrt);
-                let spread = spread.map_or_else(String::new, |spread| format!("{spread:.4}"));
-                write!(f, "{mean:.5},{spread},{:.4}", quantile(&self.ratios, 0.5))
-            }
-            None => f.write_str(",,"),
+/// Inner products of two gradients, which add up over the parts of a network.
+#[derive(Debug, Default)]
+struct Products {
+    exact: f64,
+    other: f64,
+    both: f64,
+}
+
+impl Products {
+    fn of(exact: &Tensor, other: &Tensor) -> Self {
+        let product = |a: &Tensor, b: &Tensor| {
+            a.to_kind(Kind::Double).dot(&b.to_kind(Kind::Double)).double_value(&[])
+        };
+        Self {
+            exact: product(exact, exact),
+            other: product(other, other),
+            both: product(exact, other),
         }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.exact += other.exact;
+        self.other += other.other;
+        self.both += other.both;
+    }
+
+    fn cosine(&self) -> f64 {
+        self.both / (self.exact * self.other).sqrt()
+    }
+
+    fn ratio(&self) -> f64 {
+        (self.other / self.exact).sqrt()
     }
 }
 
@@ -131,8 +197,8 @@ impl Way {
             |images: &Tensor, probe: &mut dyn Probe| self.precision.forward(net, images, probe);
         let loss = |logits: &Tensor| cross_entropy(logits, &batch.labels, 0.0);
         let terms = self.sib.terms(&batch.images, forward, loss)?;
-        let flat = |x: &Tensor| x.to_kind(Kind::Double).flatten(0, -1);
-        let mut parts = Parts::from([(("R", ALL.to_owned()), flat(&terms.vjp.detach()))]);
+        let flat = |x: &Tensor| x.detach().flatten(0, -1);
+        let mut parts = Parts::from([(("R", "R".to_owned()), flat(&terms.vjp))]);
         let wanted: Vec<_> = parameters.values().collect();
         for (name, term) in [
             ("L_ce", &terms.cross_entropy),
@@ -141,16 +207,12 @@ impl Way {
         ] {
             let gradients = Tensor::f_run_backward(&[term], &wanted, true, false)?;
             let mut by_stage = BTreeMap::<String, Vec<Tensor>>::new();
-            for ((key, variable), gradient) in parameters.iter().zip(&gradients) {
-                let gradient =
-                    if gradient.defined() { flat(gradient) } else { flat(&variable.zeros_like()) };
-                for stage in [ALL.to_owned(), stage(key)] {
-                    by_stage.entry(stage).or_default().push(gradient.shallow_clone());
-                }
+            for ((key, variable), gradient) in parameters.iter().zip(gradients) {
+                let gradient = if gradient.defined() { gradient } else { variable.zeros_like() };
+                by_stage.entry(stage(key)).or_default().push(flat(&gradient));
             }
-            parts.extend(
-                by_stage.into_iter().map(|(stage, all)| ((name, stage), Tensor::cat(&all, 0))),
-            );
+            let whole = |(stage, all): (String, Vec<Tensor>)| ((name, stage), Tensor::cat(&all, 0));
+            parts.extend(by_stage.into_iter().map(whole));
         }
         Ok(parts)
     }

@@ -98,7 +98,16 @@ fn gradients_are_compared_with_the_exact_ones() {
         let mut rows = csv::Reader::from_reader(&*output.stdout);
         assert_eq!(
             rows.headers().unwrap(),
-            vec!["way", "of", "part", "batches", "cosine", "cosine_sd", "length_ratio"]
+            vec![
+                "way",
+                "of",
+                "part",
+                "batches",
+                "cosine",
+                "cosine_sd",
+                "length_ratio",
+                "mean_cosine"
+            ]
         );
         rows.records()
             .map(|row| {

@@ -175,6 +175,8 @@ fn a_step_that_is_not_logged_waits_for_nothing() {
         &[],
         &["train.clip_norm=0.5", "train.accumulate_batches=2", "data.mix.mixup.alpha=0.2"],
         &["sib.weights=gradient-share", "train.precision=bf16"],
+        &["sib.vjp.at=layer3"],
+        &["sib.images=2", "sib.scale=0.5"],
     ] {
         let waits = waits(&[settings, &[rarely]].concat());
         assert!(waits.len() >= 3 && waits.iter().all(|&n| n == 0), "{settings:?}: {waits:?}");
