@@ -142,9 +142,9 @@ fn is_simulated() -> bool {
     std::env::var("LD_PRELOAD").is_ok_and(|path| path.contains("simcuda"))
 }
 
-/// How often each step of a training with these settings waits for the device, from its third on: values read,
-/// copies to the host, and whatever else synchronises. The first steps set up.
-fn waits(settings: &[&str]) -> Vec<u64> {
+/// What each step of a training with these settings asks of the device, from its third on, as how often each kind of
+/// event and operator comes. The first steps set up.
+fn asked(settings: &[&str]) -> Vec<BTreeMap<(String, String), u64>> {
     let place = Workplace::new();
     let settings = [settings, &["train.epochs=1", "data.synthetic.train_images=96"]].concat();
     let arguments = [&train_arguments("run", &settings)[..], &["--device", "cuda"]].concat();
@@ -152,16 +152,49 @@ fn waits(settings: &[&str]) -> Vec<u64> {
     let output = place.command(&arguments).env("SIMCUDA_LOG", &log).output().unwrap();
     assert_success(&output);
     let text = String::from_utf8(read(&log)).unwrap();
-    let mut waits = BTreeMap::new();
+    let mut steps = BTreeMap::<u64, BTreeMap<_, u64>>::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("step ")) {
         let cells: Vec<_> = line.split('\t').collect();
-        let is_wait = ["scalar", "to host", "synchronising"].contains(&cells[1]);
-        let times: u64 = if is_wait { cells[3].parse().unwrap() } else { 0 };
-        *waits.entry(cells[0].parse::<u64>().unwrap()).or_default() += times;
+        let event = (cells[1].to_owned(), cells[2].to_owned());
+        let step = steps.entry(cells[0].parse().unwrap()).or_default();
+        *step.entry(event).or_default() += cells[3].parse::<u64>().unwrap();
     }
     // The last count is of what comes after the last update.
-    waits.pop_last();
-    waits.into_values().skip(2).collect()
+    steps.pop_last();
+    steps.into_values().skip(2).collect()
+}
+
+/// How often each of these steps waits for the device: values read, copies to the host, and whatever else
+/// synchronises.
+fn waits(settings: &[&str]) -> Vec<u64> {
+    let is_wait = |kind: &str| ["scalar", "to host", "synchronising"].contains(&kind);
+    let of_step = |step: BTreeMap<(String, String), u64>| {
+        step.iter().filter(|((kind, _), _)| is_wait(kind)).map(|(_, times)| times).sum()
+    };
+    asked(settings).into_iter().map(of_step).collect()
+}
+
+/// Second derivatives run through what lies behind the feature map alone, and before it there is the one backward pass
+/// of plain training: counted in convolutions, of which ResNet-18 has 20, 5 of them in its last stage and 10 in its
+/// last two.
+#[test]
+fn before_a_feature_map_that_r_is_taken_at_there_is_one_backward_pass() {
+    if is_cpu() || !is_simulated() {
+        return;
+    }
+    for (settings, behind) in [
+        (&["sib.enabled=false"][..], 0),
+        (&["sib.vjp.at=layer3"], 5),
+        (&["sib.vjp.at=layer2"], 10),
+        (&["sib.vjp.at=image"], 20),
+    ] {
+        for step in asked(settings) {
+            let count = |operator: &str| step[&("kernel".to_owned(), operator.to_owned())];
+            // R, then the derivatives of R by what enters each of its convolutions and by the weights.
+            assert_eq!(count("aten::convolution"), 20 + behind, "{settings:?}");
+            assert_eq!(count("aten::convolution_backward"), 20 + 2 * behind, "{settings:?}");
+        }
+    }
 }
 
 #[test]
