@@ -1,6 +1,7 @@
 //! Vision transformers (Dosovitskiy et al. 2021, arXiv:2010.11929), as torchvision builds them.
 
-use sib_core::{Backbone, Mode, Probe, tensor};
+use sib_core::tensor::{self, ConvGeometry};
+use sib_core::{Backbone, Mode, Probe};
 use tch::Tensor;
 use tch::nn::Path;
 
@@ -213,7 +214,8 @@ impl Backbone for VisionTransformer {
     fn forward_probed(&self, images: &Tensor, mode: Mode, probe: &mut dyn Probe) -> Tensor {
         let patch_px = self.patch_weight.size()[2];
         let (weight, bias) = (self.patch_weight.like(images), self.patch_bias.like(images));
-        let patches = images.conv2d(&weight, Some(bias), patch_px, 0, 1, 1); // [B,width,h,w]
+        let patch = ConvGeometry { stride: patch_px, padding: 0, groups: 1 };
+        let patches = tensor::conv2d(images, &weight, Some(&bias), patch); // [B,width,h,w]
         let &[batch, width, height, width_px] = &patches.size()[..] else { unreachable!() };
         let grid = [height, width_px];
         let class_token = self.class_token.like(&patches).expand([batch, 1, width], false);

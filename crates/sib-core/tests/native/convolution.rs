@@ -13,8 +13,20 @@ const HALVING: ConvGeometry = ConvGeometry { stride: 2, padding: 1, groups: 1 };
 fn convolution_has_libtorchs_derivatives() {
     for kind in [Kind::Double, Kind::Float] {
         let tolerance = if kind == Kind::Double { 1e-12 } else { 1e-4 };
-        for (side, stride, groups) in [(1, 1, 1), (3, 1, 1), (3, 2, 1), (7, 2, 1), (3, 2, 3)] {
-            let geometry = ConvGeometry { stride, padding: side / 2, groups };
+        for (channels, side, stride, padding, groups) in [
+            (6, 1, 1, 0, 1),
+            (6, 3, 1, 1, 1),
+            (6, 3, 2, 1, 1),
+            (6, 7, 2, 3, 1),
+            (6, 3, 2, 1, 3),
+            // Images, whose gradient comes another way; strides that do not come out even, too.
+            (3, 7, 2, 3, 1),
+            (3, 3, 2, 0, 1),
+            (3, 4, 4, 0, 1),
+            (1, 1, 2, 0, 1),
+            (3, 2, 3, 1, 1),
+        ] {
+            let geometry = ConvGeometry { stride, padding, groups };
             for (layout, with_bias) in [
                 (Layout::Planes, false),
                 (Layout::ChannelsLast, false),
@@ -22,15 +34,15 @@ fn convolution_has_libtorchs_derivatives() {
                 (Layout::ChannelsLast, true),
             ] {
                 let mut inputs = vec![
-                    leaf("x", &[3, 6, 9, 11], kind, layout),
-                    leaf("w", &[9, 6 / groups, side, side], kind, layout),
+                    leaf("x", &[3, channels, 9, 11], kind, layout),
+                    leaf("w", &[9, channels / groups, side, side], kind, layout),
                 ];
                 if with_bias {
                     inputs.push(leaf("b", &[9], kind, layout));
                 }
                 let ours = derivatives(&inputs, |i| conv2d(&i[0], &i[1], i.get(2), geometry));
                 let libtorchs =
-                    |i: &[Tensor]| i[0].conv2d(&i[1], i.get(2), stride, side / 2, 1, groups);
+                    |i: &[Tensor]| i[0].conv2d(&i[1], i.get(2), stride, padding, 1, groups);
                 let theirs = derivatives(&inputs, libtorchs);
                 let case = format!("{kind:?} {geometry:?} {layout:?} {with_bias}");
                 assert_same(&ours, &theirs, tolerance, &case);
@@ -108,10 +120,11 @@ fn a_convolution_with_what_follows_hides_no_nan() {
 
 #[test]
 fn convolution_hides_no_nan_in_any_derivative() {
-    for layout in [Layout::Planes, Layout::ChannelsLast] {
+    let layouts = [Layout::Planes, Layout::ChannelsLast];
+    for (layout, channels) in layouts.into_iter().flat_map(|layout| [(layout, 5), (layout, 3)]) {
         let inputs = [
-            leaf("x", &[3, 5, 9, 11], Kind::Float, layout),
-            leaf("w", &[4, 5, 3, 3], Kind::Float, layout),
+            leaf("x", &[3, channels, 9, 11], Kind::Float, layout),
+            leaf("w", &[4, channels, 3, 3], Kind::Float, layout),
         ];
         for (place, value) in (0..2).flat_map(|place| NOT_FINITE.map(|value| (place, value))) {
             let inputs = spoiled(&inputs, place, value);
