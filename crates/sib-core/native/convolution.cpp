@@ -1,7 +1,8 @@
 // Convolution whose second derivative takes ordinary primitives only, and convolution in one pass
 // with what follows it. libtorch computes the weights' share of the second derivative as a forward
-// convolution with operands swapped, which oneDNN is slow at, and which takes a GPU copies of both. And the
-// gradient of images: oneDNN takes 2 (7×7, stride 2) to 6 times as long for three channels.
+// convolution with operands swapped, which oneDNN is slow at, and which takes a GPU copies of both.
+// The gradient of images comes another way, too: oneDNN takes two (7×7, stride 2) to six times as
+// long for three channels.
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
