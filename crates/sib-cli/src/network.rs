@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sib_core::Error;
 use sib_core::checkpoint::CheckpointMeta;
+use sib_core::objective::MaskOrigin;
 
 /// How a network was trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,14 +22,26 @@ pub enum Training {
     /// With the S-IB terms.
     #[serde(rename = "s-ib")]
     SIb,
+    /// The same, but the mask was the dataset's annotation and not the network's own (decision C4).
+    #[serde(rename = "s-ib-annotation")]
+    SIbAnnotation,
 }
 
 impl Training {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Baseline, Self::SIb, Self::SIbAnnotation];
+
+    /// Its place in [`Self::ALL`], which its colour goes by.
+    pub fn place(self) -> usize {
+        self as usize
+    }
+
     /// The name in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
             Self::SIb => "s-ib",
+            Self::SIbAnnotation => "s-ib-annotation",
         }
     }
 
@@ -37,6 +50,7 @@ impl Training {
         match self {
             Self::Baseline => "Baseline",
             Self::SIb => "S-IB",
+            Self::SIbAnnotation => "S-IB by annotation",
         }
     }
 }
@@ -84,6 +98,14 @@ pub struct StoredConfig {
 #[derive(Debug, Deserialize)]
 struct StoredSib {
     enabled: bool,
+    #[serde(default)]
+    mask: StoredMask,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct StoredMask {
+    #[serde(default)]
+    source: MaskOrigin,
 }
 
 /// See [`StoredConfig`].
@@ -119,7 +141,10 @@ impl StoredConfig {
     /// How it trains.
     pub fn training(&self) -> Training {
         match &self.sib {
-            Some(sib) if sib.enabled => Training::SIb,
+            Some(sib) if sib.enabled => match sib.mask.source {
+                MaskOrigin::Network => Training::SIb,
+                MaskOrigin::Annotation => Training::SIbAnnotation,
+            },
             _ => Training::Baseline,
         }
     }

@@ -21,6 +21,8 @@ pub(crate) enum Use {
     Mix = 6,
     /// libtorch's own generator: (seed, update, batch of the update).
     Dropout = 7,
+    /// Random pairings of the images of a batch with each other's R: (seed, batch).
+    Pairing = 8,
 }
 
 /// The stream of (`what`, `seed`, `epoch`, `index`): the four words are the ChaCha key itself, so

@@ -65,6 +65,10 @@ impl SIbMap {
             return Err(Error::invalid("s-ib-map.vjp.at", vjp.at, expected));
         }
         mask.validate().map_err(|error| error.within("s-ib-map.mask"))?;
+        if mask.annotation().is_some() {
+            let expected = "network: the map is one of R";
+            return Err(Error::invalid("s-ib-map.mask.source", "annotation", expected));
+        }
         Ok(Self { vjp, mask, batch_size })
     }
 

@@ -6,7 +6,7 @@ use sib_core::group::Group;
 use sib_core::information::Estimator;
 use sib_core::objective::{At, Form, SibConfig, Variance, Weights};
 use sib_core::testing::{as_members, fill_by_formula, formula_tensor};
-use sib_core::train::{Length, Trainer, UpdateConfig};
+use sib_core::train::{Examples, Length, Trainer, UpdateConfig};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Device, Kind, Tensor};
 
@@ -56,7 +56,7 @@ impl Way {
                 let labels = (Tensor::arange(BATCH, (Kind::Int64, Device::Cpu)) + step as i64)
                     .remainder(CLASSES);
                 let [images, labels] = [images, labels].map(|it| it.narrow(0, first, count));
-                trainer.backward(&images, &labels).unwrap();
+                trainer.backward(&Examples::new(images, labels)).unwrap();
             }
             let of_update = trainer.update().unwrap().read();
             measured.extend(of_update.into_iter().map(|(name, it)| (format!("{name} {step}"), it)));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anyhow::{Result, bail};
-use sib_core::data::{Batch, Loader};
-use sib_core::objective::{SibConfig, cross_entropy};
+use sib_core::data::{Batch, GroundTruth, Loader};
+use sib_core::objective::{Input, SibConfig, cross_entropy};
 use sib_core::train::Precision;
 use sib_core::{Backbone, Probe};
 use sib_metrics::Summary;
@@ -196,7 +196,8 @@ impl Way {
         let forward =
             |images: &Tensor, probe: &mut dyn Probe| self.precision.forward(net, images, probe);
         let loss = |logits: &Tensor| cross_entropy(logits, &batch.labels, 0.0);
-        let terms = self.sib.terms(&batch.images, forward, loss)?;
+        let input = Input { images: &batch.images, foreground: batch.ground_truth.as_ref() };
+        let terms = self.sib.terms(input, forward, loss)?;
         let flat = |x: &Tensor| x.detach().flatten(0, -1);
         let mut parts = Parts::from([(("R", "R".to_owned()), flat(&terms.vjp))]);
         let wanted: Vec<_> = parameters.values().collect();
@@ -236,6 +237,23 @@ pub fn expect_ways(exact: &Way, ways: &[Way]) -> Result<()> {
         bail!("nothing to compare: expected --candidate KEY=VALUE or another --precision");
     }
     Ok(())
+}
+
+/// The annotation that images have to come with.
+///
+/// # Errors
+/// When ways want different ones.
+pub fn annotation(exact: &Way, ways: &[Way]) -> Result<Option<GroundTruth>> {
+    let mut wanted = [exact].into_iter().chain(ways).filter_map(|way| way.sib.mask.annotation());
+    let first = wanted.next();
+    match (first, wanted.find(|other| Some(*other) != first)) {
+        (Some(one), Some(other)) => bail!(
+            "mask.annotation: got {} and {}, expected one for all that is compared",
+            one.as_str(),
+            other.as_str()
+        ),
+        _ => Ok(first),
+    }
 }
 
 #[cfg(test)]

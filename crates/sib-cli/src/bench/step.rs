@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use sib_core::device;
 use sib_core::objective::SibConfig;
-use sib_core::train::{Length, Precision, Trainer, UpdateConfig};
+use sib_core::train::{Examples, Length, Precision, Trainer, UpdateConfig};
 use sib_models::Model;
 use tch::Device;
 
@@ -116,9 +116,10 @@ impl Workload for Steps<'_> {
         let (times, place) = (self.times(variant), self.place(variant));
         let trainer = &mut self.trainers[place].1;
         let Inputs { images, labels, .. } = &self.inputs;
+        let examples = Examples::new(images.shallow_clone(), labels.shallow_clone());
         let mut loss = f64::NAN;
         for _ in 0..times {
-            trainer.backward(images, labels)?;
+            trainer.backward(&examples)?;
             let measured = trainer.update()?.read();
             loss =
                 measured.iter().find(|(name, _)| *name == "loss").map_or(f64::NAN, |(_, it)| *it);

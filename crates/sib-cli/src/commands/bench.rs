@@ -187,14 +187,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             }
             let exact = Way { name: String::new(), sib, precision: train::Precision::F32 };
             gradients::expect_ways(&exact, &ways)?;
+            let ground_truth = gradients::annotation(&exact, &ways)?;
             let options = LoaderOptions {
                 batch_size: *batch_size,
                 shuffle: true,
                 drop_last: true,
+                ground_truth,
                 device,
                 ..LoaderOptions::default()
             };
-            let images = Loader::new(training_images(*data, root)?, transform, options)?;
+            let dataset = training_images(*data, root)?;
+            ground_truth.map_or(Ok(()), |kind| dataset.expect_annotated(kind))?;
+            let images = Loader::new(dataset, transform, options)?;
             let (net, parameters) = (model.backbone(), model.parameters());
             gradients::compare(net, &parameters, &images, *batches, &exact, &ways)
         }

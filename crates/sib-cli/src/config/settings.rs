@@ -95,6 +95,11 @@ impl Config {
         self.model.arch.check_image_size(crop_px, crop_px)?;
         if let Some(sib) = self.sib.as_ref().filter(|sib| sib.enabled) {
             objective_of(sib, self.model.arch, crop_px).map_err(|error| error.within("sib"))?;
+            if sib.mask.annotation().is_some() && self.data.mix.is_some() {
+                return Err(usage(
+                    "data.mix: expected none with sib.mask.source = \"annotation\": a mix has no mask",
+                ));
+            }
             let least = sib.hsic.estimator.min_batch();
             if (self.train.batch_size as i64) < least {
                 return Err(usage(format!(

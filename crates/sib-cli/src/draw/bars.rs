@@ -1,7 +1,7 @@
 //! Groups of bars with error bars.
 
 use super::axis::{Axis, AxisOptions};
-use super::colour::{Colour, INK};
+use super::colour::{Colour, Dash, INK};
 use super::label;
 use super::panels::{Key, Panel};
 use super::plot::{self, Place, Plot};
@@ -14,6 +14,8 @@ pub struct Bar {
     pub value: f64,
     /// Half the length of its error bar.
     pub error: Option<f64>,
+    /// What to compare its height with: a line across it.
+    pub reference: Option<f64>,
 }
 
 /// The bars of one colour: one in each group, where there is a value.
@@ -57,7 +59,7 @@ impl BarChart {
     fn y_axis(&self) -> Axis {
         let ends = |bar: Bar| {
             let error = bar.error.unwrap_or_default();
-            [bar.value - error, bar.value + error]
+            [bar.value - error, bar.value + error].into_iter().chain(bar.reference)
         };
         let (low, high) = self
             .bars()
@@ -80,6 +82,12 @@ impl BarChart {
                 svg.polyline(&[(middle - WHISKER, y), (middle + WHISKER, y)], &line);
             }
             top = top.min(high);
+        }
+        if let Some(reference) = bar.reference {
+            let y = plot.y_at(reference);
+            let line = Stroke { dash: Dash::Dashed, ..Stroke::solid(INK, 0.9) };
+            svg.polyline(&[(area.x - 0.5, y), (area.x + area.width + 0.5, y)], &line);
+            top = top.min(y);
         }
         // A value that is wider than its bar would run into the next.
         let texts = [2, 1].map(|digits| plot.y.finer_label(bar.value, digits));
@@ -146,7 +154,11 @@ mod tests {
             label: "Baseline".to_owned(),
             colour: INK,
             fill,
-            bars: values.map(|value| value.map(|value| Bar { value, error: Some(0.1) })).into(),
+            bars: values
+                .map(|value| {
+                    value.map(|value| Bar { value, error: Some(0.1), reference: Some(0.3) })
+                })
+                .into(),
         };
         let (one, other) = (Colour(1, 2, 3), Colour(4, 5, 6));
         let chart = BarChart {
@@ -159,6 +171,8 @@ mod tests {
         // With the one in the legend.
         let filled = |fill: Colour| svg.matches(&format!("fill=\"{fill}\"")).count();
         assert_eq!((filled(one), filled(other)), (3, 2));
+        // A line across each of the three.
+        assert_eq!(svg.matches("stroke-dasharray").count(), 3);
         // Heights: 0.5, 0.25 and 1 of an axis that shows them all.
         let heights: Vec<f64> = svg
             .lines()

@@ -67,6 +67,20 @@ impl Collector<'_> {
         self.push("", metric, estimate, summary.n(), &excluded);
     }
 
+    /// Adds a value of all batches together, but for those with a reason not to count.
+    pub fn of_all_batches<R>(
+        &mut self,
+        metric: &str,
+        value: Option<f64>,
+        rows: &[R],
+        reason: impl Fn(&R) -> Option<&str>,
+    ) {
+        let mut excluded = Excluded::default();
+        rows.iter().filter_map(reason).for_each(|reason| excluded.count(reason));
+        let n = rows.len() as u64 - excluded.total();
+        self.push("", metric, (value, None), n, &excluded);
+    }
+
     /// Adds a ratio of the pixel counts of all images together, in per cent.
     pub fn pooled<'r, R>(
         &mut self,
@@ -99,7 +113,7 @@ impl Collector<'_> {
             value,
             standard_error,
             n,
-            excluded: excluded.0.values().sum(),
+            excluded: excluded.total(),
             excluded_for: excluded.to_string(),
             dataset: dataset.name.clone(),
             split: dataset.split.as_str().to_owned(),
@@ -134,6 +148,10 @@ impl Excluded {
             }
         }
         excluded
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().sum()
     }
 
     fn count(&mut self, reason: &str) {

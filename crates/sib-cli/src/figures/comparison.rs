@@ -14,7 +14,7 @@ use crate::error::{usage, with_hint};
 use crate::explanation::folder::{Finished, Image, heatmap_file};
 use crate::explanation::manifest::{self, Which};
 use crate::left_out::LeftOut;
-use crate::network::{Training, unlike_lengths};
+use crate::network::unlike_lengths;
 use crate::results::Folders;
 use crate::results::titles::arch_label;
 
@@ -102,7 +102,7 @@ impl Comparison {
         let description = &self.of.description;
         let before = description.baseline.as_ref().map(|network| network.training);
         match (before, description.network.training) {
-            (Some(Training::Baseline), Training::SIb) => ["Baseline", "S-IB"],
+            (Some(before), after) if before < after => [before.title(), after.title()],
             _ => ["Before", "After"],
         }
     }

@@ -64,7 +64,7 @@ fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<
 fn chart(group: &Group<(Epochs, Option<u64>)>, estimator: Estimator) -> LineChart {
     let mut series = Vec::new();
     for (index, region) in Region::ALL.into_iter().enumerate() {
-        for training in [Training::Baseline, Training::SIb] {
+        for training in Training::ALL {
             let points = mean_by_epoch(group.of(training).map(|run| &run.values.0), index);
             if !points.is_empty() {
                 let label = information(region.subscript(), region.subscript());
@@ -86,6 +86,7 @@ fn style(training: Training, region: Region) -> Style {
     let shape = match training {
         Training::Baseline => Shape::Circle,
         Training::SIb => Shape::Square,
+        Training::SIbAnnotation => Shape::Triangle,
     };
     let (dash, open) = match region {
         Region::Foreground => (Dash::Solid, false),

@@ -18,9 +18,8 @@ pub(super) fn lengths_note<T>(groups: &[Group<T>]) -> String {
 
 /// How many seeds there are, in words for a note.
 pub(super) fn seeds_note<T>(groups: &[Group<T>], of_one: &str) -> String {
-    let counts = groups.iter().flat_map(|group| {
-        [Training::Baseline, Training::SIb].map(|training| group.of(training).count())
-    });
+    let counts =
+        groups.iter().flat_map(|group| Training::ALL.map(|training| group.of(training).count()));
     let counts: Vec<usize> = counts.filter(|&count| count > 0).collect();
     let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
     match (least.unwrap_or_default(), most.unwrap_or_default()) {

@@ -5,8 +5,5 @@ use crate::network::Training;
 
 /// The colour of a training in every figure.
 pub(super) fn colour(training: Training) -> Colour {
-    match training {
-        Training::Baseline => PALETTE[0],
-        Training::SIb => PALETTE[1],
-    }
+    PALETTE[training.place()]
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
+use sib_metrics::Summary;
 
 use super::estimator::{Estimator, Region, information};
 use super::notes::{common, lengths_note, seeds_note};
@@ -12,14 +13,25 @@ use crate::draw::bars::{Bar, BarChart, BarSeries};
 use crate::draw::panels::Page;
 use crate::error::with_hint;
 use crate::evaluation::suite::Suite;
+use crate::evaluation::suites::information::NULL;
 use crate::left_out::LeftOut;
 use crate::network::Training;
 use crate::results::compare::{Group, Measured, Origin, grouped};
 use crate::results::seeds::over_seeds;
 use crate::results::{Evaluation, Folders};
 
-/// The pairs of regions in their order: a value and its standard error over batches.
-type Pairs = [Option<(f64, Option<f64>)>; 4];
+/// The pairs of regions in their order.
+type Pairs = [Option<Informed>; 4];
+
+/// What was measured of a pair of regions.
+#[derive(Debug, Clone, Copy)]
+struct Informed {
+    value: f64,
+    /// Over batches.
+    standard_error: Option<f64>,
+    /// The mean for random pairs of image and R.
+    null: Option<f64>,
+}
 
 /// The figure as SVG.
 ///
@@ -39,10 +51,13 @@ pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) ->
     let groups = grouped(measured.collect::<Result<_>>()?)?;
     let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
     let one_seed = "One seed; bars: standard error over batches.";
+    let has_null =
+        with_suite.iter().flat_map(|one| &one.summary).any(|row| row.metric.ends_with(NULL));
     let note = format!(
-        "{} {}{}",
+        "{} {}{}{}",
         estimator.note(batch_size),
         seeds_note(&groups, one_seed),
+        if has_null { " Dashed: random pairs of image and R." } else { "" },
         lengths_note(&groups)
     );
     Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
@@ -59,8 +74,12 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pa
         let suite = Suite::Information.name();
         evaluation.summary.iter().find(|row| row.suite == suite && row.metric == metric)
     };
-    let value =
-        |(x, r)| row(estimator.metric(x, r)).and_then(|row| Some((row.value?, row.standard_error)));
+    let value = |(x, r)| {
+        let name = estimator.metric(x, r);
+        let null = row(format!("{name}{NULL}")).and_then(|row| row.value);
+        let row = row(name)?;
+        Some(Informed { value: row.value?, standard_error: row.standard_error, null })
+    };
     let origin = Origin::of_evaluation(evaluation, Suite::Information)?;
     Ok(Measured { origin, values: pairs().map(value) })
 }
@@ -68,13 +87,15 @@ fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pa
 fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
     let series = |training: Training| {
         let bar = |pair: usize| {
-            let values = group.of(training).filter_map(|network| network.values[pair]);
-            over_seeds(values).map(|(value, error)| Bar { value, error })
+            let networks = || group.of(training).filter_map(|network| network.values[pair]);
+            let (value, error) = over_seeds(networks().map(|of| (of.value, of.standard_error)))?;
+            let null: Summary = networks().filter_map(|of| of.null).collect();
+            Some(Bar { value, error, reference: null.mean() })
         };
         let colour = palette::colour(training);
         let tint = match training {
             Training::Baseline => 0.35,
-            Training::SIb => 0.85,
+            Training::SIb | Training::SIbAnnotation => 0.85,
         };
         BarSeries {
             label: training.title().to_owned(),
@@ -84,7 +105,7 @@ fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
         }
     };
     let there = |training: &Training| group.of(*training).next().is_some();
-    let trainings = [Training::Baseline, Training::SIb].into_iter().filter(there);
+    let trainings = Training::ALL.into_iter().filter(there);
     BarChart {
         title: group.title.clone(),
         groups: pairs().map(|(x, r)| information(x.subscript(), r.subscript())).into(),

@@ -1,4 +1,4 @@
-//! Insertion and deletion curves of a baseline and of S-IB in one chart, a method each.
+//! Insertion and deletion curves of a baseline and of S-IB networks in one chart, a method each.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use crate::results::Evaluation;
 use crate::results::compare::alike;
 use crate::results::titles::{arch_label, dataset_label, method_label};
 
-/// Charts for each baseline and S-IB network of one training seed that were evaluated alike.
+/// Charts for each baseline and the S-IB networks of its training seed that were evaluated alike.
 pub(super) fn views(evaluations: &[Evaluation], left_out: &mut LeftOut) -> Vec<GroupView> {
-    let view = |title, [baseline, s_ib]: [&Evaluation; 2]| {
+    let view = |title, compared: Vec<&Evaluation>| {
         let curves = |of: &Evaluation| csv_rows::read(&of.path.join(CURVES));
-        let charts =
-            charts(&[(Training::Baseline, curves(baseline)?), (Training::SIb, curves(s_ib)?)]);
+        let of_all = compared.into_iter().map(|of| Ok((training(of), curves(of)?)));
+        let charts = charts(&of_all.collect::<Result<Vec<_>>>()?);
         let charts = charts.into_iter().filter_map(drawn).collect::<Result<_>>()?;
         Ok(GroupView { title, charts })
     };
-    let pairs = left_out.read(pairs(evaluations)).unwrap_or_default();
-    pairs.into_iter().filter_map(|(title, pair)| left_out.read(view(title, pair))).collect()
+    let compared = left_out.read(compared(evaluations)).unwrap_or_default();
+    compared.into_iter().filter_map(|(title, all)| left_out.read(view(title, all))).collect()
 }
 
-/// What a baseline and an S-IB network have in common, in words, and their evaluations.
-fn pairs(evaluations: &[Evaluation]) -> Result<Vec<(String, [&Evaluation; 2])>> {
-    let mut pairs = BTreeMap::<(String, usize), [&Evaluation; 2]>::new();
+/// What a baseline and S-IB networks have in common, in words, and their evaluations.
+fn compared(evaluations: &[Evaluation]) -> Result<Vec<(String, Vec<&Evaluation>)>> {
+    let mut all = BTreeMap::<(String, usize), Vec<&Evaluation>>::new();
     for (set, members) in alike(evaluations, Suite::Faithfulness)?.into_iter().enumerate() {
         let mut networks = BTreeMap::<String, Vec<&Evaluation>>::new();
         for evaluation in members.into_iter().filter(|of| of.path.join(CURVES).is_file()) {
@@ -44,18 +44,23 @@ fn pairs(evaluations: &[Evaluation]) -> Result<Vec<(String, [&Evaluation; 2])>> 
             networks.entry(title).or_default().push(evaluation);
         }
         for (title, members) in networks {
-            pairs.extend(pair(members).map(|pair| ((title, set), pair)));
+            all.extend(one_each(members).map(|members| ((title, set), members)));
         }
     }
-    Ok(pairs.into_iter().map(|((title, _), pair)| (title, pair)).collect())
+    Ok(all.into_iter().map(|((title, _), members)| (title, members)).collect())
 }
 
-/// The baseline and the S-IB network, where there is one of each.
-fn pair(mut members: Vec<&Evaluation>) -> Option<[&Evaluation; 2]> {
-    let training = |of: &Evaluation| of.description.network.training;
+/// The baseline and the S-IB networks, where there is one of each.
+fn one_each(mut members: Vec<&Evaluation>) -> Option<Vec<&Evaluation>> {
     members.sort_by_key(|of| training(of));
-    let pair: [&Evaluation; 2] = members.try_into().ok()?;
-    (pair.map(training) == [Training::Baseline, Training::SIb]).then_some(pair)
+    let trainings: Vec<Training> = members.iter().map(|of| training(of)).collect();
+    let distinct = trainings.windows(2).all(|two| two[0] < two[1]);
+    let compares = trainings.first() == Some(&Training::Baseline) && trainings.len() > 1;
+    (distinct && compares).then_some(members)
+}
+
+fn training(of: &Evaluation) -> Training {
+    of.description.network.training
 }
 
 /// A chart for each method, with lines for each path of each training.
@@ -66,12 +71,12 @@ fn charts(curves: &[(Training, Vec<CurvePoint>)]) -> Vec<LineChart> {
     let of_method = |method: &str| {
         let mut series = Vec::new();
         for (path, dash) in PATHS.into_iter().zip([Dash::Solid, Dash::Dashed]) {
-            for (index, (training, points)) in curves.iter().enumerate() {
+            for (training, points) in curves {
                 let here = points.iter().filter(|of| of.method == method && of.path == path);
                 series.push(Series {
                     label: format!("{}, {path}", training.title()),
                     points: here.map(on_chart).collect(),
-                    style: Style { dash, ..Style::nth(index) },
+                    style: Style { dash, ..Style::nth(training.place()) },
                 });
             }
         }

@@ -10,7 +10,6 @@ use crate::draw::chart::{LineChart, Point, Series};
 use crate::draw::colour::{COLOURS, Dash};
 use crate::draw::style::Style;
 use crate::evaluation::suites::{CurvePoint, PATHS};
-use crate::network::Training;
 use crate::results::titles::method_label;
 use crate::run::MetricRow;
 
@@ -157,10 +156,9 @@ impl Plot {
 /// Of the lines of one branch, whose colour they share.
 const DASHES: [Dash; 4] = [Dash::Solid, Dash::Dotted, Dash::Dashed, Dash::Alternating];
 
-/// Places in the palette, no two alike: the first baseline and the first S-IB have the colours that
-/// they have in all figures.
+/// Places in the palette, no two alike: the first of each training has the colour that it has in all figures.
 fn colours(branches: &[Branch<'_>]) -> Vec<usize> {
-    let own = |branch: &Branch<'_>| usize::from(branch.training == Training::SIb);
+    let own = |branch: &Branch<'_>| branch.training.place();
     let is_first = |at: usize| branches[..at].iter().all(|other| own(other) != own(&branches[at]));
     let firsts = (0..branches.len()).filter(|&at| is_first(at));
     let taken: Vec<usize> = firsts.map(|at| own(&branches[at])).collect();
@@ -296,6 +294,7 @@ mod tests {
     use crate::dotted::Settings;
     use crate::environment::Environment;
     use crate::network::StoredConfig;
+    use crate::network::Training;
     use crate::results::Run;
     use crate::run::RunRecord;
 

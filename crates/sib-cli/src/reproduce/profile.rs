@@ -12,17 +12,18 @@ use sib_core::data::DatasetName;
 use sib_models::Arch;
 
 /// The profiles by name, the first is the default.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("demo", include_str!("../../data/reproduce/demo.toml")),
     ("mini", include_str!("../../data/reproduce/mini.toml")),
     ("ablation", include_str!("../../data/reproduce/ablation.toml")),
     ("cost", include_str!("../../data/reproduce/cost.toml")),
+    ("evidence", include_str!("../../data/reproduce/evidence.toml")),
     ("paper", include_str!("../../data/reproduce/paper.toml")),
 ];
 
 /// The names of the profiles.
 pub(crate) const NAMES: [&str; FILES.len()] =
-    [FILES[0].0, FILES[1].0, FILES[2].0, FILES[3].0, FILES[4].0];
+    [FILES[0].0, FILES[1].0, FILES[2].0, FILES[3].0, FILES[4].0, FILES[5].0];
 
 /// Trainings, what is evaluated of each, and what is shown of all.
 #[derive(Debug, Deserialize)]

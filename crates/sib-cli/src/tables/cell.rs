@@ -42,7 +42,7 @@ impl Cell {
     pub fn set(&mut self, training: Training, seed: Option<u64>, value: f64) {
         match training {
             Training::Baseline => self.baseline.insert(seed, value),
-            Training::SIb => self.s_ib.insert(seed, value),
+            Training::SIb | Training::SIbAnnotation => self.s_ib.insert(seed, value),
         };
     }
 

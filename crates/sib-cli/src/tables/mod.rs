@@ -8,18 +8,19 @@ pub mod number;
 pub mod paper;
 pub mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use sib_core::information::exp_z_scores;
+use sib_core::objective::MaskOrigin;
 
 use crate::network::Training;
 use crate::results::Evaluation;
 use crate::results::compare::Origin;
 use cell::Cell;
 use key::Key;
-use number::DIFFERENTIAL;
 pub use number::Number;
+use number::{DIFFERENCE, DIFFERENTIAL};
 use paper::Published;
 
 /// A table with the published figures beside ours.
@@ -34,6 +35,7 @@ pub struct Table {
 }
 
 /// One value that goes into a cell, and where it is from.
+#[derive(Clone)]
 struct Sample<'e> {
     value: f64,
     evaluation: &'e Evaluation,
@@ -53,6 +55,8 @@ pub fn build<'e>(
     number: Number,
     evaluations: impl IntoIterator<Item = &'e Evaluation>,
 ) -> Result<Table> {
+    let evaluations: Vec<&Evaluation> = evaluations.into_iter().collect();
+    let masks = masks(&evaluations);
     let mut samples = Samples::<'e>::new();
     let mut cells = BTreeMap::<Key, Cell>::new();
     for evaluation in evaluations {
@@ -61,15 +65,23 @@ pub fn build<'e>(
             else {
                 continue;
             };
-            let key = Key {
-                arch: row.arch.clone(),
-                dataset: row.dataset.clone(),
-                method: row.method.clone(),
-                metric: metric.name.to_owned(),
+            let own = match evaluation.description.network.training {
+                Training::Baseline => &masks[row.arch.as_str()][..],
+                Training::SIb => &[MaskOrigin::Network],
+                Training::SIbAnnotation => &[MaskOrigin::Annotation],
             };
-            match row.value {
-                Some(value) => add(&mut samples, evaluation, number, key, value)?,
-                None => cells.entry(key).or_default().set_undefined(&row.excluded_for),
+            for &mask in own {
+                let key = Key {
+                    arch: row.arch.clone(),
+                    mask,
+                    dataset: row.dataset.clone(),
+                    method: row.method.clone(),
+                    metric: metric.name.to_owned(),
+                };
+                match row.value {
+                    Some(value) => add(&mut samples, evaluation, number, key, value)?,
+                    None => cells.entry(key).or_default().set_undefined(&row.excluded_for),
+                }
             }
         }
     }
@@ -92,6 +104,24 @@ pub fn build<'e>(
     }
     complete(&mut cells, number);
     Ok(Table { number, cells, published: paper::published(number)? })
+}
+
+/// The masks of the S-IB networks that a baseline of an architecture stands beside.
+fn masks<'e>(evaluations: &[&'e Evaluation]) -> BTreeMap<&'e str, Vec<MaskOrigin>> {
+    let mut masks = BTreeMap::<&str, BTreeSet<Option<MaskOrigin>>>::new();
+    for evaluation in evaluations {
+        let network = &evaluation.description.network;
+        masks.entry(&network.arch).or_default().insert(match network.training {
+            Training::Baseline => None,
+            Training::SIb => Some(MaskOrigin::Network),
+            Training::SIbAnnotation => Some(MaskOrigin::Annotation),
+        });
+    }
+    let or_alone = |masks: BTreeSet<Option<MaskOrigin>>| match masks.last() {
+        Some(None) => vec![MaskOrigin::Network],
+        _ => masks.into_iter().flatten().collect(),
+    };
+    masks.into_iter().map(|(arch, masks)| (arch, or_alone(masks))).collect()
 }
 
 fn add<'e>(
@@ -117,8 +147,11 @@ fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
     let mut first = BTreeMap::<Key, &Origin>::new();
     for ((key, ..), sample) in samples {
         // The z-scores of Table 3 compare all networks on a dataset.
-        let arch = if number == Number::Three { String::new() } else { key.arch.clone() };
-        let other = *first.entry(Key { arch, ..key.clone() }).or_insert(&sample.origin);
+        let (arch, mask) = match number {
+            Number::Three => (String::new(), MaskOrigin::Network),
+            _ => (key.arch.clone(), key.mask),
+        };
+        let other = *first.entry(Key { arch, mask, ..key.clone() }).or_insert(&sample.origin);
         other.expect_comparable(&sample.origin)?;
     }
     Ok(())
@@ -138,8 +171,9 @@ fn compare_over_common_images(
     }
     let mut rows = common::Rows::default();
     for ((key, seed), trainings) in pairs {
-        let (Some(baseline), Some(s_ib)) =
-            (trainings.get(&Training::Baseline), trainings.get(&Training::SIb))
+        let mut trainings = trainings.into_iter();
+        let (Some((Training::Baseline, baseline)), Some((s_ib_training, s_ib))) =
+            (trainings.next(), trainings.next())
         else {
             continue;
         };
@@ -151,7 +185,7 @@ fn compare_over_common_images(
             let cell = cells.entry(key.clone()).or_default();
             cell.set_common(common.images, common.of);
             for (training, values) in
-                [Training::Baseline, Training::SIb].into_iter().zip(&common.values)
+                [Training::Baseline, s_ib_training].into_iter().zip(&common.values)
             {
                 let place = (key.clone(), training, seed);
                 match (values.get(metric.ours), samples.get_mut(&place)) {
@@ -166,10 +200,12 @@ fn compare_over_common_images(
 
 /// Adds exp(z-score) of the HSIC difference over the networks of one dataset and seed.
 fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
-    type Members<'k> = Vec<(&'k Key, Training, &'k Sample<'k>)>;
-    let mut compared = BTreeMap::<(&str, Option<u64>), Members<'_>>::new();
-    for ((key, training, seed), sample) in samples {
-        compared.entry((&key.dataset, *seed)).or_default().push((key, *training, sample));
+    // A baseline has a cell beside each kind of S-IB network, and counts once.
+    let mut compared = BTreeMap::<(&str, Option<u64>), BTreeMap<(&str, Training), f64>>::new();
+    let differences = || samples.iter().filter(|((key, ..), _)| key.metric == DIFFERENCE);
+    for ((key, training, seed), sample) in differences() {
+        let members = compared.entry((&key.dataset, *seed)).or_default();
+        members.insert((&key.arch, *training), sample.value);
     }
     // Scores of different sets of networks have no mean.
     let mut most = BTreeMap::<&str, usize>::new();
@@ -177,22 +213,30 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
         let most = most.entry(dataset).or_default();
         *most = members.len().max(*most);
     }
-    for ((dataset, seed), members) in compared {
-        let values: Vec<f64> = members.iter().map(|member| member.2.value).collect();
-        let scores = match most[dataset] {
-            most if most > values.len() => Err(format!("only {} of {most} networks", values.len())),
-            _ => exp_z_scores(&values).map_err(|error| error.to_string()),
-        };
-        for (index, (key, training, sample)) in members.into_iter().enumerate() {
-            let key = Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() };
-            let cell = cells.entry(key).or_default();
-            if let Some(epochs) = sample.origin.epochs {
-                cell.set_epochs(training, epochs);
-            }
-            match &scores {
-                Ok(scores) => cell.set(training, seed, scores[index]),
-                Err(error) => cell.set_undefined(error),
-            }
+    let mut scores = BTreeMap::new();
+    for (&(dataset, seed), members) in &compared {
+        let values: Vec<f64> = members.values().copied().collect();
+        scores.insert(
+            (dataset, seed),
+            match most[dataset] {
+                most if most > values.len() => {
+                    Err(format!("only {} of {most} networks", values.len()))
+                }
+                _ => exp_z_scores(&values).map_err(|error| error.to_string()),
+            },
+        );
+    }
+    for ((key, training, seed), sample) in differences() {
+        let place = (&*key.dataset, *seed);
+        let mut members = compared[&place].keys();
+        let member = members.position(|member| *member == (&*key.arch, *training));
+        let cell = cells.entry(Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() }).or_default();
+        if let Some(epochs) = sample.origin.epochs {
+            cell.set_epochs(*training, epochs);
+        }
+        match &scores[&place] {
+            Ok(scores) => cell.set(*training, *seed, scores[member.expect("one of them")]),
+            Err(error) => cell.set_undefined(error),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The paper's tables: what they hold and how they are laid out.
 
+use sib_core::objective::MaskOrigin;
+
 use super::key::Key;
 use crate::evaluation::suite::Suite;
 use crate::results::titles::{Label, arch_label, dataset_label, method_label};
@@ -44,21 +46,21 @@ pub struct Place {
 /// Information differential: exp(z-score) over the networks compared on one dataset.
 pub const DIFFERENTIAL: &str = "information_differential";
 
+/// What the differential is made of.
+pub const DIFFERENCE: &str = "hsic_difference";
+
 const fn pct(ours: &'static str, name: &'static str, title: &'static str) -> Metric {
     Metric { ours, name, title, digits: 2 }
 }
 
 const ACCURACY: [Metric; 2] = [pct("top1_pct", "top1", "top-1"), pct("top5_pct", "top5", "top-5")];
 
-/// The raw difference is what the differential is made of, and alone compares two networks.
-const INFORMATION: [Metric; 2] = [
+/// The raw difference is what the differential is made of, and alone compares two networks; how far it is from what
+/// random pairs of image and R give says whether there is anything to compare.
+const INFORMATION: [Metric; 3] = [
     Metric { ours: "", name: DIFFERENTIAL, title: "Δ_info", digits: 3 },
-    Metric {
-        ours: "hsic_difference",
-        name: "hsic_difference",
-        title: "HSIC difference",
-        digits: 5,
-    },
+    Metric { ours: DIFFERENCE, name: DIFFERENCE, title: "HSIC difference", digits: 5 },
+    Metric { ours: "hsic_difference_z", name: "hsic_difference_z", title: "z", digits: 1 },
 ];
 
 const LOCALIZATION: [Metric; 3] = [
@@ -129,7 +131,8 @@ impl Number {
             Self::Three => {
                 "Δ_info is the exponential of the z-score of d over the networks compared on one \
                  dataset (of two networks always e^-1 and e); d, the HSIC difference, is HSIC(R_fg, X_fg) − HSIC(R_bg, X_bg), the mean \
-                 over batches."
+                 over batches; z is how many standard deviations it lies above its mean over random \
+                 pairs of image and R."
             }
             Self::Four => "In per cent.",
             Self::Five => "Area under the curve of the class probability, in per cent.",
@@ -142,7 +145,7 @@ impl Number {
         let metric = metric.unwrap_or_default();
         let heading = self.metrics()[metric].title;
         let (arch, dataset, method) =
-            (arch_label(&key.arch), dataset_label(&key.dataset), method_label(&key.method));
+            (network_label(key), dataset_label(&key.dataset), method_label(&key.method));
         let with_metric = |(place, title): Label| -> Label {
             (place * self.metrics().len() + metric, format!("{title} {heading}"))
         };
@@ -161,9 +164,18 @@ impl Number {
     pub fn crossing(self, row: &Key, column: &Key) -> Option<Key> {
         match self {
             Self::Two => Some(Key { dataset: row.dataset.clone(), ..column.clone() }),
-            Self::Three => Some(Key { arch: row.arch.clone(), ..column.clone() }),
-            Self::Four | Self::Five => (row.arch == column.arch)
+            Self::Three => Some(Key { arch: row.arch.clone(), mask: row.mask, ..column.clone() }),
+            Self::Four | Self::Five => ((&row.arch, row.mask) == (&column.arch, column.mask))
                 .then(|| Key { method: row.method.clone(), ..column.clone() }),
         }
+    }
+}
+
+/// The architecture; networks that were told where the objects are have a place of their own.
+fn network_label(key: &Key) -> Label {
+    let (place, title) = arch_label(&key.arch);
+    match key.mask {
+        MaskOrigin::Network => (2 * place, title),
+        MaskOrigin::Annotation => (2 * place + 1, format!("{title}, masks by annotation")),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
+use sib_core::objective::MaskOrigin;
 
 use super::key::Key;
 use super::number::{DIFFERENTIAL, Number};
@@ -33,7 +34,7 @@ fn accuracy() -> Result<Published> {
     for (dataset, arch, training, top1, top5) in read::<(String, String, String, f64, f64)>(text)? {
         for (metric, value) in [("top1", top1), ("top5", top5)] {
             let (arch, dataset, metric) = (arch.clone(), dataset.clone(), metric.to_owned());
-            let key = Key { arch, dataset, method: String::new(), metric };
+            let key = key(arch, dataset, String::new(), metric);
             let pair = published.entry(key).or_default();
             if training == "baseline" {
                 pair.0 = value;
@@ -50,7 +51,7 @@ fn information() -> Result<Published> {
     let rows = read::<(String, String, f64, f64)>(text)?;
     let cell = |(arch, dataset, baseline, s_ib): (String, String, f64, f64)| {
         let metric = DIFFERENTIAL.to_owned();
-        (Key { arch, dataset, method: String::new(), metric }, (baseline, s_ib))
+        (key(arch, dataset, String::new(), metric), (baseline, s_ib))
     };
     Ok(rows.into_iter().map(cell).collect())
 }
@@ -67,9 +68,13 @@ fn by_method(text: &str) -> Result<Published> {
     let rows = read::<(String, String, String, f64, f64)>(text)?;
     let cell = |(method, dataset, metric, baseline, s_ib): (String, String, String, f64, f64)| {
         let arch = METHOD_TABLES_ARCH.to_owned();
-        (Key { arch, dataset, method, metric }, (baseline, s_ib))
+        (key(arch, dataset, method, metric), (baseline, s_ib))
     };
     Ok(rows.into_iter().map(cell).collect())
+}
+
+fn key(arch: String, dataset: String, method: String, metric: String) -> Key {
+    Key { arch, mask: MaskOrigin::Network, dataset, method, metric }
 }
 
 fn read<R: DeserializeOwned>(text: &str) -> Result<Vec<R>> {

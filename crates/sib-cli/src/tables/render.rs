@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
+use sib_core::objective::MaskOrigin;
 
 use super::Table;
 use super::layout::{Block, CellText, Pair};
@@ -14,6 +15,7 @@ struct CsvRow<'a> {
     method: &'a str,
     dataset: &'a str,
     backbone: &'a str,
+    mask: MaskOrigin,
     metric: &'a str,
     baseline: Option<f64>,
     s_ib: Option<f64>,
@@ -49,6 +51,7 @@ impl Table {
                 method: &key.method,
                 dataset: &key.dataset,
                 backbone: &key.arch,
+                mask: key.mask,
                 metric: &key.metric,
                 baseline: summary.baseline,
                 s_ib: summary.s_ib,

@@ -34,7 +34,7 @@ impl TrainingBatches {
         let part = self.group.part().range("batch_size", images.size()[0] as usize)?;
         let own = |all: Tensor| all.narrow(0, part.start as i64, part.len() as i64);
         let (images, targets) = (own(images), own(targets));
-        Ok(Examples { images, targets, ids: batch.ids })
+        Ok(Examples { ids: batch.ids, ..Examples::new(images, targets) })
     }
 }
 

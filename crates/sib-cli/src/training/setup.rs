@@ -53,8 +53,14 @@ impl<'c> Setup<'c> {
             device,
             ..LoaderOptions::default()
         };
+        let dataset = open(Split::Train, data.limit_train)?;
+        let sib = config.sib.as_ref().filter(|sib| sib.enabled);
+        let annotation = sib.and_then(|sib| sib.mask.annotation());
+        if let Some(kind) = annotation {
+            dataset.expect_annotated(kind).map_err(|error| error.within("sib.mask"))?;
+        }
         let images = Loader::new(
-            open(Split::Train, data.limit_train)?,
+            dataset,
             data.train_transform()?,
             LoaderOptions {
                 shuffle: true,
@@ -62,6 +68,7 @@ impl<'c> Setup<'c> {
                 drop_last: true,
                 class_balanced: data.class_balanced,
                 part_of_batch: group.part(),
+                ground_truth: annotation,
                 ..options.clone()
             },
         )

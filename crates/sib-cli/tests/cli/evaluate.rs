@@ -55,7 +55,11 @@ fn all_suites_fill_their_files() {
     for row in read_csv(&folder.join("summary.csv")) {
         let (method, name) = (&row["method"], &row["metric"]);
         let value: f64 = row["value"].parse().unwrap_or_else(|_| panic!("{method} {name}: empty"));
-        let range = if name.ends_with("_pct") { 0.0..=100.0 } else { -1.0..=64.0 };
+        let range = match name.as_str() {
+            name if name.ends_with("_pct") => 0.0..=100.0,
+            name if name.ends_with("_z") => -100.0..=100.0,
+            _ => -1.0..=64.0,
+        };
         assert!(range.contains(&value), "{method} {name}: {value}");
         let [n, excluded] = ["n", "excluded"].map(|column| row[column].parse::<u64>().unwrap());
         let all = if row["suite"] == "information" { 5 } else { 20 };

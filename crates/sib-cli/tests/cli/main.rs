@@ -1,5 +1,6 @@
 //! The command line from end to end, on the built-in data and a tiny network.
 
+mod annotation;
 mod arguments;
 mod bench;
 mod configs;

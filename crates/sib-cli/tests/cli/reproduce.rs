@@ -30,7 +30,7 @@ fn the_plan_of_every_profile() {
     for name in ["resnet18-a.pth", "densenet121-b.pth"] {
         std::fs::write(Path::new(&folder).join(name), "").unwrap();
     }
-    for profile in ["demo", "mini", "ablation", "cost", "paper"] {
+    for profile in ["demo", "mini", "ablation", "cost", "evidence", "paper"] {
         let found = text(&plan(&["--profile", profile, "--weights", &folder]));
         assert_text(&found.replace(&folder, "weights"), &format!("reproduce/{profile}.txt"));
     }
@@ -64,7 +64,7 @@ fn a_plan_leaves_out_what_is_not_asked_for() {
 #[test]
 fn what_a_profile_does_not_have_is_refused() {
     let refused: [(&[&str], &str); 6] = [
-        (&["--profile", "quick"], "demo, mini, ablation, cost, paper"),
+        (&["--profile", "quick"], "demo, mini, ablation, cost, evidence, paper"),
         (&["--seeds", "1"], "--seeds: profile demo has no such choice"),
         (
             &["--profile", "ablation", "--table", "2"],

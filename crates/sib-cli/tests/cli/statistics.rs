@@ -105,28 +105,41 @@ fn mean_of<'r>(
 
 fn of_information(batches: &[Row]) -> Vec<Expected> {
     let regions = ["x_fg_r_fg", "x_fg_r_bg", "x_bg_r_fg", "x_bg_r_bg"];
-    let measures = ["hsic", "cka", "renyi_bits"];
+    let measures = ["hsic", "cka", "renyi_bits", "hsic_unbiased"];
     let of_regions =
         measures.iter().flat_map(|measure| regions.map(|of| format!("{measure}_{of}")));
-    let metrics = std::iter::once("hsic_difference".to_owned()).chain(of_regions);
-    metrics
-        .map(|metric| {
-            let values: Vec<f64> = batches.iter().filter_map(|row| number(row, &metric)).collect();
-            let mut excluded = BTreeMap::new();
-            for row in batches.iter().filter(|row| !row["excluded"].is_empty()) {
-                *excluded.entry(row["excluded"].clone()).or_default() += 1;
-            }
-            Expected {
-                suite: "information",
-                method: String::new(),
-                value: mean(&values),
-                standard_error: standard_error(&values),
-                n: values.len(),
-                excluded,
-                metric,
-            }
-        })
-        .collect()
+    let metrics: Vec<String> =
+        std::iter::once("hsic_difference".to_owned()).chain(of_regions).collect();
+    let values = |column: &str| -> Vec<f64> {
+        batches.iter().filter_map(|row| number(row, column)).collect()
+    };
+    let mut excluded = BTreeMap::new();
+    for row in batches.iter().filter(|row| !row["excluded"].is_empty()) {
+        *excluded.entry(row["excluded"].clone()).or_default() += 1;
+    }
+    let expected = |metric: String, n, value, standard_error| Expected {
+        suite: "information",
+        method: String::new(),
+        metric,
+        value,
+        standard_error,
+        n,
+        excluded: excluded.clone(),
+    };
+    let own = metrics.iter().map(|metric| {
+        let values = values(metric);
+        expected(metric.clone(), values.len(), mean(&values), standard_error(&values))
+    });
+    let of_null = metrics.iter().flat_map(|metric| {
+        let [own, null, deviations] =
+            ["", "_null", "_null_deviation"].map(|ending| values(&format!("{metric}{ending}")));
+        let above = own.iter().sum::<f64>() - null.iter().sum::<f64>();
+        let deviation = deviations.iter().map(|one| one * one).sum::<f64>().sqrt();
+        let z = (deviation > 0.0).then(|| above / deviation);
+        [("_null", mean(&null)), ("_z", z)]
+            .map(|(ending, value)| expected(format!("{metric}{ending}"), own.len(), value, None))
+    });
+    own.chain(of_null).collect()
 }
 
 /// Pixels by predicted and true class: TP, FP, FN, TN.

@@ -7,7 +7,7 @@ use sib_core::objective::SibConfig;
 use sib_core::testing::{
     fill_by_formula, formula_tensor, golden_path, relative_difference, test_device,
 };
-use sib_core::train::{Length, OptimizerConfig, OptimizerKind, Trainer, UpdateConfig};
+use sib_core::train::{Examples, Length, OptimizerConfig, OptimizerKind, Trainer, UpdateConfig};
 use sib_models::{Arch, Model, ModelOptions};
 use tch::{Kind, Tensor};
 
@@ -45,7 +45,7 @@ fn one_step_of_resnet18_equals_pytorchs() {
 
         let images = formula_tensor("images", &[4, 3, 64, 64]).to_kind(Kind::Float);
         let labels = Tensor::arange(4, (Kind::Int64, device));
-        trainer.backward(&images.to_device(device), &labels).unwrap();
+        trainer.backward(&Examples::new(images.to_device(device), labels)).unwrap();
         let measured = trainer.update().unwrap();
 
         for (ours, theirs) in [

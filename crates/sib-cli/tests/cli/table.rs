@@ -80,7 +80,7 @@ fn table(place: &Workplace, number: &str) -> (Vec<Row>, Markdown) {
     (read_csv(&place.path("out/table.csv")), Markdown::of(&text))
 }
 
-const HEADER: &str = "method,dataset,backbone,metric,baseline,s_ib,difference,n_seeds,standard_error,\
+const HEADER: &str = "method,dataset,backbone,mask,metric,baseline,s_ib,difference,n_seeds,standard_error,\
                       p_value,paper_baseline,paper_s_ib,paper_difference,baseline_minus_paper,\
                       s_ib_minus_paper,note";
 
@@ -217,13 +217,14 @@ fn table_2_is_accuracy() {
 fn table_3_is_the_information_differential() {
     let place = Workplace::with_files(evaluated());
     let (csv, markdown) = table(&place, "3");
-    let columns = ["synthetic Δ_info", "synthetic HSIC difference"];
+    let columns = ["synthetic Δ_info", "synthetic HSIC difference", "synthetic z"];
     let title = "Information differential";
     markdown.has_headings(&[(title, &columns, &["ResNet-18"])]);
     let metrics: Vec<&str> = csv.iter().map(|row| row["metric"].as_str()).collect();
-    assert_eq!(metrics, ["information_differential", "hsic_difference"]);
+    assert_eq!(metrics, ["information_differential", "hsic_difference", "hsic_difference_z"]);
     let differences = values(&place, "information", "", "hsic_difference");
     assert_compares(&csv[1], &differences);
+    assert_compares(&csv[2], &values(&place, "information", "", "hsic_difference_z"));
     // exp of the z-scores of two networks: e and 1/e, whatever their values.
     let higher = |seed: usize| differences[1][seed] > differences[0][seed];
     let of = |training: usize| -> Vec<f64> {
@@ -231,7 +232,7 @@ fn table_3_is_the_information_differential() {
         (0..SEEDS.len()).map(|seed| sign(seed).exp()).collect()
     };
     assert_compares(&csv[0], &[of(0), of(1)]);
-    for ((row, column), digits) in csv.iter().zip(columns).zip([3, 5]) {
+    for ((row, column), digits) in csv.iter().zip(columns).zip([3, 5, 1]) {
         assert_eq!(markdown.cell(title, "ResNet-18", column), in_words(row, digits));
     }
 }

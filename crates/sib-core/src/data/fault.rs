@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::Error;
+
 /// What is wrong with an annotation that its file has, but that cannot be used. It is an error of the
 /// record alone, and only where the annotation is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +13,12 @@ pub struct Fault {
     pub file: PathBuf,
     /// What is wrong, and what was expected.
     pub problem: String,
+}
+
+impl From<&Fault> for Error {
+    fn from(Fault { file, problem }: &Fault) -> Self {
+        Self::malformed(file, problem.clone())
+    }
 }
 
 impl fmt::Display for Fault {

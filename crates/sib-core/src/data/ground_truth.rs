@@ -44,6 +44,15 @@ impl GroundTruth {
         }
     }
 
+    /// What it selects, in words.
+    fn described(self) -> &'static str {
+        match self {
+            Self::Auto => "a mask or boxes",
+            Self::Box => "boxes",
+            Self::Mask => "a mask",
+        }
+    }
+
     /// The annotation of `record`; `None` where it has none of the kind.
     pub fn of(self, record: &Record) -> Option<Annotation<'_>> {
         let boxes = match (&record.box_fault, &record.boxes[..]) {
@@ -67,6 +76,29 @@ impl Dataset {
         let before = self.records.len();
         self.records.retain(|record| kind.of(record).is_some());
         before - self.records.len()
+    }
+
+    /// Checks that every record has the annotation `kind` selects, and boxes that can be used.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] naming the first faulty annotation; [`Error::Invalid`] with the number of records without.
+    pub fn expect_annotated(&self, kind: GroundTruth) -> Result<()> {
+        let mut without = Vec::new();
+        for record in &self.records {
+            match kind.of(record) {
+                Some(Annotation::Faulty(fault)) => return Err(fault.into()),
+                Some(_) => {}
+                None => without.push(&record.id),
+            }
+        }
+        let Some(first) = without.first() else { return Ok(()) };
+        let (count, all) = (without.len(), self.records.len());
+        let expected = format!(
+            "{} for every image of the {} split: {count} of {all} have none, such as {first}",
+            kind.described(),
+            self.split
+        );
+        Err(Error::invalid("annotation", kind.as_str(), expected))
     }
 }
 
@@ -95,7 +127,7 @@ impl Annotation<'_> {
                 }
                 Ok(foreground)
             }
-            Self::Faulty(Fault { file, problem }) => Err(Error::malformed(file, problem.clone())),
+            Self::Faulty(fault) => Err(fault.into()),
         }
     }
 }

@@ -10,4 +10,4 @@ pub mod renyi;
 
 pub use differential::exp_z_scores;
 pub use hsic::{Estimator, hsic, linear_gram};
-pub use region::{RegionInformation, RegionPairs};
+pub use region::{RegionInformation, RegionPairs, Regions};

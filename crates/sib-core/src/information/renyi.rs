@@ -64,6 +64,11 @@ impl NormalisedGram {
             - self.joint(other)?.entropy_bits(alpha)?)
     }
 
+    /// The same of the images in another `order`, i64 `[B]`.
+    pub fn reordered(&self, order: &Tensor) -> Self {
+        Self(self.0.index_select(0, order).index_select(1, order))
+    }
+
     /// `A∘B / tr(A∘B)`, whose entropy is that of both sets of features together.
     ///
     /// # Errors

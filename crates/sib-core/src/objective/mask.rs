@@ -5,7 +5,19 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::quantile::{linear_quantile, soft_quantiles};
+use crate::data::GroundTruth;
 use crate::{Error, Result, tensor::rows};
+
+/// Who says what is foreground (decision C4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskOrigin {
+    /// The network, by R: M = g(R), as in the paper.
+    #[default]
+    Network,
+    /// The dataset's masks or boxes: M is constant.
+    Annotation,
+}
 
 /// Which function g maps R to the mask (decision C2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,6 +36,10 @@ pub enum MaskKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskConfig {
+    /// Who says what is foreground in training. All but [`Self::annotation`] is about the network's mask.
+    pub source: MaskOrigin,
+    /// Which annotation the mask is, where it is one.
+    pub annotation: GroundTruth,
     /// Which function of R the mask is.
     pub kind: MaskKind,
     /// Temperature T of the soft quantile, in ranks; above 0.
@@ -42,6 +58,8 @@ pub struct MaskConfig {
 impl Default for MaskConfig {
     fn default() -> Self {
         Self {
+            source: MaskOrigin::Network,
+            annotation: GroundTruth::Auto,
             kind: MaskKind::Soft,
             temperature: 0.1,
             slope: 10.0,
@@ -89,6 +107,11 @@ impl MaskConfig {
         }
     }
 
+    /// What images have to come with for this mask.
+    pub fn annotation(&self) -> Option<GroundTruth> {
+        (self.source == MaskOrigin::Annotation).then_some(self.annotation)
+    }
+
     /// Side of the density window in pixels at image height `height_px`.
     pub fn window(&self, height_px: i64) -> i64 {
         self.window_px.unwrap_or_else(|| {
@@ -97,7 +120,7 @@ impl MaskConfig {
         })
     }
 
-    /// Density and mask of R `[B,C,H,W]`, each image by itself.
+    /// Density and mask g(R) of R `[B,C,H,W]`, each image by itself.
     ///
     /// # Errors
     /// [`Error::Shape`] when R is not four-dimensional.

@@ -12,7 +12,8 @@ mod vjp;
 pub use background::{BackgroundConfig, Variance};
 pub use feature_map::At;
 pub use foreground::{HsicConfig, RowNormalise};
-pub use mask::{Mask, MaskConfig, MaskKind};
+pub use mask::{Mask, MaskConfig, MaskKind, MaskOrigin};
+pub use sample::Input;
 pub use vjp::{Decoded, LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 
 use serde::{Deserialize, Serialize};
@@ -210,7 +211,7 @@ impl SibConfig {
         self.background.validate().map_err(|error| error.within("background"))
     }
 
-    /// All terms of one batch of `images` `[B,3,H,W]` (normalised); `forward` takes images to logits `[B,K]` under a
+    /// All terms of one batch, `input`, of images `[B,3,H,W]`; `forward` takes images to logits `[B,K]` under a
     /// probe, and `cross_entropy` logits to L_ce.
     ///
     /// Training has batch normalisation in train mode, so that R is the derivative of the network that is being
@@ -220,27 +221,28 @@ impl SibConfig {
     /// # Errors
     /// When the batch is too small for the HSIC estimator, a setting does not fit images or network, or libtorch lacks
     /// a second derivative.
-    pub fn terms(
+    pub fn terms<'i>(
         &self,
-        images: &Tensor,
+        input: impl Into<Input<'i>>,
         forward: impl Fn(&Tensor, &mut dyn Probe) -> Tensor,
         cross_entropy: impl FnOnce(&Tensor) -> Tensor,
     ) -> Result<Terms> {
-        self.terms_of_group(images, forward, cross_entropy, &Group::alone())
+        self.terms_of_group(input.into(), forward, cross_entropy, &Group::alone())
     }
 
-    /// The terms of the batch of which `images` are this member's part of `group` (decision N9). The scalars' gradients
+    /// The terms of the batch of which `input` is this member's part of `group` (decision N9). The scalars' gradients
     /// have to be averaged over the members; L_ce is that of the part, the two terms are those of the whole.
     ///
     /// # Errors
     /// As [`Self::terms`]; [`Error::Group`] where another member does not take part.
     pub fn terms_of_group(
         &self,
-        images: &Tensor,
+        input: Input<'_>,
         forward: impl Fn(&Tensor, &mut dyn Probe) -> Tensor,
         cross_entropy: impl FnOnce(&Tensor) -> Tensor,
         group: &Group,
     ) -> Result<Terms> {
+        let images = input.images;
         let (logits, decoded) = match self.sample(images, group)? {
             None => {
                 let decoded = self.vjp.decode(images, forward)?;
@@ -252,7 +254,11 @@ impl SibConfig {
             }
         };
         let Decoded { x, vjp, .. } = decoded; // [k,C,h,w]
-        let Mask { mask, .. } = self.mask.apply(&vjp)?; // [k,1,h,w]
+        // [k,1,h,w]
+        let mask = match self.mask.source {
+            MaskOrigin::Network => self.mask.apply(&vjp)?.mask,
+            MaskOrigin::Annotation => self.annotated(input, &vjp, group)?,
+        };
         let foreground = -self.hsic.hsic_of_group(&(&vjp * &mask), &(x * &mask), group)?;
         let background = self.background.variance_of_group(&(&vjp * (1.0 - &mask)), group)?;
         let cross_entropy = cross_entropy(&logits);

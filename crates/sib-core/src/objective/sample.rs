@@ -7,6 +7,21 @@ use crate::group::Group;
 use crate::tensor::for_convolutions;
 use crate::{Error, Result};
 
+/// A batch as the objective sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `[B,3,H,W]`, normalised.
+    pub images: &'a Tensor,
+    /// Where their objects are: `[B,H,W]`, bool. Only [`MaskOrigin::Annotation`](super::MaskOrigin::Annotation) looks at it.
+    pub foreground: Option<&'a Tensor>,
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(images: &'a Tensor) -> Self {
+        Self { images, foreground: None }
+    }
+}
+
 impl SibConfig {
     /// Side in pixels that an image's side of `px` has in the terms.
     pub fn scaled_px(&self, px: i64) -> i64 {
@@ -45,17 +60,42 @@ impl SibConfig {
         let &[part, 3, height, width] = &images.size()[..] else {
             return Err(Error::shape("images", images, "[B,3,H,W]"));
         };
-        let (part, members) = (part as u64, group.size() as u64);
-        self.check_batch(part * members, members)?;
-        let every = part * members / self.images.unwrap_or(part * members);
+        let members = group.size() as u64;
+        self.check_batch(part as u64 * members, members)?;
+        let every = self.every_nth(part, group);
         let side = [height, width].map(|px| self.scaled_px(px));
         if every == 1 && side == [height, width] {
             return Ok(None);
         }
-        let mut sample = images.slice(0, None, None, every as i64);
+        let mut sample = images.slice(0, None, None, every);
         if side != [height, width] {
             sample = sample.internal_upsample_bilinear2d_aa(side, false, None, None);
         }
         Ok(Some(for_convolutions(&sample)))
+    }
+
+    /// The mask `[k,1,h,w]` of the annotation of the images that the terms are computed on, like `r` `[k,C,h,w]`: of
+    /// each cell the share that lies in the foreground.
+    pub(super) fn annotated(&self, input: Input<'_>, r: &Tensor, group: &Group) -> Result<Tensor> {
+        let Some(foreground) = input.foreground else {
+            let expected = "network: nothing is known of where the objects of these images are";
+            return Err(Error::invalid("mask.source", "annotation", expected));
+        };
+        let &[part, _, height, width] = &input.images.size()[..] else {
+            return Err(Error::shape("images", input.images, "[B,3,H,W]"));
+        };
+        if foreground.size() != [part, height, width] {
+            let expected = format!("[{part},{height},{width}], as the images");
+            return Err(Error::shape("foreground", foreground, expected));
+        }
+        let foreground = foreground.slice(0, None, None, self.every_nth(part, group));
+        let cells = &r.size()[2..];
+        Ok(foreground.unsqueeze(1).to_kind(r.kind()).adaptive_avg_pool2d(cells))
+    }
+
+    /// Which images of a member's `part` of the batch the terms are computed on: every so many-th.
+    fn every_nth(&self, part: i64, group: &Group) -> i64 {
+        let batch = part * group.size() as i64;
+        self.images.map_or(1, |images| batch / images as i64)
     }
 }

@@ -17,13 +17,23 @@ pub struct Examples {
     pub images: Tensor,
     /// Classes `[B]`, i64, or their probabilities `[B,K]`.
     pub targets: Tensor,
+    /// Where the objects are, `[B,H,W]`, bool; for S-IB with annotated masks.
+    pub foreground: Option<Tensor>,
     /// What the images are called where an update of them fails.
     pub ids: Vec<String>,
 }
 
+impl Examples {
+    /// Without names and without annotation.
+    pub fn new(images: Tensor, targets: Tensor) -> Self {
+        Self { images, targets, foreground: None, ids: Vec::new() }
+    }
+}
+
 impl From<Batch> for Examples {
     fn from(batch: Batch) -> Self {
-        Self { images: batch.images, targets: batch.labels, ids: batch.ids }
+        let Batch { images, labels, ground_truth, ids, .. } = batch;
+        Self { images, targets: labels, foreground: ground_truth, ids }
     }
 }
 
@@ -117,9 +127,8 @@ impl Batches for TensorBatches {
                 all.f_index_select(0, &Tensor::from_slice(chosen).to_device(all.device()))
             };
             Ok(Examples {
-                images: of(&self.images)?,
-                targets: of(&self.targets)?,
                 ids: chosen.iter().map(i64::to_string).collect(),
+                ..Examples::new(of(&self.images)?, of(&self.targets)?)
             })
         }))
     }
@@ -139,7 +148,7 @@ mod tests {
         assert_eq!(batches.per_epoch(), 3);
         let epoch = |epoch, places| -> Vec<i64> {
             let targets = batches.epoch(epoch, places).map(|batch| {
-                let Examples { images, targets, ids } = batch.unwrap();
+                let Examples { images, targets, ids, .. } = batch.unwrap();
                 let targets: Vec<i64> = targets.try_into().unwrap();
                 let first: Vec<f32> =
                     images.select(1, 0).select(1, 0).select(1, 0).try_into().unwrap();

@@ -180,13 +180,12 @@ impl<'a> Fit<'a> {
         let mut ids = Vec::new();
         let mut update = || {
             for _ in 0..self.config.accumulate_batches {
-                let Examples { images, targets, ids: more } =
-                    batches.next().unwrap_or_else(|| {
-                        let per_epoch = self.batches.per_epoch();
-                        Err(Error::invalid("batches", "fewer", format!("{per_epoch} each epoch")))
-                    })?;
-                ids.extend(more);
-                self.trainer.backward(&images, &targets)?;
+                let mut examples = batches.next().unwrap_or_else(|| {
+                    let per_epoch = self.batches.per_epoch();
+                    Err(Error::invalid("batches", "fewer", format!("{per_epoch} each epoch")))
+                })?;
+                ids.append(&mut examples.ids);
+                self.trainer.backward(&examples)?;
             }
             self.trainer.update()
         };

@@ -9,9 +9,9 @@ use super::average::WeightAverage;
 use super::balance::Balance;
 use super::guard::{GRADIENT_NORM, Guard, non_finite};
 use super::optimizer::{defined, global_norm};
-use super::{Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
+use super::{Examples, Held, Length, Measurements, Optimizer, UpdateConfig, parameters};
 use crate::group::{self, Group, Spread};
-use crate::objective::{Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
+use crate::objective::{Input, Lambdas, SibConfig, Terms, Weights, cross_entropy, mean_norm};
 use crate::random::{Use, stream};
 use crate::tensor::{for_convolutions, sent};
 use crate::{Backbone, Error, Probe, Result, checkpoint, native, recompute};
@@ -151,21 +151,21 @@ impl<'a> Trainer<'a> {
         f(self.net)
     }
 
-    /// Adds the gradients of a batch to the next update: `images` `[B,3,H,W]` (normalised) with
-    /// `targets`, classes `[B]` or their probabilities `[B,K]`; both on any device.
+    /// Adds the gradients of a batch, on any device, to the next update.
     ///
     /// # Errors
     /// On the CPU [`Error::NonFinite`] naming the terms, before any weight has changed, elsewhere
     /// [`Self::check`] has it; whatever [`SibConfig::terms`] refuses.
-    pub fn backward(&mut self, images: &Tensor, targets: &Tensor) -> Result<()> {
+    pub fn backward(&mut self, examples: &Examples) -> Result<()> {
         let step = self.steps();
         let epoch = step / self.length.steps_per_epoch;
         // Dropout depends on where it stands in the run alone, so that a resumed run repeats it.
         let seed = stream(Use::Dropout, self.config.seed, step, self.pending.batches).random();
         tch::manual_seed(seed);
         let device = self.optimizer.device();
-        let images = &for_convolutions(&sent(images, device));
-        let targets = &sent(targets, device);
+        let images = &for_convolutions(&sent(&examples.images, device));
+        let targets = &sent(&examples.targets, device);
+        let foreground = examples.foreground.as_ref().map(|it| sent(it, device));
         let cross_entropy =
             |logits: &Tensor| cross_entropy(logits, targets, self.config.label_smoothing);
         let sib = self
@@ -189,7 +189,8 @@ impl<'a> Trainer<'a> {
                 loss
             }
             Some(sib) => {
-                let terms = || sib.terms_of_group(images, forward, cross_entropy, &self.group);
+                let input = Input { images, foreground: foreground.as_ref() };
+                let terms = || sib.terms_of_group(input, forward, cross_entropy, &self.group);
                 let terms = recompute::within(recomputing, terms)?;
                 let lambdas = self.lambdas(sib, &terms, step, &mut measured)?;
                 let loss = &terms.cross_entropy + sib.information_bottleneck(&terms, &lambdas);

@@ -2,8 +2,8 @@
 
 use sib_core::information::Estimator;
 use sib_core::objective::{
-    At, BackgroundConfig, Form, HsicConfig, MaskConfig, MaskKind, Normalise, RowNormalise, Scalar,
-    SibConfig, Terms, Variance, VjpConfig, cross_entropy,
+    At, BackgroundConfig, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin, Normalise,
+    RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use sib_core::{Backbone, Mode, Probe, tensor::scalar};
@@ -28,7 +28,14 @@ fn terms(config: &SibConfig, net: &SmoothNet) -> Terms {
     let (images, labels) = batch();
     let forward =
         |images: &Tensor, probe: &mut dyn Probe| net.forward_probed(images, Mode::Train, probe);
-    config.terms(&images, forward, |logits| cross_entropy(logits, &labels, 0.0)).unwrap()
+    let foreground = foreground();
+    let input = Input { images: &images, foreground: Some(&foreground) };
+    config.terms(input, forward, |logits| cross_entropy(logits, &labels, 0.0)).unwrap()
+}
+
+/// Where the objects of [`batch`] are: `[6,20,20]`, bool.
+fn foreground() -> Tensor {
+    formula_tensor("foreground", &[6, 20, 20]).gt(0.0)
 }
 
 /// `Σ ∂loss/∂w · u` over all weights.
@@ -47,8 +54,14 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
     let hsic = |hsic| SibConfig { hsic, ..paper() };
     let background = |background| SibConfig { background, ..paper() };
     let at_layer = || VjpConfig { at: At::Layer("1".to_owned()), ..VjpConfig::default() };
+    let annotated = || MaskConfig { source: MaskOrigin::Annotation, ..MaskConfig::default() };
     vec![
         ("paper", paper()),
+        ("annotation", mask(annotated())),
+        (
+            "annotation at a layer of images",
+            SibConfig { images: Some(3), scale: 0.8, vjp: at_layer(), ..mask(annotated()) },
+        ),
         ("exponential", SibConfig { form: Form::Exponential, ..paper() }),
         ("rms", vjp(VjpConfig { normalise: Normalise::Rms, ..VjpConfig::default() })),
         ("temperature", vjp(VjpConfig { temperature: 2.0, ..VjpConfig::default() })),
@@ -119,6 +132,34 @@ fn the_gradient_of_each_term_of_each_variant_equals_finite_differences() {
             );
         }
     }
+}
+
+#[test]
+fn an_annotated_mask_is_the_share_of_each_cell_in_the_foreground() {
+    let net = SmoothNet::new(CLASSES);
+    let mask = MaskConfig { source: MaskOrigin::Annotation, ..MaskConfig::default() };
+    let foreground = foreground().to_kind(Kind::Double).unsqueeze(1);
+    let config = SibConfig { mask: mask.clone(), ..SibConfig::default() };
+    let here = terms(&config, &net);
+    assert_eq!(here.mask, foreground);
+    let outside: Tensor = &here.vjp * (1.0 - &foreground);
+    let expected =
+        outside.flatten(1, -1).var_dim([1i64].as_slice(), true, false).mean(None::<Kind>);
+    assert!((scalar(&here.background) / scalar(&expected) - 1.0).abs() < 1e-12);
+
+    // Of every third image, at the cells of a feature map of half the size.
+    let vjp = VjpConfig { at: At::Layer("1".to_owned()), ..VjpConfig::default() };
+    let coarse = SibConfig { vjp, images: Some(2), scale: 0.5, mask, ..SibConfig::default() };
+    let cells = terms(&coarse, &net);
+    let third = foreground.slice(0, None, None, 3);
+    let pooled = third.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+    assert_eq!(cells.mask.size(), pooled.size());
+    assert!(relative_difference(&cells.mask, &pooled) < 1e-12);
+
+    let (images, _) = batch();
+    let forward = |images: &Tensor, _: &mut dyn Probe| net.forward(images, Mode::Train);
+    let unknown = config.terms(&images, forward, |z| z.mean(None)).unwrap_err().to_string();
+    assert!(unknown.starts_with("mask.source: got annotation, expected network:"), "{unknown}");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use sib_core::objective::SibConfig;
-//! use sib_core::train::{Length, Trainer, UpdateConfig};
+//! use sib_core::train::{Examples, Length, Trainer, UpdateConfig};
 //! use sib_core::{Backbone, Mode, Probe};
 //! use sib_models::layers::{Conv2d, ConvConfig, ConvNorm, Init, Linear};
 //! use tch::{Device, Kind, Tensor, nn};
@@ -55,7 +55,7 @@
 //! let sib = Some(SibConfig::default());
 //! let mut trainer = Trainer::new(&net, state, UpdateConfig::default(), sib, length)?;
 //! let images = Tensor::rand([4, 3, 16, 16], (Kind::Float, Device::Cpu));
-//! trainer.backward(&images, &Tensor::from_slice(&[0_i64, 1, 0, 1]))?;
+//! trainer.backward(&Examples::new(images, Tensor::from_slice(&[0_i64, 1, 0, 1])))?;
 //! trainer.update()?;
 //! # Ok::<_, sib_core::Error>(())
 //! ```

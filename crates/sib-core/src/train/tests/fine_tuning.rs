@@ -7,7 +7,9 @@ use tch::{Kind, Tensor};
 use super::{images, labels};
 use crate::objective::SibConfig;
 use crate::testing::{formula_tensor, relative_difference};
-use crate::train::{Length, OptimizerConfig, OptimizerKind, State, Trainer, UpdateConfig, freeze};
+use crate::train::{
+    Examples, Length, OptimizerConfig, OptimizerKind, State, Trainer, UpdateConfig, freeze,
+};
 use crate::{Backbone, Mode, Probe};
 
 /// A convolution, a smooth bend, the mean over the pixels and a linear layer: second derivatives are
@@ -66,7 +68,7 @@ fn trainer_of<'n>(net: &'n Smooth, frozen: &[&str], head_factor: Option<f64>) ->
 
 fn train(trainer: &mut Trainer<'_>, updates: usize) {
     for _ in 0..updates {
-        trainer.backward(&images(8), &labels(8)).unwrap();
+        trainer.backward(&Examples::new(images(8), labels(8))).unwrap();
         trainer.update().unwrap();
     }
 }

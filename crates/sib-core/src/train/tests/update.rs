@@ -8,7 +8,9 @@ use super::{Linear, images, labels};
 use crate::Error;
 use crate::objective::SibConfig;
 use crate::testing::{relative_difference, test_device};
-use crate::train::{Length, OptimizerConfig, OptimizerKind, Precision, Trainer, UpdateConfig};
+use crate::train::{
+    Examples, Length, OptimizerConfig, OptimizerKind, Precision, Trainer, UpdateConfig,
+};
 
 fn config() -> UpdateConfig {
     let optimizer = OptimizerConfig { learning_rate: 0.1, ..OptimizerConfig::default() };
@@ -33,7 +35,7 @@ fn trained(config: &UpdateConfig, batches: i64) -> Tensor {
         let size = 8 / batches;
         for batch in 0..batches {
             let part = |all: Tensor| all.narrow(0, batch * size, size);
-            trainer.backward(&part(images(8)), &part(labels(8))).unwrap();
+            trainer.backward(&Examples::new(part(images(8)), part(labels(8)))).unwrap();
         }
         trainer.update().unwrap();
     }
@@ -57,7 +59,7 @@ fn one_hot_probabilities_equal_classes() {
     let mut measured = Vec::new();
     for targets in [labels(8), labels(8).one_hot(5).to_kind(Kind::Double)] {
         let mut trainer = trainer_of(&net, &still);
-        trainer.backward(&images(8), &targets).unwrap();
+        trainer.backward(&Examples::new(images(8), targets)).unwrap();
         measured.push(trainer.update().unwrap().read());
     }
     let loss = |i: usize| measured[i][0].1;
@@ -80,7 +82,7 @@ fn clipping_keeps_the_direction_and_bounds_the_length() {
     };
     let before = net.weight.detach().copy();
     let mut trainer = trainer_of(&net, &config);
-    trainer.backward(&images(8), &labels(8)).unwrap();
+    trainer.backward(&Examples::new(images(8), labels(8))).unwrap();
     let measured: BTreeMap<_, _> = trainer.update().unwrap().read().into_iter().collect();
     assert!(measured["gradient_norm"] > 1e-3);
     let moved = (net.weight.detach() - before).norm().double_value(&[]);
@@ -94,7 +96,7 @@ fn what_is_not_finite_stops_before_a_weight_changes() {
     let mut trainer = trainer_of(&net, &config());
     let bad = images(8);
     let _ = bad.get(2).get(1).fill_(f64::INFINITY);
-    let error = trainer.backward(&bad, &labels(8)).unwrap_err();
+    let error = trainer.backward(&Examples::new(bad, labels(8))).unwrap_err();
     assert!(matches!(&error, Error::NonFinite { what } if what.contains("loss of step 0 (loss ")));
     assert_eq!(net.weight.detach(), before);
 }
@@ -111,7 +113,7 @@ fn a_restored_trainer_goes_on_bit_for_bit() {
                 saved = Some((trainer.state(), net.weight.detach().copy()));
                 break;
             }
-            trainer.backward(&images(8), &labels(8)).unwrap();
+            trainer.backward(&Examples::new(images(8), labels(8))).unwrap();
             trainer.update().unwrap();
         }
         let Some((state, weight)) = saved else {
@@ -121,7 +123,7 @@ fn a_restored_trainer_goes_on_bit_for_bit() {
         let mut trainer = trainer_of(&net, &config);
         trainer.restore(&state).unwrap();
         for _ in trainer.steps()..6 {
-            trainer.backward(&images(8), &labels(8)).unwrap();
+            trainer.backward(&Examples::new(images(8), labels(8))).unwrap();
             trainer.update().unwrap();
         }
         (net.weight.detach(), average(&trainer))
@@ -136,7 +138,7 @@ fn a_state_that_is_not_finite_is_not_restored() {
     let config = UpdateConfig { ema_decay: Some(0.9), ..config() };
     let net = Linear::new();
     let mut trainer = trainer_of(&net, &config);
-    trainer.backward(&images(8), &labels(8)).unwrap();
+    trainer.backward(&Examples::new(images(8), labels(8))).unwrap();
     trainer.update().unwrap();
     for name in ["first.weight", "second.weight", "average.weight"] {
         for value in [f64::NAN, f64::INFINITY] {
@@ -161,7 +163,7 @@ fn the_average_is_in_place_for_as_long_as_it_is_looked_at() {
     let net = Linear::new();
     let mut trainer = trainer_of(&net, &config);
     for _ in 0..2 {
-        trainer.backward(&images(8), &labels(8)).unwrap();
+        trainer.backward(&Examples::new(images(8), labels(8))).unwrap();
         trainer.update().unwrap();
     }
     let (weight, expected) = (net.weight.detach().copy(), average(&trainer));
