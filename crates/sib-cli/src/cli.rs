@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, data, doctor, evaluate, explain, figure, import, predict, report, reproduce, table,
-    train,
+    bench, compare, data, doctor, evaluate, explain, figure, import, predict, report, reproduce,
+    table, train,
 };
 use crate::processes;
 
@@ -30,6 +30,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Join evaluations into a table of the paper, baseline beside S-IB
     Table(table::Arguments),
+    /// Compare any number of networks with one of them, over training seeds
+    Compare(compare::Arguments),
     /// Draw a figure of the paper from runs, evaluations or heatmaps
     Figure(figure::Arguments),
     /// Put runs, evaluations, tables, curves and heatmaps on one self-contained HTML page
@@ -62,6 +64,7 @@ impl Cli {
             Command::Explain(arguments) => explain::run(&arguments),
             Command::Evaluate(arguments) => evaluate::run(&arguments),
             Command::Table(arguments) => table::run(&arguments),
+            Command::Compare(arguments) => compare::run(&arguments),
             Command::Figure(arguments) => figure::run(&arguments),
             Command::Report(arguments) => report::run(&arguments),
             Command::Reproduce(arguments) => reproduce::run(&arguments),

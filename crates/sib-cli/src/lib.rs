@@ -8,6 +8,7 @@ mod bench;
 mod checkpoint;
 pub mod cli;
 mod commands;
+mod comparison;
 mod config;
 mod csv_rows;
 mod datasets;

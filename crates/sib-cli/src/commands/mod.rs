@@ -1,6 +1,7 @@
 //! One file a command: its arguments and what it does.
 
 pub mod bench;
+pub mod compare;
 pub mod data;
 pub mod doctor;
 pub mod evaluate;

@@ -324,6 +324,14 @@ impl<'a> Planner<'a> {
                 Work::Join { output: output.clone().into(), summaries, gradient_norms: norms };
             self.push("joined summaries".to_owned(), work, Vec::new());
         }
+        if let Some(compared) = &self.profile.compared {
+            let file = compared.replace("{output}", &output);
+            let [csv, markdown] = ["csv", "md"].map(|ending| format!("{file}.{ending}"));
+            let arguments =
+                show(&["compare", "--runs", &output, "--output", &csv, "--markdown", &markdown]);
+            let files = vec![csv.into(), markdown.into()];
+            self.push("comparison".to_owned(), Work::Show { files, arguments }, Vec::new());
+        }
         for table in self.tables.clone() {
             let [csv, markdown] =
                 ["csv", "md"].map(|ending| format!("{output}/table{table}.{ending}"));

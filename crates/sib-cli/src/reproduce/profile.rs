@@ -55,6 +55,8 @@ pub(crate) struct Profile {
     pub(crate) pictures: Option<Pictures>,
     /// What is joined of all runs besides tables and figures.
     pub(crate) joined: Option<Joined>,
+    /// Files about the networks beside the baseline: of the endings csv and md.
+    pub(crate) compared: Option<String>,
 }
 
 /// What of a profile can be chosen.

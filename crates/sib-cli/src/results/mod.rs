@@ -3,6 +3,7 @@
 
 pub mod compare;
 pub mod evaluation;
+pub mod in_words;
 pub mod run;
 pub mod seeds;
 pub mod titles;

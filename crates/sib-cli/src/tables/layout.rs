@@ -8,6 +8,7 @@ use super::Table;
 use super::cell::CellSummary;
 use super::key::Key;
 use super::number::Place;
+use crate::results::in_words::{self, signed};
 use crate::results::titles::Label;
 
 /// A table in the paper's layout.
@@ -86,17 +87,6 @@ impl Pair {
     }
 }
 
-/// A number with its sign; none before what rounds to zero.
-fn signed(value: f64, digits: usize) -> String {
-    let text = format!("{:.digits$}", value.abs());
-    let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
-    match (is_zero, value < 0.0) {
-        (true, _) => text,
-        (false, true) => format!("−{text}"),
-        (false, false) => format!("+{text}"),
-    }
-}
-
 impl Table {
     /// The cells in the order of the paper.
     pub(super) fn places(&self) -> BTreeMap<Place, &Key> {
@@ -150,33 +140,11 @@ impl Table {
         CellText {
             ours: Pair::new(baseline, s_ib, difference, digits),
             standard_error: standard_error.map(|error| format!("{error:.digits$}")),
-            p_value: p_value.map(p_value_in_words),
+            p_value: p_value.map(in_words::p_value),
             published: self.published.get(key).map(|&(baseline, s_ib)| {
                 Pair::new(Some(baseline), Some(s_ib), Some(s_ib - baseline), digits)
             }),
             note,
         }
-    }
-}
-
-/// `p = 0.012`, or `p < 0.001`: a probability is not zero.
-fn p_value_in_words(p: f64) -> String {
-    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_difference_carries_its_sign_unless_it_rounds_to_zero() {
-        let texts = [1.5, -1.5, 0.004, -0.004, 0.0].map(|value| signed(value, 2));
-        assert_eq!(texts, ["+1.50", "−1.50", "0.00", "0.00", "0.00"]);
-    }
-
-    #[test]
-    fn a_p_value_never_rounds_to_zero() {
-        let texts = [0.5, 0.001, 0.0004, 1e-30].map(p_value_in_words);
-        assert_eq!(texts, ["p = 0.500", "p = 0.001", "p < 0.001", "p < 0.001"]);
     }
 }

@@ -72,6 +72,7 @@ fn right(place: &Workplace, command: &[&str]) -> Vec<Vec<String>> {
             "--output",
             "@new",
         ]],
+        ["compare"] => &[&["--runs", "@i", "--output", "@t.csv"]],
         ["table"] => &[&["2", "--runs", "@i", "--output", "@t.csv"]],
         ["figure"] => &[&["5", "--runs", "@i", "--output", "@f.svg"]],
         ["report"] => &[&["--runs", "@i", "--output", "@r.html"]],

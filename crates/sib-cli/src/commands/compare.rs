@@ -1,0 +1,55 @@
+//! `sib-cli compare`: networks beside one of them.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::{expect_ending, write_file};
+use crate::comparison::compare;
+use crate::left_out::LeftOut;
+use crate::results::Folders;
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Folder with evaluations, at any depth; a network is called like its run's folder, without dataset and seed
+    #[arg(long, value_name = "DIR")]
+    runs: PathBuf,
+    /// The network that the others are compared with
+    #[arg(long, value_name = "NAME", default_value = "baseline")]
+    baseline: String,
+    /// Differences as tidy CSV, one row each
+    #[arg(long, value_name = "FILE.csv")]
+    output: Option<PathBuf>,
+    /// Tables, a column for each network
+    #[arg(long, value_name = "FILE.md")]
+    markdown: Option<PathBuf>,
+}
+
+/// Prints the comparison as Markdown, and writes what is asked for.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    for (flag, path, endings) in [
+        ("--output", &arguments.output, &["csv"][..]),
+        ("--markdown", &arguments.markdown, &["md", "markdown"]),
+    ] {
+        path.as_ref().map_or(Ok(()), |path| expect_ending(flag, path, endings))?;
+    }
+    let mut left_out = LeftOut::default();
+    let evaluations = Folders::below(&arguments.runs)?.finished_evaluations(&mut left_out);
+    if evaluations.is_empty() {
+        bail!("{}: no finished evaluation here", arguments.runs.display());
+    }
+    let comparison = compare(&evaluations, &arguments.baseline)
+        .with_context(|| arguments.runs.display().to_string())?;
+    let markdown = comparison.to_markdown();
+    if let Some(path) = &arguments.output {
+        write_file(path, &comparison.to_csv()?)?;
+    }
+    if let Some(path) = &arguments.markdown {
+        write_file(path, markdown.as_bytes())?;
+    }
+    write!(io::stdout(), "{markdown}")?;
+    left_out.expect_none()
+}

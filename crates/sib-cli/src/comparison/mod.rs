@@ -1,0 +1,225 @@
+//! Any number of networks beside one of them: what each suite measured, as differences over training seeds.
+
+mod name;
+mod outcome;
+mod render;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow, bail};
+use sib_metrics::{PairedTest, Summary};
+
+use crate::dotted::Settings;
+use crate::error::with_hint;
+use crate::evaluation::suite::Suite;
+use crate::results::Evaluation;
+use crate::results::compare::Origin;
+use crate::results::titles::{Label, arch_label, dataset_label};
+use outcome::{Outcome, outcomes};
+
+/// Networks compared, one block for each dataset, architecture, suite and way to measure it.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The network that the others are compared with.
+    pub baseline: String,
+    /// In the order of datasets, architectures and suites.
+    pub blocks: Vec<Block>,
+}
+
+/// What was measured alike of networks of one architecture on one dataset.
+#[derive(Debug)]
+pub struct Block {
+    /// Name of the dataset in configurations.
+    pub dataset: String,
+    /// Name of the architecture.
+    pub arch: String,
+    /// What was measured.
+    pub suite: Suite,
+    /// Test images that it was measured on.
+    pub images: usize,
+    /// The networks beside the baseline, in the order of their names.
+    pub networks: Vec<String>,
+    /// One for each outcome.
+    pub rows: Vec<Row>,
+    /// Maps that are missing, in words; empty where none are.
+    pub missing: Vec<String>,
+}
+
+/// An outcome of all networks of a block.
+#[derive(Debug)]
+pub struct Row {
+    /// What it is.
+    pub outcome: Outcome,
+    /// Mean over the baseline's seeds.
+    pub baseline: Option<f64>,
+    /// One for each of the block's networks; none where no seed has both.
+    pub differences: Vec<Option<Difference>>,
+}
+
+/// How far a network is from the baseline of the same seed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// Mean over the seeds that both have, of network − baseline.
+    pub mean: f64,
+    /// Number of these seeds.
+    pub seeds: u64,
+    /// Of the mean; none of one seed.
+    pub standard_error: Option<f64>,
+    /// Two-sided, of the paired t-test; none of one seed or where all differences are equal.
+    pub p_value: Option<f64>,
+    /// The same by Holm's correction for the number of networks compared (Holm 1979, Scand. J. Stat. 6:65).
+    pub p_holm: Option<f64>,
+}
+
+/// Values by outcome, network and seed.
+type Values = BTreeMap<Outcome, BTreeMap<String, BTreeMap<Option<u64>, f64>>>;
+
+/// What of one set of evaluations is known.
+#[derive(Debug, Default)]
+struct Set<'e> {
+    values: Values,
+    members: BTreeMap<(String, Option<u64>), &'e Evaluation>,
+    missing: Vec<String>,
+}
+
+/// Compares the networks of `evaluations` with the one called `baseline`.
+///
+/// A network's name is that of its run's folder, without dataset and seed.
+///
+/// # Errors
+/// When nothing was measured of the baseline and another network alike, or twice of one network.
+pub fn compare(evaluations: &[Evaluation], baseline: &str) -> Result<Comparison> {
+    type Place<'s> = (Label, Label, usize, Settings);
+    let mut sets = BTreeMap::<Place<'_>, (Suite, Set<'_>)>::new();
+    let mut names = BTreeMap::new();
+    for evaluation in evaluations {
+        let network = &evaluation.description.network;
+        let (name, seed) = (name::of(evaluation), network.train_seed);
+        names.insert(name.clone(), &evaluation.path);
+        for (number, suite) in
+            Suite::ALL.into_iter().enumerate().filter(|(_, it)| evaluation.has(*it))
+        {
+            let dataset = dataset_label(evaluation.description.dataset.name.as_str());
+            let place = (dataset, arch_label(&network.arch), number, evaluation.comparable(suite)?);
+            let (_, set) = sets.entry(place).or_insert_with(|| (suite, Set::default()));
+            if let Some(other) = set.members.insert((name.clone(), seed), evaluation) {
+                let [one, other] = [other, evaluation].map(|of| Origin::of_evaluation(of, suite));
+                return Err(one?.same_network(&other?));
+            }
+            for (outcome, value) in outcomes(evaluation, suite) {
+                let by_name = set.values.entry(outcome).or_default();
+                by_name.entry(name.clone()).or_default().insert(seed, value);
+            }
+            let rows = evaluation.summary.iter().filter(|row| row.suite == suite.name());
+            let excluded = rows.filter(|row| !row.method.is_empty()).map(|row| row.excluded).max();
+            if let Some(excluded) = excluded.filter(|&excluded| excluded > 0) {
+                let path = evaluation.path.display();
+                set.missing.push(format!("{path}: up to {excluded} images without a value"));
+            }
+        }
+    }
+    if !names.contains_key(baseline) {
+        let known: Vec<&str> = names.keys().map(String::as_str).collect();
+        let error = anyhow!("--baseline {baseline}: no such network, only {}", known.join(", "));
+        return Err(with_hint(
+            error,
+            "a network is called like its run's folder, without dataset and seed",
+        ));
+    }
+    let blocks: Vec<Block> =
+        sets.into_values().filter_map(|(suite, set)| block(suite, set, baseline)).collect();
+    if blocks.is_empty() {
+        bail!("nothing was measured alike of {baseline} and another network");
+    }
+    Ok(Comparison { baseline: baseline.to_owned(), blocks })
+}
+
+/// The block of a set; none where it holds not both the baseline and another network.
+fn block(suite: Suite, set: Set<'_>, baseline: &str) -> Option<Block> {
+    let first = set.members.values().next()?;
+    let mut networks: Vec<String> = set.members.keys().map(|(name, _)| name.clone()).collect();
+    networks.dedup();
+    let before = networks.len();
+    networks.retain(|name| name != baseline);
+    if networks.is_empty() || networks.len() == before {
+        return None;
+    }
+    let row = |(outcome, by_name): (Outcome, BTreeMap<String, BTreeMap<Option<u64>, f64>>)| {
+        let own = by_name.get(baseline).cloned().unwrap_or_default();
+        let differences = networks.iter().map(|name| difference(&own, by_name.get(name)?));
+        let mut differences: Vec<Option<Difference>> = differences.collect();
+        correct(&mut differences);
+        Row { outcome, baseline: own.values().copied().collect::<Summary>().mean(), differences }
+    };
+    let rows = set.values.into_iter().map(row).collect();
+    Some(Block {
+        dataset: first.description.dataset.name.to_string(),
+        arch: first.description.network.arch.clone(),
+        suite,
+        images: first.description.dataset.images,
+        networks,
+        rows,
+        missing: set.missing,
+    })
+}
+
+fn difference(
+    baseline: &BTreeMap<Option<u64>, f64>,
+    other: &BTreeMap<Option<u64>, f64>,
+) -> Option<Difference> {
+    let pairs = baseline.iter().filter_map(|(seed, own)| Some(other.get(seed)? - own));
+    let pairs: Vec<f64> = pairs.collect();
+    let summary: Summary = pairs.iter().copied().collect();
+    Some(Difference {
+        mean: summary.mean()?,
+        seeds: summary.n(),
+        standard_error: summary.standard_error(),
+        p_value: PairedTest::of(pairs).map(|test| test.p_value),
+        p_holm: None,
+    })
+}
+
+/// Adds the corrected p-values: in ascending order each is multiplied by the number of those not below it, and is none
+/// below its predecessor.
+fn correct(differences: &mut [Option<Difference>]) {
+    let mut tested: Vec<&mut Difference> =
+        differences.iter_mut().flatten().filter(|one| one.p_value.is_some()).collect();
+    let p = |one: &Difference| one.p_value.unwrap_or(1.0);
+    tested.sort_by(|one, other| p(one).total_cmp(&p(other)));
+    let (count, mut least) = (tested.len(), 0.0);
+    for (place, one) in tested.into_iter().enumerate() {
+        least = f64::max(least, p(one) * (count - place) as f64).min(1.0);
+        one.p_holm = Some(least);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tested(p_value: f64) -> Option<Difference> {
+        let p_value = Some(p_value);
+        Some(Difference { mean: 1.0, seeds: 3, standard_error: Some(0.1), p_value, p_holm: None })
+    }
+
+    #[test]
+    fn holms_correction_of_a_textbook_example() {
+        // p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R.
+        let mut all = vec![tested(0.01), None, tested(0.04), tested(0.03), tested(0.005)];
+        correct(&mut all);
+        let corrected: Vec<f64> = all.iter().flatten().filter_map(|one| one.p_holm).collect();
+        for (found, expected) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((found - expected).abs() < 1e-12, "{corrected:?}");
+        }
+    }
+
+    #[test]
+    fn only_seeds_of_both_count() {
+        let of = |values: &[(u64, f64)]| values.iter().map(|&(seed, x)| (Some(seed), x)).collect();
+        let both =
+            difference(&of(&[(1, 1.0), (2, 3.0), (4, 9.0)]), &of(&[(1, 2.0), (2, 6.0), (3, 0.0)]));
+        let both = both.unwrap();
+        assert_eq!((both.mean, both.seeds, both.standard_error), (2.0, 2, Some(1.0)));
+        assert_eq!(difference(&of(&[(1, 1.0)]), &of(&[(2, 1.0)])), None);
+    }
+}

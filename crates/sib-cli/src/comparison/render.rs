@@ -1,0 +1,118 @@
+//! Comparisons as tidy CSV and as Markdown.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{Block, Comparison, Difference};
+use crate::results::in_words::{p_value, signed};
+use crate::results::titles::{arch_label, dataset_label};
+
+#[derive(Serialize)]
+struct CsvRow<'a> {
+    dataset: &'a str,
+    backbone: &'a str,
+    suite: &'a str,
+    images: usize,
+    method: &'a str,
+    metric: &'a str,
+    network: &'a str,
+    baseline: Option<f64>,
+    difference: f64,
+    n_seeds: u64,
+    standard_error: Option<f64>,
+    p_value: Option<f64>,
+    p_holm: Option<f64>,
+}
+
+impl Comparison {
+    /// One row for each outcome of each network beside the baseline.
+    ///
+    /// # Errors
+    /// When a row cannot be written as CSV.
+    pub fn to_csv(&self) -> Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for block in &self.blocks {
+            for row in &block.rows {
+                for (network, difference) in block.networks.iter().zip(&row.differences) {
+                    let Some(Difference { mean, seeds, standard_error, p_value, p_holm }) =
+                        *difference
+                    else {
+                        continue;
+                    };
+                    writer.serialize(CsvRow {
+                        dataset: &block.dataset,
+                        backbone: &block.arch,
+                        suite: block.suite.name(),
+                        images: block.images,
+                        method: row.outcome.method(),
+                        metric: &row.outcome.metric,
+                        network,
+                        baseline: row.baseline,
+                        difference: mean,
+                        n_seeds: seeds,
+                        standard_error,
+                        p_value,
+                        p_holm,
+                    })?;
+                }
+            }
+        }
+        Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
+    }
+
+    /// A table for each block: the baseline's means, and how far each network is from them.
+    pub fn to_markdown(&self) -> String {
+        let mut text: String = self.blocks.iter().map(|block| self.block(block)).collect();
+        let _ = writeln!(
+            text,
+            "Differences from {} of the same training seed, mean ± standard error over the seeds (p-value of the paired \
+             t-test; behind the bar by Holm's correction for the networks of a row). [n]: number of seeds.",
+            self.baseline
+        );
+        text
+    }
+
+    fn block(&self, block: &Block) -> String {
+        let dataset = dataset_label(&block.dataset).1;
+        let arch = arch_label(&block.arch).1;
+        let mut text =
+            format!("## {dataset}, {arch}: {}, {} images\n\n", block.suite, block.images);
+        let _ = writeln!(text, "| | {} | {} |", self.baseline, block.networks.join(" | "));
+        let _ = writeln!(text, "|---|---|{}", "---|".repeat(block.networks.len()));
+        for row in &block.rows {
+            let digits = row.outcome.digits;
+            let baseline =
+                row.baseline.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
+            let cells: Vec<String> =
+                row.differences.iter().map(|one| cell(one.as_ref(), digits)).collect();
+            let title = row.outcome.in_words();
+            let _ = writeln!(text, "| {title} | {baseline} | {} |", cells.join(" | "));
+        }
+        text.push('\n');
+        for missing in &block.missing {
+            let _ = writeln!(text, "{missing}\n");
+        }
+        text
+    }
+}
+
+fn cell(difference: Option<&Difference>, digits: usize) -> String {
+    let Some(one) = difference else { return "–".to_owned() };
+    let mut text = signed(one.mean, digits);
+    if let Some(error) = one.standard_error {
+        let _ = write!(text, " ± {error:.digits$}");
+    }
+    match (one.p_value, one.p_holm) {
+        (Some(p), Some(holm)) if holm > p => {
+            let _ = write!(text, " ({} \\| {})", p_value(p), p_value(holm));
+        }
+        (Some(p), _) => {
+            let _ = write!(text, " ({})", p_value(p));
+        }
+        _ => {}
+    }
+    let _ = write!(text, " [{}]", one.seeds);
+    text
+}
