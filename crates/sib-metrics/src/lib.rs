@@ -21,6 +21,7 @@
 //! ```
 
 pub mod accuracy;
+pub mod calibration;
 pub mod faithfulness;
 mod heatmap;
 pub mod localization;

@@ -68,6 +68,10 @@ pub struct Arguments {
     batch_size: u64,
     #[command(flatten)]
     localization: Comparison,
+    /// Let insertion and deletion follow calibrated probabilities: those of each half of the images at the temperature
+    /// that fits the labels of the other half
+    #[arg(long)]
+    calibrate: bool,
     /// Change an option of a method (integrated-gradients.steps=100), of insertion and deletion
     /// (faithfulness.step_px=1792, .insertion, .deletion, .batch) or of synthetic data
     /// (data.synthetic.test_rho=1.0); repeatable
@@ -128,6 +132,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         target: arguments.target,
         localization: arguments.localization.clone(),
         faithfulness: options.faithfulness,
+        calibrate: arguments.calibrate,
         method_options: options.methods,
         synthetic: options.synthetic,
     };

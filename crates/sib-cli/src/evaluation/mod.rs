@@ -2,6 +2,7 @@
 //! interrupted at any moment and continued to the same bytes.
 
 pub mod batch_log;
+pub mod calibration;
 pub mod choices;
 pub mod collector;
 pub mod contents;
@@ -34,6 +35,7 @@ use sib_core::group::Group;
 use crate::checkpoint::Checkpoint;
 use crate::note;
 use crate::progress::Progress;
+use calibration::Temperatures;
 use contents::Contents;
 use description::Description;
 use files::{PER_IMAGE, SUMMARY};
@@ -78,6 +80,9 @@ pub fn run(
 ) -> Result<Option<Finished>> {
     let settings = &description.settings;
     let sources = Sources::new(settings, &dataset)?;
+    let temperatures = (settings.calibrate && settings.has(Suite::Faithfulness))
+        .then(|| Temperatures::cross_fitted(checkpoint, settings, &dataset))
+        .transpose()?;
     let methods = sources.names();
     let options = LoaderOptions {
         batch_size: settings.batch_size,
@@ -91,7 +96,7 @@ pub fn run(
     };
     let loader = Loader::new(dataset, checkpoint.transform.clone(), options)?;
     let dataset = loader.dataset();
-    let pass = Pass::new(checkpoint, settings, dataset, &sources)?;
+    let pass = Pass::new(checkpoint, settings, dataset, &sources, temperatures)?;
     let kept = || -> Result<_> {
         let folder = EvaluationDir::open(output, description)?;
         let logs = Logs::open(&folder, settings, dataset, &methods)?;

@@ -10,6 +10,7 @@ use sib_core::data::{Batch, Dataset};
 use sib_explain::{Method, SIbMap};
 use tch::Kind;
 
+use super::calibration::Temperatures;
 use super::contents::Contents;
 use super::heatmaps::{HeatmapSource, Heatmaps};
 use super::image_row::{Digests, ImageRow, UNREADABLE_HEATMAP, UNREADABLE_IMAGE};
@@ -79,9 +80,11 @@ impl<'e> Pass<'e> {
         settings: &'e Settings,
         dataset: &'e Dataset,
         sources: &'e Sources,
+        temperatures: Option<Temperatures>,
     ) -> Result<Self> {
         let full = settings.batch_size.min(dataset.records.len());
-        let opening = Opening { checkpoint, settings, s_ib_map: &sources.s_ib_map, full };
+        let s_ib_map = &sources.s_ib_map;
+        let opening = Opening { checkpoint, settings, s_ib_map, full, temperatures };
         let mut suites = Vec::new();
         for &suite in &settings.suites {
             if let Some(measure) = suite.definition().open(opening)? {

@@ -75,6 +75,9 @@ pub struct Settings {
     pub localization: Comparison,
     /// Insertion and deletion.
     pub faithfulness: Protocol,
+    /// Whether they follow calibrated probabilities.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calibrate: bool,
     /// Settings of the explainers. Those of `s-ib-map` also make R and M of the information suite.
     pub method_options: MethodOptions,
     /// Settings of `synthetic`.

@@ -160,6 +160,8 @@ mod tests {
                     faithfulness_excluded: auc.is_none().then(|| "flat_heatmap".to_owned()),
                     insertion_auc: *auc,
                     deletion_auc: auc.map(|auc| 1.0 - auc),
+                    clean_probability: auc.map(|_| 1.0),
+                    temperature: None,
                 };
                 let scores = [(Suite::Faithfulness, fields(&scored).unwrap())];
                 rows::record(&row, &scores, &Digests::default()).unwrap()

@@ -37,6 +37,7 @@ pub(crate) fn expected_summary(
                         |row: &Row| Ok(percent(number(row, "label_rank").ok_or("")? < k as f64));
                     all.push(mean_of("accuracy", "", &format!("top{k}_pct"), &rows, hit));
                 }
+                all.push(calibration_error(&rows));
             }
             "information" => all.extend(of_information(information)),
             name => {
@@ -101,6 +102,21 @@ fn mean_of<'r>(
         n: values.len(),
         excluded,
     }
+}
+
+/// Over 15 bins of the confidence, right predictions less the sum of their confidences.
+fn calibration_error(rows: &[&Row]) -> Expected {
+    let mut bins = BTreeMap::<u64, f64>::new();
+    let confidence = |row: &Row| Ok(number(row, "probability").ok_or("")?);
+    let mean = mean_of("accuracy", "", "calibration_error_pct", rows, confidence);
+    for row in rows {
+        let Some(confidence) = number(row, "probability") else { continue };
+        let hit = f64::from(u8::from(row["label_rank"] == "0"));
+        *bins.entry((15.0 * confidence).ceil() as u64).or_default() += hit - confidence;
+    }
+    let apart: f64 = bins.values().map(|excess| excess.abs()).sum();
+    let value = ratio(100.0 * apart, mean.n as f64);
+    Expected { value, standard_error: None, ..mean }
 }
 
 fn of_information(batches: &[Row]) -> Vec<Expected> {
@@ -268,7 +284,15 @@ fn of_faithfulness(method: &str, rows: &[&Row]) -> Vec<Expected> {
             auc.map(|auc| 100.0 * auc).ok_or(&row["faithfulness_excluded"])
         })
     };
-    vec![of("insertion"), of("deletion")]
+    let share = |path: &str| {
+        mean_of("faithfulness", method, &format!("{path}_share_pct"), rows, |row| {
+            let auc = number(row, &format!("{path}_auc"));
+            let clean = number(row, "clean_probability");
+            let share = auc.zip(clean).map(|(auc, clean)| 100.0 * auc / clean);
+            share.ok_or(&row["faithfulness_excluded"])
+        })
+    };
+    vec![of("insertion"), of("deletion"), share("insertion"), share("deletion")]
 }
 
 fn of_sanity(method: &str, rows: &[&Row]) -> Vec<Expected> {

@@ -103,6 +103,14 @@ pub struct Subject {
     /// Index 0: clean, 1: insertion substrate, 2: deletion substrate.
     scores: [f64; 3],
     class: i64,
+    temperature: f64,
+}
+
+impl Subject {
+    /// The score of the clean image, which its insertion curves end with.
+    pub fn clean(&self) -> f64 {
+        self.scores[0]
+    }
 }
 
 /// Runs a network on perturbed versions of one image at a time, so that the result for an image
@@ -139,6 +147,17 @@ impl<'m> Perturber<'m> {
     /// The shape is not `[3,H,W]`, the network has one class, whose probability is always 1, or a
     /// logit is not finite.
     pub fn subject(&self, image: &Tensor) -> Result<Subject> {
+        self.subject_at(image, 1.0)
+    }
+
+    /// The same where the score is the probability at a `temperature` T above 0, of `softmax(z/T)`.
+    ///
+    /// # Errors
+    /// As [`Self::subject`]; for a temperature that is not above 0.
+    pub fn subject_at(&self, image: &Tensor, temperature: f64) -> Result<Subject> {
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(Error::invalid("temperature", temperature, "a number above 0"));
+        }
         if !matches!(image.size()[..], [3, height, width] if height > 0 && width > 0) {
             return Err(Error::shape("image", image, "[3,H,W]"));
         }
@@ -152,7 +171,7 @@ impl<'m> Perturber<'m> {
                 let expected = "at least 2: the probability of one class is 1 whatever the pixels";
                 return Err(Error::invalid("classes", logits.size()[1], expected));
             }
-            let posterior = posterior(&logits)?;
+            let posterior = posterior(&logits, temperature)?;
             let clean: Vec<f64> = posterior.get(0).try_into()?;
             // The first of equal ones, on every device.
             let class = (0..clean.len()).rev().max_by(|&i, &j| clean[i].total_cmp(&clean[j]));
@@ -160,7 +179,7 @@ impl<'m> Perturber<'m> {
             let scores: Vec<f64> = posterior.f_select(1, class)?.try_into()?;
             let scores = [scores[0], scores[1], scores[2]];
             expect_finite(&scores)?;
-            Ok(Subject { image, insertion_base, deletion_base, scores, class })
+            Ok(Subject { image, insertion_base, deletion_base, scores, class, temperature })
         })
     }
 
@@ -189,7 +208,7 @@ impl<'m> Perturber<'m> {
             Path { from: &subject.insertion_base, to: &subject.image },
             Path { from: &subject.image, to: &subject.deletion_base },
         ];
-        let scores = tch::no_grad(|| self.inner_scores(&paths, &ranks, steps, subject.class))?;
+        let scores = tch::no_grad(|| self.inner_scores(&paths, &ranks, steps, subject))?;
         let (inserted, deleted) = scores.split_at(steps - 1);
         let [clean, insertion_base, deletion_base] = subject.scores;
         let curve = |first, inner: &[f64], last| Curve::new([&[first], inner, &[last]].concat());
@@ -207,7 +226,7 @@ impl<'m> Perturber<'m> {
         paths: &[Path<'_>],
         ranks: &Tensor,
         steps: usize,
-        class: i64,
+        &Subject { class, temperature, .. }: &Subject,
     ) -> Result<Vec<f64>> {
         if steps < 2 {
             return Ok(vec![]);
@@ -236,7 +255,8 @@ impl<'m> Perturber<'m> {
                 filled += run;
             }
             let logits = self.model.forward(&versions.f_narrow(0, 0, count)?, Mode::Eval);
-            scores.f_narrow(0, done, count)?.f_copy_(&posterior(&logits)?.f_select(1, class)?)?;
+            let posterior = posterior(&logits, temperature)?;
+            scores.f_narrow(0, done, count)?.f_copy_(&posterior.f_select(1, class)?)?;
             done += count;
         }
         let scores: Vec<f64> = scores.try_into()?;
@@ -269,9 +289,12 @@ fn ranks(values: &[f32], size: &[i64]) -> Result<Tensor> {
 }
 
 /// Softmax over classes in at least f32.
-fn posterior(logits: &Tensor) -> Result<Tensor> {
+fn posterior(logits: &Tensor, temperature: f64) -> Result<Tensor> {
     let kind = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
-    Ok(logits.f_softmax(-1, kind)?)
+    if temperature == 1.0 {
+        return Ok(logits.f_softmax(-1, kind)?);
+    }
+    Ok((logits.f_to_kind(kind)? / temperature).f_softmax(-1, kind)?)
 }
 
 fn expect_finite(scores: &[f64]) -> Result<()> {

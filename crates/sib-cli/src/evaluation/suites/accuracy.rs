@@ -4,10 +4,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use sib_core::data::Batch;
 use sib_metrics::accuracy::label_ranks;
+use sib_metrics::calibration::calibration_error;
 use tch::{Kind, Tensor};
 
 use super::definition::{Definition, Logged};
-use crate::evaluation::collector::{Collector, percent};
+use crate::evaluation::collector::{Collector, Excluded, percent};
 
 /// Top-1 and top-5. Its columns are those of the prediction, which every row has.
 #[derive(Debug)]
@@ -16,8 +17,12 @@ pub struct Accuracy;
 /// What it reads of a row.
 #[derive(Debug, Deserialize)]
 struct Row {
+    probability: Option<f64>,
     label_rank: Option<usize>,
 }
+
+/// Bins of the calibration error: as many as Guo et al. (2017, arXiv:1706.04599) take.
+const BINS: usize = 15;
 
 /// The network's predictions for a batch.
 #[derive(Debug)]
@@ -54,6 +59,15 @@ impl Definition for Accuracy {
         for (name, k) in [("top1_pct", 1), ("top5_pct", 5)].into_iter().filter(of_use) {
             summary.mean("", name, images, |row| Ok(percent(row.label_rank.ok_or("")? < k)));
         }
+        let mut predictions = Vec::with_capacity(images.len());
+        let excluded = Excluded::of(images, |row| {
+            let prediction = row.probability.zip(row.label_rank).ok_or("")?;
+            predictions.push((prediction.0, prediction.1 == 0));
+            Ok(())
+        });
+        let n = predictions.len() as u64;
+        let error = calibration_error(predictions, BINS).map(|error| 100.0 * error);
+        summary.push("", "calibration_error_pct", (error, None), n, &excluded);
         Ok(())
     }
 }

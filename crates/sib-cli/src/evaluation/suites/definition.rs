@@ -10,6 +10,7 @@ use sib_explain::{SIbMap, SIbMaps};
 use tch::Tensor;
 
 use crate::checkpoint::Checkpoint;
+use crate::evaluation::calibration::Temperatures;
 use crate::evaluation::collector::Collector;
 use crate::evaluation::heatmaps::{HeatmapSource, Heatmaps};
 use crate::evaluation::image_row::ImageRow;
@@ -119,6 +120,8 @@ pub struct Opening<'e> {
     pub s_ib_map: &'e SIbMap,
     /// Images of a whole batch.
     pub full: usize,
+    /// Where scores are calibrated.
+    pub temperatures: Option<Temperatures>,
 }
 
 /// What the files of a finished suite depend on.

@@ -9,6 +9,7 @@ use super::curves::{self, CurveSums};
 use super::definition::{
     Definition, Explained, Finished, Identity, Log, Logged, Measure, Opening, Scores,
 };
+use crate::evaluation::calibration::Temperatures;
 use crate::evaluation::collector::Collector;
 use crate::evaluation::files::CURVES;
 use crate::evaluation::heatmaps::HeatmapSource;
@@ -30,6 +31,12 @@ pub struct Row {
     pub insertion_auc: Option<f64>,
     /// Area under the deletion curve, in [0, 1].
     pub deletion_auc: Option<f64>,
+    /// The score of the clean image, which both curves have at one end.
+    #[serde(default)]
+    pub clean_probability: Option<f64>,
+    /// At which the scores are probabilities; empty where they are the network's own.
+    #[serde(default)]
+    pub temperature: Option<f64>,
 }
 
 impl Row {
@@ -37,11 +44,13 @@ impl Row {
         Self { faithfulness_excluded: Some(why.to_owned()), ..Self::default() }
     }
 
-    fn of(scored: &Scored) -> Self {
+    fn of(scored: &Scored, clean: f64, temperature: Option<f64>) -> Self {
         Self {
             faithfulness_excluded: None,
             insertion_auc: Some(scored.insertion.auc()),
             deletion_auc: Some(scored.deletion.auc()),
+            clean_probability: Some(clean),
+            temperature,
         }
     }
 
@@ -69,17 +78,21 @@ impl Definition for Faithfulness {
 
     fn identity(&self, settings: &Settings) -> Identity {
         let protocol = &settings.faithfulness;
-        vec![
+        let mut identity = vec![
             ("step_px", protocol.step_px.to_string()),
             ("insertion", protocol.insertion.to_string()),
             ("deletion", protocol.deletion.to_string()),
-        ]
+        ];
+        if settings.calibrate {
+            identity.push(("calibrate", "cross-fitted".to_owned()));
+        }
+        identity
     }
 
     fn open<'e>(&self, of: Opening<'e>) -> Result<Option<Box<dyn Measure + 'e>>> {
         let net = of.checkpoint.backbone.as_ref();
         let perturber = Perturber::new(net, of.settings.faithfulness.clone())?;
-        Ok(Some(Box::new(Perturbing { perturber })))
+        Ok(Some(Box::new(Perturbing { perturber, temperatures: of.temperatures })))
     }
 
     fn measured(&self, images: Table<'_>) -> Result<Vec<bool>> {
@@ -89,12 +102,20 @@ impl Definition for Faithfulness {
 
     fn summarise(&self, logged: &Logged<'_>, summary: &mut Collector<'_>) -> Result<()> {
         for (method, rows) in &logged.of_methods::<Row>()? {
-            summary.mean(method, "insertion_auc_pct", rows, |row| {
-                row.insertion_auc.map(|auc| 100.0 * auc).ok_or_else(|| row.reason())
+            let mut mean = |metric: &str, value: fn(&Row) -> Option<f64>| {
+                summary.mean(method, metric, rows, |row| value(row).ok_or_else(|| row.reason()));
+            };
+            mean("insertion_auc_pct", |row| Some(100.0 * row.insertion_auc?));
+            mean("deletion_auc_pct", |row| Some(100.0 * row.deletion_auc?));
+            mean("insertion_share_pct", |row| {
+                Some(100.0 * row.insertion_auc? / row.clean_probability?)
             });
-            summary.mean(method, "deletion_auc_pct", rows, |row| {
-                row.deletion_auc.map(|auc| 100.0 * auc).ok_or_else(|| row.reason())
+            mean("deletion_share_pct", |row| {
+                Some(100.0 * row.deletion_auc? / row.clean_probability?)
             });
+            if rows.iter().any(|(_, row)| row.temperature.is_some()) {
+                mean("temperature", |row| row.temperature);
+            }
         }
         Ok(())
     }
@@ -111,6 +132,7 @@ impl Definition for Faithfulness {
 #[derive(Debug)]
 struct Perturbing<'e> {
     perturber: Perturber<'e>,
+    temperatures: Option<Temperatures>,
 }
 
 impl Measure for Perturbing<'_> {
@@ -119,9 +141,10 @@ impl Measure for Perturbing<'_> {
         let mut curves = vec![Vec::new(); batch.sources.len()];
         let mut rows = Vec::with_capacity(batch.batch.len() * batch.sources.len());
         for (i, id) in batch.batch.ids.iter().enumerate() {
+            let temperature = self.temperatures.map(|of| of.of(batch.batch.indices[i]));
             let subject = self
                 .perturber
-                .subject(&batch.batch.images.get(i as i64))
+                .subject_at(&batch.batch.images.get(i as i64), temperature.unwrap_or(1.0))
                 .with_context(|| id.clone())?;
             let sources = batch.sources.iter().zip(batch.heatmaps).zip(&mut curves);
             for ((source, heatmaps), curves) in sources {
@@ -139,7 +162,7 @@ impl Measure for Perturbing<'_> {
                     .with_context(|| format!("{id}: {}", source.name()))?;
                 match scored {
                     Ok(scored) => {
-                        rows.push(Row::of(&scored));
+                        rows.push(Row::of(&scored, subject.clean(), temperature));
                         curves.push(scored);
                     }
                     Err(exclusion) => rows.push(Row::without(exclusion.name())),
