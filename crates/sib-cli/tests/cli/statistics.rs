@@ -107,7 +107,7 @@ fn mean_of<'r>(
 /// Over 15 bins of the confidence, right predictions less the sum of their confidences.
 fn calibration_error(rows: &[&Row]) -> Expected {
     let mut bins = BTreeMap::<u64, f64>::new();
-    let confidence = |row: &Row| Ok(number(row, "probability").ok_or("")?);
+    let confidence = |row| number(row, "probability").ok_or("");
     let mean = mean_of("accuracy", "", "calibration_error_pct", rows, confidence);
     for row in rows {
         let Some(confidence) = number(row, "probability") else { continue };

@@ -19,6 +19,17 @@ pub enum MaskOrigin {
     Annotation,
 }
 
+/// How strong R is at a place, over its channels (decision C5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channels {
+    /// The magnitude of their mean, as the authors have it: channels that disagree cancel out.
+    #[default]
+    Mean,
+    /// The largest magnitude, as saliency has it.
+    Max,
+}
+
 /// Which function g maps R to the mask (decision C2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +53,8 @@ pub struct MaskConfig {
     pub annotation: GroundTruth,
     /// Which function of R the mask is.
     pub kind: MaskKind,
+    /// How strong R is at a place.
+    pub channels: Channels,
     /// Temperature T of the soft quantile, in ranks; above 0.
     pub temperature: f64,
     /// Slope of the sigmoids; above 0.
@@ -61,6 +74,7 @@ impl Default for MaskConfig {
             source: MaskOrigin::Network,
             annotation: GroundTruth::Auto,
             kind: MaskKind::Soft,
+            channels: Channels::Mean,
             temperature: 0.1,
             slope: 10.0,
             window_px: None,
@@ -129,7 +143,10 @@ impl MaskConfig {
             return Err(Error::shape("R", r, "[B,C,H,W]"));
         };
         let r = if self.detach { r.detach() } else { r.shallow_clone() };
-        let g = rows(&r.mean_dim([1i64].as_slice(), true, None::<Kind>).abs()); // [B,HW]
+        let g = rows(&match self.channels {
+            Channels::Mean => r.mean_dim([1i64].as_slice(), true, None::<Kind>).abs(),
+            Channels::Max => r.abs().amax([1i64].as_slice(), true),
+        }); // [B,HW]
         let shape = [b, 1, h, w];
         let Mask { density, mask } = match self.kind {
             MaskKind::Soft => self.soft(&g, shape),
@@ -222,6 +239,20 @@ mod tests {
             let share = shares.double_value(&[image]);
             assert!((share - 0.2).abs() < 0.01, "{share}");
         }
+    }
+
+    #[test]
+    fn channels_that_disagree_count_by_their_largest() {
+        // One place where they cancel out, among places where they are small and agree.
+        let r = Tensor::ones([1, 3, 16, 16], (Kind::Double, tch::Device::Cpu)) * 1e-3;
+        for (channel, value) in [(0, 2.0), (1, -2.0), (2, 0.0)] {
+            let _ = r.get(0).get(channel).get(4).get(11).fill_(value);
+        }
+        let density = |channels| {
+            let config = MaskConfig { channels, kind: MaskKind::MaxNorm, ..MaskConfig::default() };
+            config.apply(&r).unwrap().density.double_value(&[0, 0, 4, 11])
+        };
+        assert_eq!((density(Channels::Mean), density(Channels::Max)), (0.0, 1.0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod vjp;
 pub use background::{BackgroundConfig, Variance};
 pub use feature_map::At;
 pub use foreground::{HsicConfig, RowNormalise};
-pub use mask::{Mask, MaskConfig, MaskKind, MaskOrigin};
+pub use mask::{Channels, Mask, MaskConfig, MaskKind, MaskOrigin};
 pub use sample::Input;
 pub use vjp::{Decoded, LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 

@@ -2,8 +2,8 @@
 
 use sib_core::information::Estimator;
 use sib_core::objective::{
-    At, BackgroundConfig, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin, Normalise,
-    RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
+    At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin,
+    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use sib_core::{Backbone, Mode, Probe, tensor::scalar};
@@ -65,6 +65,7 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
         ("exponential", SibConfig { form: Form::Exponential, ..paper() }),
         ("rms", vjp(VjpConfig { normalise: Normalise::Rms, ..VjpConfig::default() })),
         ("temperature", vjp(VjpConfig { temperature: 2.0, ..VjpConfig::default() })),
+        ("max channels", mask(MaskConfig { channels: Channels::Max, ..MaskConfig::default() })),
         ("max-norm", mask(MaskConfig { kind: MaskKind::MaxNorm, ..MaskConfig::default() })),
         ("raw rows", hsic(HsicConfig { normalise: RowNormalise::None, ..HsicConfig::default() })),
         ("unbiased", hsic(HsicConfig { estimator: Estimator::Unbiased, ..HsicConfig::default() })),
