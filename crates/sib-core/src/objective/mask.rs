@@ -26,8 +26,8 @@ pub enum Channels {
     /// The magnitude of their mean, as the authors have it: channels that disagree cancel out.
     #[default]
     Mean,
-    /// The largest magnitude, as saliency has it.
-    Max,
+    /// The mean of their magnitudes.
+    Magnitudes,
 }
 
 /// Which function g maps R to the mask (decision C2).
@@ -145,7 +145,7 @@ impl MaskConfig {
         let r = if self.detach { r.detach() } else { r.shallow_clone() };
         let g = rows(&match self.channels {
             Channels::Mean => r.mean_dim([1i64].as_slice(), true, None::<Kind>).abs(),
-            Channels::Max => r.abs().amax([1i64].as_slice(), true),
+            Channels::Magnitudes => r.abs().mean_dim([1i64].as_slice(), true, None::<Kind>),
         }); // [B,HW]
         let shape = [b, 1, h, w];
         let Mask { density, mask } = match self.kind {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_that_disagree_count_by_their_largest() {
+    fn channels_that_disagree_count_by_their_magnitudes() {
         // One place where they cancel out, among places where they are small and agree.
         let r = Tensor::ones([1, 3, 16, 16], (Kind::Double, tch::Device::Cpu)) * 1e-3;
         for (channel, value) in [(0, 2.0), (1, -2.0), (2, 0.0)] {
@@ -252,7 +252,7 @@ mod tests {
             let config = MaskConfig { channels, kind: MaskKind::MaxNorm, ..MaskConfig::default() };
             config.apply(&r).unwrap().density.double_value(&[0, 0, 4, 11])
         };
-        assert_eq!((density(Channels::Mean), density(Channels::Max)), (0.0, 1.0));
+        assert_eq!((density(Channels::Mean), density(Channels::Magnitudes)), (0.0, 1.0));
     }
 
     #[test]
