@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sib_core::checkpoint::CheckpointMeta;
 use sib_core::data::Transform;
+use sib_core::device::has_bfloat16;
 use sib_core::{Backbone, Mode};
 use sib_models::{Model, Precision};
 use tch::{Device, Kind, Tensor};
@@ -62,6 +63,9 @@ impl Checkpoint {
     /// When the file is no checkpoint.
     pub fn on(device: Device, path: &Path, precision: Precision) -> Result<Self> {
         let (model, meta) = Model::from_checkpoint(path, device)?;
+        if precision == Precision::BF16 && !has_bfloat16(device) {
+            note!("--precision bf16: this processor emulates bfloat16, f32 is faster");
+        }
         let transform = Transform::matching(&meta.preprocessing)?;
         let crop_px = meta.preprocessing.crop_px;
         model.arch().check_image_size(crop_px, crop_px)?;

@@ -50,6 +50,17 @@ pub fn choose_algorithms(device: Device, deterministic: bool) {
     }
 }
 
+/// Whether `device` computes in bfloat16: a processor without such instructions emulates it, many times slower than f32.
+pub fn has_bfloat16(device: Device) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let processor = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    let processor = std::arch::is_aarch64_feature_detected!("bf16");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let processor = false;
+    processor || device != Device::Cpu
+}
+
 /// Waits until `device` has done all that it was told to.
 pub fn wait(device: Device) {
     if let Device::Cuda(index) = device {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sib_core::data::DatasetName;
+use sib_core::device::has_bfloat16;
 use sib_models::Arch;
+use tch::Device;
 
 use super::place::{Place, root_of};
 use super::plan::{Plan, Step, Work};
@@ -242,6 +244,9 @@ impl<'a> Planner<'a> {
         }
         arguments.extend(["--suite".to_owned(), suites.join(",")]);
         arguments.extend(evaluation.arguments.iter().cloned());
+        if evaluation.bf16 && (self.request.device != "cpu" || has_bfloat16(Device::Cpu)) {
+            arguments.extend(["--precision", "bf16"].map(str::to_owned));
+        }
         arguments.extend(["--output".to_owned(), folder]);
         self.push(format!("evaluation: {name}"), Work::Call { arguments }, vec![trained]);
     }

@@ -110,6 +110,9 @@ pub(crate) struct Evaluation {
     /// Further arguments of `evaluate`.
     #[serde(default)]
     pub(crate) arguments: Vec<String>,
+    /// Whether what takes no gradient is in bf16 where the processor has it.
+    #[serde(default)]
+    pub(crate) bf16: bool,
     /// Datasets that there is none of.
     #[serde(default)]
     pub(crate) not_of: Vec<DatasetName>,
