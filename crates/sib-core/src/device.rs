@@ -50,7 +50,7 @@ pub fn choose_algorithms(device: Device, deterministic: bool) {
     }
 }
 
-/// Whether `device` computes in bfloat16: a processor without such instructions emulates it, many times slower than f32.
+/// Whether `device` computes in bfloat16: a processor without such instructions emulates it, several times slower than f32.
 pub fn has_bfloat16(device: Device) -> bool {
     #[cfg(target_arch = "x86_64")]
     let processor = std::arch::is_x86_feature_detected!("avx512bf16");

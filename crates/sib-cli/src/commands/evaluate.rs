@@ -12,6 +12,7 @@ use sib_models::Precision;
 use crate::checkpoint::{self, Checkpoint};
 use crate::datasets;
 use crate::environment::Environment;
+use crate::error::usage;
 use crate::evaluation;
 use crate::evaluation::choices::{
     Options, canonical, heatmap_folders, leave_out_suites, methods, suites,
@@ -136,6 +137,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         method_options: options.methods,
         synthetic: options.synthetic,
     };
+    if settings.calibrate && !settings.has(Suite::Faithfulness) {
+        return Err(usage(
+            "--calibrate: expected suite faithfulness, whose scores it is about".to_owned(),
+        ));
+    }
     let refused = leave_out_suites(&mut settings, &dataset)?;
     settings.methods = methods(&arguments.method, &settings.suites, &settings.heatmaps)?;
     let description = Description {

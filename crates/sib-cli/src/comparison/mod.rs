@@ -4,7 +4,7 @@ mod name;
 mod outcome;
 mod render;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow, bail};
 use sib_metrics::{PairedTest, Summary};
@@ -89,13 +89,13 @@ struct Set<'e> {
 /// # Errors
 /// When nothing was measured of the baseline and another network alike, or twice of one network.
 pub fn compare(evaluations: &[Evaluation], baseline: &str) -> Result<Comparison> {
-    type Place<'s> = (Label, Label, usize, Settings);
-    let mut sets = BTreeMap::<Place<'_>, (Suite, Set<'_>)>::new();
-    let mut names = BTreeMap::new();
+    type Place = (Label, Label, usize, Settings);
+    let mut sets = BTreeMap::<Place, (Suite, Set<'_>)>::new();
+    let mut names = BTreeSet::new();
     for evaluation in evaluations {
         let network = &evaluation.description.network;
         let (name, seed) = (name::of(evaluation), network.train_seed);
-        names.insert(name.clone(), &evaluation.path);
+        names.insert(name.clone());
         for (number, suite) in
             Suite::ALL.into_iter().enumerate().filter(|(_, it)| evaluation.has(*it))
         {
@@ -118,8 +118,8 @@ pub fn compare(evaluations: &[Evaluation], baseline: &str) -> Result<Comparison>
             }
         }
     }
-    if !names.contains_key(baseline) {
-        let known: Vec<&str> = names.keys().map(String::as_str).collect();
+    if !names.contains(baseline) {
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let error = anyhow!("--baseline {baseline}: no such network, only {}", known.join(", "));
         return Err(with_hint(
             error,

@@ -16,7 +16,7 @@ pub struct Outcome {
     metric_place: usize,
     of: Of,
     /// The metric in `summary.csv`.
-    pub metric: String,
+    pub metric: &'static str,
     /// The same in words.
     pub title: &'static str,
     /// Digits after the point.
@@ -51,13 +51,22 @@ impl Kind {
     }
 
     fn has(self, method: &str) -> bool {
-        let cams = [Method::GradCam, Method::GradCamPlusPlus, Method::ScoreCam, Method::LayerCam];
-        let is_cam = cams.iter().any(|cam| cam.name() == method);
-        match self {
-            Self::Gradients => !is_cam,
-            Self::ClassActivation => is_cam,
-            Self::All => true,
-        }
+        // Guided GradCAM is of both kinds, and heatmaps from elsewhere are of none that is known.
+        let members: &[Method] = match self {
+            Self::Gradients => &[
+                Method::Saliency,
+                Method::GuidedBackprop,
+                Method::IntegratedGradients,
+                Method::SIbMap,
+                Method::InputXGradient,
+                Method::SmoothGrad,
+            ],
+            Self::ClassActivation => {
+                &[Method::GradCam, Method::GradCamPlusPlus, Method::ScoreCam, Method::LayerCam]
+            }
+            Self::All => return true,
+        };
+        members.iter().any(|member| member.name() == method)
     }
 }
 
@@ -94,7 +103,7 @@ pub(super) fn outcomes(evaluation: &Evaluation, suite: Suite) -> Vec<(Outcome, f
         let outcome = |of| Outcome {
             metric_place,
             of,
-            metric: metric.ours.to_owned(),
+            metric: metric.ours,
             title: metric.title,
             digits: metric.digits,
         };
@@ -119,4 +128,22 @@ pub(super) fn outcomes(evaluation: &Evaluation, suite: Suite) -> Vec<(Outcome, f
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_paper_is_of_one_kind_and_heatmaps_from_elsewhere_of_none() {
+        let kinds = |method: &str| {
+            [Kind::Gradients, Kind::ClassActivation]
+                .into_iter()
+                .filter(|kind| kind.has(method))
+                .count()
+        };
+        assert!(Method::PAPER.iter().all(|method| kinds(method.name()) == 1));
+        assert_eq!((kinds("theirs"), kinds(Method::GuidedGradCam.name())), (0, 0));
+        assert!(Kind::All.has("theirs"));
+    }
 }

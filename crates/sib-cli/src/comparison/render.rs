@@ -47,7 +47,7 @@ impl Comparison {
                         suite: block.suite.name(),
                         images: block.images,
                         method: row.outcome.method(),
-                        metric: &row.outcome.metric,
+                        metric: row.outcome.metric,
                         network,
                         baseline: row.baseline,
                         difference: mean,

@@ -29,7 +29,7 @@ pub struct SummaryRow {
     pub split: String,
     /// Architecture.
     pub arch: String,
-    /// `baseline` or `s-ib`.
+    /// `baseline`, `s-ib` or `s-ib-annotation`.
     pub training: String,
     /// Seed of the training.
     pub train_seed: Option<u64>,

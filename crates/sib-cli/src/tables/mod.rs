@@ -65,8 +65,9 @@ pub fn build<'e>(
             else {
                 continue;
             };
-            let own = match evaluation.description.network.training {
-                Training::Baseline => &masks[row.arch.as_str()][..],
+            let network = &evaluation.description.network;
+            let own = match network.training {
+                Training::Baseline => &masks[network.arch.as_str()][..],
                 Training::SIb => &[MaskOrigin::Network],
                 Training::SIbAnnotation => &[MaskOrigin::Annotation],
             };

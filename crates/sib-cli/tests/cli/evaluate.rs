@@ -70,6 +70,8 @@ fn calibrated_scores_are_at_the_temperature_of_the_other_half() {
     let summary = read_csv(&place.path("calibrated/summary.csv"));
     let row = summary.iter().find(|row| row["metric"] == "insertion_auc_pct").unwrap();
     assert!(row["settings"].contains("calibrate=cross-fitted"), "{}", row["settings"]);
+    let nothing = place.run(&evaluate("none", &["--suite", "accuracy", "--calibrate"]));
+    assert_refused(&nothing, 2, "--calibrate: expected suite faithfulness");
 }
 
 #[test]
