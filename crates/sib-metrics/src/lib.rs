@@ -33,7 +33,7 @@ mod summary;
 mod threshold;
 
 pub use outcome::{Exclusion, Outcome};
-pub use paired::PairedTest;
+pub use paired::{PairedTest, holm};
 pub use pooled::Pooled;
 pub use summary::Summary;
 pub use threshold::Threshold;

@@ -7,7 +7,7 @@ mod render;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow, bail};
-use sib_metrics::{PairedTest, Summary};
+use sib_metrics::{PairedTest, Summary, holm};
 
 use crate::dotted::Settings;
 use crate::error::with_hint;
@@ -67,7 +67,7 @@ pub struct Difference {
     pub standard_error: Option<f64>,
     /// Two-sided, of the paired t-test; none of one seed or where all differences are equal.
     pub p_value: Option<f64>,
-    /// The same by Holm's correction for the number of networks compared (Holm 1979, Scand. J. Stat. 6:65).
+    /// The same by Holm's correction for the number of networks compared.
     pub p_holm: Option<f64>,
 }
 
@@ -179,39 +179,18 @@ fn difference(
     })
 }
 
-/// Adds the corrected p-values: in ascending order each is multiplied by the number of those not below it, and is none
-/// below its predecessor.
+/// Adds the corrected p-values.
 fn correct(differences: &mut [Option<Difference>]) {
-    let mut tested: Vec<&mut Difference> =
-        differences.iter_mut().flatten().filter(|one| one.p_value.is_some()).collect();
-    let p = |one: &Difference| one.p_value.unwrap_or(1.0);
-    tested.sort_by(|one, other| p(one).total_cmp(&p(other)));
-    let (count, mut least) = (tested.len(), 0.0);
-    for (place, one) in tested.into_iter().enumerate() {
-        least = f64::max(least, p(one) * (count - place) as f64).min(1.0);
-        one.p_holm = Some(least);
+    let p_values: Vec<f64> = differences.iter().flatten().filter_map(|one| one.p_value).collect();
+    let tested = differences.iter_mut().flatten().filter(|one| one.p_value.is_some());
+    for (one, corrected) in tested.zip(holm(&p_values)) {
+        one.p_holm = Some(corrected);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tested(p_value: f64) -> Option<Difference> {
-        let p_value = Some(p_value);
-        Some(Difference { mean: 1.0, seeds: 3, standard_error: Some(0.1), p_value, p_holm: None })
-    }
-
-    #[test]
-    fn holms_correction_of_a_textbook_example() {
-        // p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R.
-        let mut all = vec![tested(0.01), None, tested(0.04), tested(0.03), tested(0.005)];
-        correct(&mut all);
-        let corrected: Vec<f64> = all.iter().flatten().filter_map(|one| one.p_holm).collect();
-        for (found, expected) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
-            assert!((found - expected).abs() < 1e-12, "{corrected:?}");
-        }
-    }
 
     #[test]
     fn only_seeds_of_both_count() {

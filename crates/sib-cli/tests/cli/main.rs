@@ -3,6 +3,8 @@
 mod annotation;
 mod arguments;
 mod bench;
+mod calibration;
+mod compare;
 mod configs;
 mod data;
 mod dependencies;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::statistics::{
     Row, assert_close, expected_summary, mean, number, of_method, standard_error,
 };
-use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv};
+use crate::workplace::{Workplace, assert_success, read, read_csv};
 
 const SEEDS: [&str; 2] = ["3", "4"];
 const TRAININGS: [&str; 2] = ["baseline", "s-ib"];
@@ -15,7 +15,7 @@ const METHODS: [&str; 3] = ["saliency", "grad-cam", "s-ib-map"];
 
 /// The evaluations of a baseline and an S-IB network of each seed, after two steps of training, without
 /// their checkpoints.
-fn evaluated() -> &'static [(PathBuf, Vec<u8>)] {
+pub(crate) fn evaluated() -> &'static [(PathBuf, Vec<u8>)] {
     static FILES: OnceLock<Vec<(PathBuf, Vec<u8>)>> = OnceLock::new();
     FILES.get_or_init(|| {
         let place = Workplace::new();
@@ -158,10 +158,10 @@ fn in_words(row: &Row, digits: usize) -> String {
 }
 
 /// The values of one metric: of the baseline, of S-IB, in the order of [`SEEDS`].
-type Values = [Vec<f64>; 2];
+pub(crate) type Values = [Vec<f64>; 2];
 
 /// Of `summary.csv`.
-fn values(place: &Workplace, suite: &str, method: &str, metric: &str) -> Values {
+pub(crate) fn values(place: &Workplace, suite: &str, method: &str, metric: &str) -> Values {
     TRAININGS.map(|training| {
         let of_seed = |seed: &str| {
             let folder = place.path(&format!("runs/{training}-{seed}/evaluation"));
@@ -235,55 +235,6 @@ fn table_3_is_the_information_differential() {
     for ((row, column), digits) in csv.iter().zip(columns).zip([3, 5, 1]) {
         assert_eq!(markdown.cell(title, "ResNet-18", column), in_words(row, digits));
     }
-}
-
-#[test]
-fn networks_are_compared_over_their_seeds() {
-    let place = Workplace::with_files(evaluated());
-    let files = ["--output", "out/all.csv", "--markdown", "out/all.md"];
-    let output = place.run(&[&["compare", "--runs", "runs"][..], &files].concat());
-    assert_success(&output);
-    let text = String::from_utf8(read(&place.path("out/all.md"))).unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
-    let rows = read_csv(&place.path("out/all.csv"));
-    let find = |suite: &str, method: &str, metric: &str| {
-        let matches = |row: &&Row| {
-            [("suite", suite), ("method", method), ("metric", metric), ("network", "s-ib")]
-                .iter()
-                .all(|(column, value)| row[*column] == *value)
-        };
-        rows.iter().find(matches).unwrap_or_else(|| panic!("{suite} {method} {metric}"))
-    };
-    let assert_differs = |row: &Row, [baseline, s_ib]: &Values| {
-        let differences: Vec<f64> = s_ib.iter().zip(baseline).map(|(b, a)| b - a).collect();
-        assert_close(number(row, "baseline"), mean(baseline), "baseline");
-        assert_close(number(row, "difference"), mean(&differences), "difference");
-        assert_close(number(row, "standard_error"), standard_error(&differences), "error");
-        assert_eq!((row["n_seeds"].as_str(), &row["p_holm"]), ("2", &row["p_value"]));
-    };
-    assert_differs(find("accuracy", "", "top1_pct"), &values(&place, "accuracy", "", "top1_pct"));
-    let of = |method: &str| values(&place, "localization", method, "map_pct");
-    assert_differs(find("localization", "saliency", "map_pct"), &of("saliency"));
-    let both = [of("saliency"), of("s-ib-map")];
-    let mean_of_both = [0, 1].map(|training| -> Vec<f64> {
-        both[0][training].iter().zip(&both[1][training]).map(|(a, b)| (a + b) / 2.0).collect()
-    });
-    assert_differs(find("localization", "mean-of-gradient-maps", "map_pct"), &mean_of_both);
-    assert!(rows.iter().all(|row| row["method"] != "mean-of-class-activation-maps"));
-    assert!(text.contains("## synthetic, ResNet-18: localization"), "{text}");
-    assert!(text.contains("| mean of all maps, mAP |"), "{text}");
-
-    let other = place.run(&["compare", "--runs", "runs", "--baseline", "plain"]);
-    assert_refused(&other, 1, "--baseline plain: no such network, only baseline, s-ib");
-    let twice = place.path("runs/again");
-    std::fs::create_dir(&twice).unwrap();
-    let evaluation = place.path("runs/s-ib-3/evaluation");
-    std::fs::create_dir(twice.join("evaluation")).unwrap();
-    for entry in std::fs::read_dir(evaluation).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, twice.join("evaluation").join(path.file_name().unwrap())).unwrap();
-    }
-    assert_refused(&place.run(&["compare", "--runs", "runs"]), 1, "both of s-ib resnet18");
 }
 
 /// Values over the images that both networks of a seed have a map of, where that is not all of them.
