@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use sib_core::data::Split;
 use sib_core::device;
-use sib_core::train::Fit;
+use sib_core::train::{Fit, Precision};
 
 use super::agreement;
 use super::follower::Follower;
@@ -77,6 +77,10 @@ pub(super) fn train(
 fn say_what_is_used(setup: &Setup<'_>) {
     for images in [&setup.train.images].into_iter().chain(&setup.held_out) {
         images.dataset().remarks().iter().for_each(|remark| note!("{remark}"));
+    }
+    let device = setup.model.device();
+    if setup.config.train.precision == Precision::Bf16 && !device::has_bfloat16(device) {
+        note!("train.precision: bf16 is emulated by this processor");
     }
     match setup.chosen_on() {
         Split::Validation => note!("best.safetensors is chosen on the validation split"),
