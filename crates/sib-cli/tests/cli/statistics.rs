@@ -151,7 +151,7 @@ fn of_information(batches: &[Row]) -> Vec<Expected> {
             ["", "_null", "_null_deviation"].map(|ending| values(&format!("{metric}{ending}")));
         let above = own.iter().sum::<f64>() - null.iter().sum::<f64>();
         let deviation = deviations.iter().map(|one| one * one).sum::<f64>().sqrt();
-        let z = (deviation > 0.0).then(|| above / deviation);
+        let z = (deviation > 1e-12).then(|| above / deviation);
         [("_null", mean(&null)), ("_z", z)]
             .map(|(ending, value)| expected(format!("{metric}{ending}"), own.len(), value, None))
     });

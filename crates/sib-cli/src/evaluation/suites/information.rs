@@ -81,6 +81,10 @@ pub const Z: &str = "_z";
 /// Follows the name of a measure: its standard deviation over random pairings.
 const NULL_DEVIATION: &str = "_null_deviation";
 
+/// A deviation from which on pairings differ. All measures are of the order of 1, computed in f64 from rows of unit
+/// length: what is smaller is rounding, as between pairings of two images, which all give the same.
+const RESOLUTION: f64 = 1e-12;
+
 /// The batch has fewer images than the others: all measures depend on their number.
 const SMALLER_BATCH: &str = "smaller_batch";
 /// R or M is not finite.
@@ -169,7 +173,7 @@ impl Row {
 }
 
 /// Mean of the values of all batches by random pairings, and how many of their standard deviations the mean of the own
-/// values lies above: pairings of one batch do not depend on those of another.
+/// values lies above: pairings of one batch do not depend on those of another. Pairings that do not differ tell nothing.
 fn against_null(values: &[Value]) -> [Option<f64>; 2] {
     let complete =
         values.iter().filter_map(|it| Some((it.own?, it.null_mean?, it.null_deviation?)));
@@ -180,7 +184,8 @@ fn against_null(values: &[Value]) -> [Option<f64>; 2] {
         null += mean;
         variance += deviation * deviation;
     }
-    [(n > 0.0).then_some(null / n), (variance > 0.0).then(|| above / variance.sqrt())]
+    let deviation = variance.sqrt();
+    [(n > 0.0).then_some(null / n), (deviation > RESOLUTION).then(|| above / deviation)]
 }
 
 impl Definition for Information {
@@ -276,6 +281,7 @@ mod tests {
         let values = [value(3.0, 1.0, 3.0), value(5.0, 4.0, 4.0), Value::default()];
         assert_eq!(against_null(&values), [Some(2.5), Some(0.6)]);
         assert_eq!(against_null(&[value(1.0, 1.0, 0.0)]), [Some(1.0), None]);
+        assert_eq!(against_null(&[value(0.5, 0.5 - 1e-16, 3e-17)]), [Some(0.5 - 1e-16), None]);
         assert_eq!(against_null(&[]), [None, None]);
     }
 
