@@ -1,9 +1,14 @@
 //! Progress on stderr: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use signal_hook::SigId;
+use signal_hook::consts::SIGCONT;
+use signal_hook::{flag, low_level};
 
 use crate::{note, output};
 
@@ -18,8 +23,51 @@ pub struct Progress {
     unit: String,
     started: Instant,
     last_line: Option<Instant>,
-    /// Steps that an earlier process had done.
-    skipped: u64,
+    pace: Pace,
+}
+
+/// How fast this process is while it runs. A step in which it was stopped (Ctrl-Z, SIGSTOP) does not count.
+#[derive(Debug)]
+struct Pace {
+    steps: u64,
+    seconds: f64,
+    /// When the last step was done.
+    since: Instant,
+    /// Whether the process was stopped and goes on.
+    continued: Arc<AtomicBool>,
+    /// Sets it; `None` where signals cannot be watched.
+    watch: Option<SigId>,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let continued = Arc::new(AtomicBool::new(false));
+        let watch = flag::register(SIGCONT, Arc::clone(&continued)).ok();
+        Self { steps: 0, seconds: 0.0, since: Instant::now(), continued, watch }
+    }
+
+    /// Counts `steps` that are done; whether the process ran all the while.
+    fn count(&mut self, steps: u64) -> bool {
+        let took = self.since.elapsed();
+        self.since = Instant::now();
+        let ran = !self.continued.swap(false, Ordering::Relaxed);
+        if ran {
+            self.steps += steps;
+            self.seconds += took.as_secs_f64();
+        }
+        ran
+    }
+
+    /// Steps a second; 0 before the first.
+    fn rate(&self) -> f64 {
+        self.steps as f64 / self.seconds.max(1e-9)
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.watch.map(low_level::unregister);
+    }
 }
 
 impl Progress {
@@ -47,7 +95,7 @@ impl Progress {
             unit: unit.to_owned(),
             started: Instant::now(),
             last_line: None,
-            skipped: done,
+            pace: Pace::new(),
         }
     }
 
@@ -58,7 +106,11 @@ impl Progress {
 
     /// `steps` more done; `message` is only made where it will be shown.
     pub fn advance(&mut self, steps: u64, message: impl FnOnce() -> String) {
+        let ran = self.pace.count(steps);
         self.bar.inc(steps);
+        if !ran {
+            self.bar.reset_eta();
+        }
         if !self.bar.is_hidden() {
             self.bar.set_message(message());
             return;
@@ -76,7 +128,7 @@ impl Progress {
 
     /// Steps a second of this process so far.
     pub fn rate(&self) -> f64 {
-        (self.bar.position() - self.skipped) as f64 / self.started.elapsed().as_secs_f64()
+        self.pace.rate()
     }
 
     /// A line that stays.
@@ -102,7 +154,24 @@ pub fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::{Pace, duration};
+
+    #[test]
+    fn a_stop_does_not_count() {
+        let mut pace = Pace::new();
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(pace.count(2));
+        let rate = pace.rate();
+        assert!(rate > 0.0 && rate < 400.0);
+        pace.continued.store(true, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(!pace.count(1));
+        assert_eq!(pace.rate(), rate);
+        assert!(pace.count(1));
+    }
 
     #[test]
     fn durations_read_well() {

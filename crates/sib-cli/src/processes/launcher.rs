@@ -1,19 +1,15 @@
 //! Starts the processes of a command on this machine, as torchrun would, and tells how they ended.
 
-use std::io;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
-use signal_hook::consts::{SIGTERM, SIGUSR1};
-use signal_hook::flag;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::share_of_cores;
+use super::signals::{LOOK_EVERY, Passed};
 use crate::error::{GO_ON, told, with_hint};
 
 /// Tells a process that this program has started it.
@@ -21,7 +17,6 @@ const PARENT: &str = "SIB_LAUNCHED";
 
 /// How long processes have to end once one has failed.
 const GRACE: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Whether this program has started this process.
 pub(super) fn is_parent() -> bool {
@@ -113,29 +108,4 @@ fn start(processes: usize) -> Result<Vec<Child>> {
         }
     }
     Ok(members)
-}
-
-/// Signals that are for the processes.
-struct Passed(Arc<AtomicUsize>);
-
-impl Passed {
-    fn watch() -> Result<Self> {
-        let last = Arc::new(AtomicUsize::new(0));
-        let watch = |signal| flag::register_usize(signal, Arc::clone(&last), signal as usize);
-        let watch = || -> io::Result<_> { watch(SIGTERM).and(watch(SIGUSR1)) };
-        watch().context("cannot watch for signals")?;
-        Ok(Self(last))
-    }
-
-    fn pass(&self, members: &[Child]) {
-        let signal = match self.0.swap(0, Ordering::Relaxed) as i32 {
-            SIGTERM => Signal::TERM,
-            SIGUSR1 => Signal::USR1,
-            _ => return,
-        };
-        for pid in members.iter().filter_map(|member| Pid::from_raw(member.id() as i32)) {
-            // One that has gone needs none.
-            let _ = kill_process(pid, signal);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 mod launcher;
 mod signals;
 
-pub use signals::Signals;
+pub use signals::{Passed, Signals};
 
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;

@@ -9,6 +9,10 @@ use super::joined;
 use super::plan::{Plan, Step, Work};
 use crate::error::{message, with_hint};
 use crate::note;
+use crate::processes::Passed;
+
+/// What to do about a plan that is not done.
+const GO_ON: &str = "the same command goes on from here: what is done is not repeated";
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,7 @@ enum Outcome {
 /// Names the steps that failed.
 pub(crate) fn run(plan: &Plan) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
+    let signals = Passed::watch()?;
     plan.remarks.iter().for_each(|remark| note!("{remark}"));
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(plan.steps.len());
     for (number, step) in plan.steps.iter().enumerate() {
@@ -36,8 +41,12 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         {
             Outcome::LeftOut
         } else {
-            one(step, &program, &format!("{} of {}", number + 1, plan.steps.len()))
+            one(step, &program, &signals, &format!("{} of {}", number + 1, plan.steps.len()))
         };
+        if signals.have_told_to_end() {
+            let error = anyhow::anyhow!("told to end in {}", step.title);
+            return Err(with_hint(error, GO_ON));
+        }
         if outcome == Outcome::LeftOut {
             note!("\n== {}: left out, what it needs has failed", step.title);
         }
@@ -57,18 +66,18 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let error = anyhow::anyhow!("failed: {}", failed.join(", "));
-    Err(with_hint(error, "the same command goes on from here: what is done is not repeated"))
+    Err(with_hint(error, GO_ON))
 }
 
 /// Runs a step, number `place`, unless it is done.
-fn one(step: &Step, program: &Path, place: &str) -> Outcome {
+fn one(step: &Step, program: &Path, signals: &Passed, place: &str) -> Outcome {
     let Step { title, work, .. } = step;
     if work.is_done() {
         note!("\n== {place}: {title} (done before)");
         return Outcome::Done;
     }
     note!("\n== {place}: {title}");
-    match call(work, program) {
+    match call(work, program, signals) {
         Ok(()) => Outcome::Done,
         Err(error) => {
             note!("error: {title}: {}", message(&error));
@@ -77,7 +86,7 @@ fn one(step: &Step, program: &Path, place: &str) -> Outcome {
     }
 }
 
-fn call(work: &Work, program: &Path) -> Result<()> {
+fn call(work: &Work, program: &Path, signals: &Passed) -> Result<()> {
     if let Work::Join { output, summaries, gradient_norms } = work {
         write(summaries, &joined::summaries(output)?)?;
         return write(gradient_norms, &joined::gradient_norms(output)?);
@@ -86,7 +95,8 @@ fn call(work: &Work, program: &Path) -> Result<()> {
         discard_unsaved(run)?;
     }
     let arguments = work.arguments().unwrap_or_default();
-    let status = Command::new(program).args(arguments).status().context("cannot start")?;
+    let mut child = Command::new(program).args(arguments).spawn().context("cannot start")?;
+    let status = signals.wait(&mut child).context("cannot wait for its end")?;
     if !status.success() {
         bail!("{status}");
     }

@@ -61,16 +61,18 @@ pub(super) fn train(
     };
     match run {
         Some(run) => {
+            let signals = signals.clone();
             let mut recorder = Recorder::new(setup, run, &fit, seconds_before, signals)?;
             let end = fit.run(&mut evaluation, &mut recorder)?;
-            recorder.finish(end, fit.steps())
+            recorder.finish(end, fit.steps())?;
         }
         None => {
             let log_every_steps = config.train.log_every_steps;
+            let signals = signals.clone();
             fit.run(&mut evaluation, &mut Follower { log_every_steps, signals })?;
-            Ok(())
         }
     }
+    signals.interrupted()
 }
 
 /// What a user should know of the images, and of what the best checkpoint is best at.

@@ -137,6 +137,23 @@ fn a_process_that_is_told_to_saves_and_ends_with_the_others() {
 }
 
 #[test]
+fn ctrl_c_saves_and_lets_nothing_follow() {
+    let place = Workplace::new();
+    let mut command = place.command(&train_arguments("run", &["train.epochs=200"]));
+    let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place.path("run/checkpoints/last.safetensors"));
+    let id = run.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = run.wait_with_output().unwrap();
+    // As of a program that the signal has ended: `a && b` does not go on to b.
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("told to end after step"), "{}", stderr(&output));
+    let resumed = place.run(&["train", "--resume", "run", "--set", "train.max_hours=1e-9"]);
+    assert_success(&resumed);
+    assert!(stderr(&resumed).contains("going on after step"), "{}", stderr(&resumed));
+}
+
+#[test]
 fn what_processes_do_not_share_is_named() {
     let place = Workplace::new();
     let output = run(&place, &two("run", &["train.batch_size=9"]));
