@@ -142,7 +142,7 @@ impl StoredConfig {
     pub fn training(&self) -> Training {
         match &self.sib {
             Some(sib) if sib.enabled => match sib.mask.source {
-                MaskOrigin::Network => Training::SIb,
+                MaskOrigin::Network | MaskOrigin::Empty => Training::SIb,
                 MaskOrigin::Annotation => Training::SIbAnnotation,
             },
             _ => Training::Baseline,

@@ -1,7 +1,7 @@
 //! The map that S-IB itself makes of an image: where the vector-Jacobian product is dense.
 
 use serde::{Deserialize, Serialize};
-use sib_core::objective::{At, Mask, MaskConfig, VjpConfig, unit_scale};
+use sib_core::objective::{At, Mask, MaskConfig, MaskOrigin, VjpConfig, unit_scale};
 use sib_core::{Backbone, Error, Mode, Result};
 use tch::Tensor;
 
@@ -65,9 +65,9 @@ impl SIbMap {
             return Err(Error::invalid("s-ib-map.vjp.at", vjp.at, expected));
         }
         mask.validate().map_err(|error| error.within("s-ib-map.mask"))?;
-        if mask.annotation().is_some() {
+        if mask.source != MaskOrigin::Network {
             let expected = "network: the map is one of R";
-            return Err(Error::invalid("s-ib-map.mask.source", "annotation", expected));
+            return Err(Error::invalid("s-ib-map.mask.source", mask.source, expected));
         }
         Ok(Self { vjp, mask, batch_size })
     }

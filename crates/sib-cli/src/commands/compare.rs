@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Tables, a column for each network
     #[arg(long, value_name = "FILE.md")]
     markdown: Option<PathBuf>,
+    /// The same for a paper, with booktabs
+    #[arg(long, value_name = "FILE.tex")]
+    latex: Option<PathBuf>,
 }
 
 /// Prints the comparison as Markdown, and writes what is asked for.
@@ -33,6 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (flag, path, endings) in [
         ("--output", &arguments.output, &["csv"][..]),
         ("--markdown", &arguments.markdown, &["md", "markdown"]),
+        ("--latex", &arguments.latex, &["tex"]),
     ] {
         path.as_ref().map_or(Ok(()), |path| expect_ending(flag, path, endings))?;
     }
@@ -49,6 +53,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if let Some(path) = &arguments.markdown {
         write_file(path, markdown.as_bytes())?;
+    }
+    if let Some(path) = &arguments.latex {
+        write_file(path, comparison.to_latex().as_bytes())?;
     }
     write!(io::stdout(), "{markdown}")?;
     left_out.expect_none()

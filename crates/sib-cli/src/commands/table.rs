@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Table in the paper's layout
     #[arg(long, value_name = "FILE.md")]
     markdown: Option<PathBuf>,
+    /// Table for a paper, with booktabs
+    #[arg(long, value_name = "FILE.tex")]
+    latex: Option<PathBuf>,
 }
 
 /// Writes the table and prints it as Markdown.
@@ -33,6 +36,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     expect_ending("--output", &arguments.output, &["csv"])?;
     if let Some(path) = &arguments.markdown {
         expect_ending("--markdown", path, &["md", "markdown"])?;
+    }
+    if let Some(path) = &arguments.latex {
+        expect_ending("--latex", path, &["tex"])?;
     }
     let mut left_out = LeftOut::default();
     let evaluations = Folders::below(&arguments.runs)?.finished_evaluations(&mut left_out);
@@ -45,6 +51,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     write_file(&arguments.output, &table.to_csv()?)?;
     if let Some(path) = &arguments.markdown {
         write_file(path, markdown.as_bytes())?;
+    }
+    if let Some(path) = &arguments.latex {
+        write_file(path, table.to_latex().as_bytes())?;
     }
     write!(io::stdout(), "{markdown}")?;
     left_out.expect_none()

@@ -6,7 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Block, Comparison, Difference};
-use crate::results::in_words::{p_value, signed};
+use crate::latex;
+use crate::results::in_words::{HOLDS, p_value, signed};
 use crate::results::titles::{arch_label, dataset_label};
 
 #[derive(Serialize)]
@@ -62,6 +63,44 @@ impl Comparison {
         Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }
 
+    /// The same tables, differences that hold by Holm's correction in bold.
+    pub fn to_latex(&self) -> String {
+        latex::document(self.blocks.iter().map(|block| self.latex_block(block)))
+    }
+
+    fn latex_block(&self, block: &Block) -> latex::Table {
+        let (dataset, arch) = (dataset_label(&block.dataset).1, arch_label(&block.arch).1);
+        let mut caption = format!(
+            "{dataset}, {arch}: {}, {} images. Means of {} over training seeds, and differences from it with their \
+             standard error over the seeds. Bold: p < 0.05 by the paired t-test after Holm's correction for the \
+             networks of a row.",
+            block.suite, block.images, self.baseline
+        );
+        for missing in &block.missing {
+            let _ = write!(caption, " {missing}.");
+        }
+        let rows = block.rows.iter().map(|row| {
+            let digits = row.outcome.digits;
+            let baseline =
+                row.baseline.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
+            let baseline = latex::Cell { text: baseline, is_bold: false };
+            let differences = row.differences.iter().map(|one| match one {
+                Some(one) => latex::Cell {
+                    text: one.in_words(digits),
+                    is_bold: one.p_holm.is_some_and(|p| p < HOLDS),
+                },
+                None => latex::Cell { text: "–".to_owned(), is_bold: false },
+            });
+            (row.outcome.in_words(), [baseline].into_iter().chain(differences).collect())
+        });
+        latex::Table {
+            caption,
+            spans: Vec::new(),
+            columns: [&self.baseline].into_iter().chain(&block.networks).cloned().collect(),
+            rows: rows.collect(),
+        }
+    }
+
     /// A table for each block: the baseline's means, and how far each network is from them.
     pub fn to_markdown(&self) -> String {
         let mut text: String = self.blocks.iter().map(|block| self.block(block)).collect();
@@ -98,12 +137,20 @@ impl Comparison {
     }
 }
 
+impl Difference {
+    /// The mean and its standard error.
+    fn in_words(&self, digits: usize) -> String {
+        let mean = signed(self.mean, digits);
+        match self.standard_error {
+            Some(error) => format!("{mean} ± {error:.digits$}"),
+            None => mean,
+        }
+    }
+}
+
 fn cell(difference: Option<&Difference>, digits: usize) -> String {
     let Some(one) = difference else { return "–".to_owned() };
-    let mut text = signed(one.mean, digits);
-    if let Some(error) = one.standard_error {
-        let _ = write!(text, " ± {error:.digits$}");
-    }
+    let mut text = one.in_words(digits);
     match (one.p_value, one.p_holm) {
         (Some(p), Some(holm)) if holm > p => {
             let _ = write!(text, " ({} \\| {})", p_value(p), p_value(holm));

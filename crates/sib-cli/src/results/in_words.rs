@@ -1,5 +1,8 @@
 //! Numbers as tables show them.
 
+/// p-values below it are of differences that hold.
+pub const HOLDS: f64 = 0.05;
+
 /// A number with its sign; none before what rounds to zero.
 pub fn signed(value: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", value.abs());

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Table;
 use super::cell::CellSummary;
 use super::key::Key;
-use super::number::Place;
+use super::number::{Best, Place};
 use crate::results::in_words::{self, signed};
 use crate::results::titles::Label;
 
@@ -53,10 +53,20 @@ pub struct CellText {
     pub standard_error: Option<String>,
     /// p-value of the paired t-test, as `p = 0.012`.
     pub p_value: Option<String>,
+    /// Which of ours is better, where the difference holds: p < 0.05.
+    #[serde(skip)]
+    pub better: Option<Side>,
     /// The paper's figures.
     pub published: Option<Pair>,
     /// Number of the note that says what is missing, from 1.
     pub note: Option<usize>,
+}
+
+/// One of the two networks that a cell compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Baseline,
+    SIb,
 }
 
 /// A metric without and with S-IB; a dash where there is no value.
@@ -126,7 +136,8 @@ impl Table {
     }
 
     fn cell(&self, key: &Key, notes: &mut Vec<String>) -> CellText {
-        let digits = self.number.metric(&key.metric).map_or(2, |metric| metric.digits);
+        let metric = self.number.metric(&key.metric);
+        let digits = metric.map_or(2, |metric| metric.digits);
         let cell = &self.cells[key];
         let CellSummary { baseline, s_ib, difference, standard_error, p_value, .. } =
             cell.summary();
@@ -137,7 +148,16 @@ impl Table {
                 notes.len() - 1
             })
         });
+        let holds = p_value.is_some_and(|p| p < in_words::HOLDS);
+        let better = difference.zip(metric).filter(|_| holds).map(|(difference, metric)| {
+            if (difference > 0.0) == (metric.best == Best::Highest) {
+                Side::SIb
+            } else {
+                Side::Baseline
+            }
+        });
         CellText {
+            better,
             ours: Pair::new(baseline, s_ib, difference, digits),
             standard_error: standard_error.map(|error| format!("{error:.digits$}")),
             p_value: p_value.map(in_words::p_value),

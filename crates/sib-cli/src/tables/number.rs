@@ -30,6 +30,15 @@ pub struct Metric {
     pub title: &'static str,
     /// Digits after the point.
     pub digits: usize,
+    /// Which values are good.
+    pub best: Best,
+}
+
+/// Which values of a metric are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Best {
+    Highest,
+    Lowest,
 }
 
 /// Where a cell stands.
@@ -50,7 +59,7 @@ pub const DIFFERENTIAL: &str = "information_differential";
 pub const DIFFERENCE: &str = "hsic_difference";
 
 const fn pct(ours: &'static str, name: &'static str, title: &'static str) -> Metric {
-    Metric { ours, name, title, digits: 2 }
+    Metric { ours, name, title, digits: 2, best: Best::Highest }
 }
 
 const ACCURACY: [Metric; 2] = [pct("top1_pct", "top1", "top-1"), pct("top5_pct", "top5", "top-5")];
@@ -58,9 +67,9 @@ const ACCURACY: [Metric; 2] = [pct("top1_pct", "top1", "top-1"), pct("top5_pct",
 /// The raw difference is what the differential is made of, and alone compares two networks; how far it is from what
 /// random pairs of image and R give says whether there is anything to compare.
 const INFORMATION: [Metric; 3] = [
-    Metric { ours: "", name: DIFFERENTIAL, title: "Δ_info", digits: 3 },
-    Metric { ours: DIFFERENCE, name: DIFFERENCE, title: "HSIC difference", digits: 5 },
-    Metric { ours: "hsic_difference_z", name: "hsic_difference_z", title: "z", digits: 1 },
+    Metric { digits: 3, ..pct("", DIFFERENTIAL, "Δ_info") },
+    Metric { digits: 5, ..pct(DIFFERENCE, DIFFERENCE, "HSIC difference") },
+    Metric { digits: 1, ..pct("hsic_difference_z", "hsic_difference_z", "z") },
 ];
 
 const LOCALIZATION: [Metric; 3] = [
@@ -71,7 +80,7 @@ const LOCALIZATION: [Metric; 3] = [
 
 const FAITHFULNESS: [Metric; 2] = [
     pct("insertion_auc_pct", "insertion_auc", "insertion ↑"),
-    pct("deletion_auc_pct", "deletion_auc", "deletion ↓"),
+    Metric { best: Best::Lowest, ..pct("deletion_auc_pct", "deletion_auc", "deletion ↓") },
 ];
 
 impl Number {
@@ -175,7 +184,7 @@ impl Number {
 fn network_label(key: &Key) -> Label {
     let (place, title) = arch_label(&key.arch);
     match key.mask {
-        MaskOrigin::Network => (2 * place, title),
+        MaskOrigin::Network | MaskOrigin::Empty => (2 * place, title),
         MaskOrigin::Annotation => (2 * place + 1, format!("{title}, masks by annotation")),
     }
 }

@@ -7,8 +7,9 @@ use serde::Serialize;
 use sib_core::objective::MaskOrigin;
 
 use super::Table;
-use super::layout::{Block, CellText, Pair};
+use super::layout::{Block, CellText, Pair, Side};
 use super::number::DIFFERENTIAL;
+use crate::latex;
 
 #[derive(Serialize)]
 struct CsvRow<'a> {
@@ -68,6 +69,54 @@ impl Table {
             })?;
         }
         Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
+    }
+
+    /// Baseline and S-IB in columns of their own, the better one in bold where the difference holds.
+    pub fn to_latex(&self) -> String {
+        let layout = self.layout();
+        latex::document(layout.blocks.iter().map(|block| self.latex_block(block)))
+    }
+
+    fn latex_block(&self, block: &Block) -> latex::Table {
+        let mut caption = format!("{}. {}", block.title, self.number.caption());
+        if block.rows.iter().flat_map(|row| &row.cells).any(|cell| cell.better.is_some()) {
+            caption.push_str(
+                " Bold: the better one by the paired t-test over training seeds, p < 0.05.",
+            );
+        }
+        for (index, note) in block.notes.iter().enumerate() {
+            let _ = write!(caption, " ({}) {note}.", index + 1);
+        }
+        let cells = |cell: &CellText| {
+            let of = |text: &String, side| latex::Cell {
+                text: text.clone(),
+                is_bold: cell.better == Some(side),
+            };
+            let mut pair =
+                [of(&cell.ours.baseline, Side::Baseline), of(&cell.ours.s_ib, Side::SIb)];
+            if let Some(error) = &cell.standard_error {
+                let _ = write!(pair[1].text, " ± {error}");
+            }
+            if let Some(note) = cell.note {
+                let _ = write!(pair[1].text, " ({note})");
+            }
+            pair
+        };
+        latex::Table {
+            caption,
+            spans: block.columns.iter().map(|column| (column.clone(), 2)).collect(),
+            columns: block
+                .columns
+                .iter()
+                .flat_map(|_| ["Baseline", "S-IB"])
+                .map(str::to_owned)
+                .collect(),
+            rows: block
+                .rows
+                .iter()
+                .map(|row| (row.title.clone(), row.cells.iter().flat_map(cells).collect()))
+                .collect(),
+        }
     }
 
     /// Cells `Baseline→S-IB`, the paper's in brackets behind them.

@@ -7,7 +7,7 @@ use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv
 #[test]
 fn networks_are_compared_over_their_seeds() {
     let place = Workplace::with_files(evaluated());
-    let files = ["--output", "out/all.csv", "--markdown", "out/all.md"];
+    let files = ["--output", "out/all.csv", "--markdown", "out/all.md", "--latex", "out/all.tex"];
     let output = place.run(&[&["compare", "--runs", "runs"][..], &files].concat());
     assert_success(&output);
     let text = String::from_utf8(read(&place.path("out/all.md"))).unwrap();
@@ -39,6 +39,9 @@ fn networks_are_compared_over_their_seeds() {
     assert!(rows.iter().all(|row| row["method"] != "mean-of-class-activation-maps"));
     assert!(text.contains("## synthetic, ResNet-18: localization"), "{text}");
     assert!(text.contains("| mean of all maps, mAP |"), "{text}");
+
+    let latex = String::from_utf8(read(&place.path("out/all.tex"))).unwrap();
+    assert!(latex.contains("\\begin{tabular}{lrr}") && latex.contains("mean of all maps, mAP & "));
 
     let other = place.run(&["compare", "--runs", "runs", "--baseline", "plain"]);
     assert_refused(&other, 1, "--baseline plain: no such network, only baseline, s-ib");

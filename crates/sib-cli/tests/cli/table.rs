@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use crate::statistics::{
     Row, assert_close, expected_summary, mean, number, of_method, standard_error,
 };
-use crate::workplace::{Workplace, assert_success, read, read_csv};
+use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv};
 
 const SEEDS: [&str; 2] = ["3", "4"];
 const TRAININGS: [&str; 2] = ["baseline", "s-ib"];
@@ -370,4 +370,30 @@ fn the_published_figures_stand_beside_ours() {
     let row = find(&table(&place, "3").0, "", "information_differential");
     assert!(published(&row).iter().all(Option::is_some), "{row:?}");
     assert_eq!([&row["baseline_minus_paper"], &row["s_ib_minus_paper"]], ["", ""]);
+}
+
+#[test]
+fn a_table_for_a_paper_has_both_networks_in_columns() {
+    let place = Workplace::with_files(evaluated());
+    let csv = ["table", "4", "--runs", "runs", "--output", "t.csv"];
+    assert_success(&place.run(&[&csv[..], &["--latex", "out/t.tex"]].concat()));
+    let text = String::from_utf8(read(&place.path("out/t.tex"))).unwrap();
+    let rows = read_csv(&place.path("t.csv"));
+    let of = |metric: &str| {
+        let is_it = |row: &&Row| (&*row["method"], &*row["metric"]) == ("saliency", metric);
+        let row = rows.iter().find(is_it).unwrap();
+        ["baseline", "s_ib", "standard_error"]
+            .map(|column| format!("{:.2}", number(row, column).unwrap()))
+    };
+    let [baseline, s_ib, error] = of("pixel_accuracy");
+    let cells = format!("Saliency & {baseline} & {s_ib} $\\pm$ {error} & ");
+    for part in ["\\toprule", "\\multicolumn{2}{c}{synthetic mAP}", "\\cmidrule(lr){2-3}", &cells] {
+        // Bold where the two seeds agree enough.
+        assert!(
+            text.replace("\\textbf{", "").replace('}', "").contains(&part.replace('}', "")),
+            "{part}: {text}"
+        );
+    }
+    let wrong = place.run(&[&csv[..], &["--latex", "t.md"]].concat());
+    assert_refused(&wrong, 2, "--latex t.md: expected a file that ends in .tex");
 }

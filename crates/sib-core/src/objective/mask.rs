@@ -1,6 +1,8 @@
 //! The differentiable mask head M = g(R) that splits an image into foreground and background
 //! (section 3.3 of the paper; constants: decision C1).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -17,6 +19,18 @@ pub enum MaskOrigin {
     Network,
     /// The dataset's masks or boxes: M is constant.
     Annotation,
+    /// Nobody: M = 0, so that all of R is background. The control that asks whether the mask matters.
+    Empty,
+}
+
+impl fmt::Display for MaskOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Annotation => "annotation",
+            Self::Empty => "empty",
+        })
+    }
 }
 
 /// How strong R is at a place, over its channels (decision C5).

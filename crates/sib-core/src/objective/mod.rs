@@ -205,6 +205,16 @@ impl SibConfig {
             let expected = "soft or max-norm: steps have no gradient";
             return Err(Error::invalid("mask.kind", "hard", expected));
         }
+        if self.mask.source == MaskOrigin::Empty {
+            let (key, weight) = match self.weights {
+                Weights::Fixed => ("lambda_fg", self.lambda_fg),
+                Weights::GradientShare => ("gradient_share.foreground", share.foreground),
+            };
+            if weight != 0.0 {
+                let expected = "0 with mask.source = \"empty\": nothing is foreground";
+                return Err(Error::invalid(key, weight, expected));
+            }
+        }
         self.vjp.validate().map_err(|error| error.within("vjp"))?;
         self.mask.validate().map_err(|error| error.within("mask"))?;
         self.hsic.validate().map_err(|error| error.within("hsic"))?;
@@ -258,6 +268,7 @@ impl SibConfig {
         let mask = match self.mask.source {
             MaskOrigin::Network => self.mask.apply(&vjp)?.mask,
             MaskOrigin::Annotation => self.annotated(input, &vjp, group)?,
+            MaskOrigin::Empty => vjp.narrow(1, 0, 1).zeros_like(),
         };
         let foreground = -self.hsic.hsic_of_group(&(&vjp * &mask), &(x * &mask), group)?;
         let background = self.background.variance_of_group(&(&vjp * (1.0 - &mask)), group)?;

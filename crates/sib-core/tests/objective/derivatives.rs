@@ -3,7 +3,8 @@
 use sib_core::information::Estimator;
 use sib_core::objective::{
     At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin,
-    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
+    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, Weights as Weighting,
+    cross_entropy,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use sib_core::{Backbone, Mode, Probe, tensor::scalar};
@@ -61,6 +62,13 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
         (
             "annotation at a layer of images",
             SibConfig { images: Some(3), scale: 0.8, vjp: at_layer(), ..mask(annotated()) },
+        ),
+        (
+            "empty",
+            SibConfig {
+                lambda_fg: 0.0,
+                ..mask(MaskConfig { source: MaskOrigin::Empty, ..MaskConfig::default() })
+            },
         ),
         ("exponential", SibConfig { form: Form::Exponential, ..paper() }),
         ("rms", vjp(VjpConfig { normalise: Normalise::Rms, ..VjpConfig::default() })),
@@ -165,6 +173,27 @@ fn an_annotated_mask_is_the_share_of_each_cell_in_the_foreground() {
     let forward = |images: &Tensor, _: &mut dyn Probe| net.forward(images, Mode::Train);
     let unknown = config.terms(&images, forward, |z| z.mean(None)).unwrap_err().to_string();
     assert!(unknown.starts_with("mask.source: got annotation, expected network:"), "{unknown}");
+}
+
+#[test]
+fn under_an_empty_mask_all_of_r_is_background() {
+    let source = MaskOrigin::Empty;
+    let mask = MaskConfig { source, ..MaskConfig::default() };
+    let config = SibConfig { mask, lambda_fg: 0.0, ..SibConfig::default() };
+    config.validate().unwrap();
+    let here = terms(&config, &SmoothNet::new(CLASSES));
+    let expected =
+        here.vjp.flatten(1, -1).var_dim([1i64].as_slice(), true, false).mean(None::<Kind>);
+    assert!((scalar(&here.background) / scalar(&expected) - 1.0).abs() < 1e-12);
+
+    for (weights, key) in [
+        (Weighting::Fixed, "lambda_fg: got 0.01"),
+        (Weighting::GradientShare, "gradient_share.foreground: got 0.1"),
+    ] {
+        let asked = SibConfig { lambda_fg: 0.01, weights, ..config.clone() };
+        let refused = asked.validate().unwrap_err().to_string();
+        assert!(refused.starts_with(key), "{refused}");
+    }
 }
 
 #[test]
