@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use sib_core::checkpoint::CheckpointMeta;
+use sib_core::checkpoint::{CheckpointMeta, Preprocessing, read_meta};
 use sib_core::data::Transform;
 use sib_core::device::has_bfloat16;
-use sib_core::{Backbone, Mode};
+use sib_core::{Backbone, Error, Mode};
 use sib_models::{Model, Precision};
 use tch::{Device, Kind, Tensor};
 
@@ -46,6 +46,26 @@ pub fn file(path: &Path) -> Result<PathBuf> {
     }
     note!("{}: a run, taking {}", path.display(), best.display());
     Ok(best)
+}
+
+/// What most public weights expect.
+pub const IMAGENET: Preprocessing = Preprocessing {
+    resize_px: 256,
+    crop_px: 224,
+    mean: [0.485, 0.456, 0.406],
+    std: [0.229, 0.224, 0.225],
+};
+
+/// What `weights` says of itself, where it is a checkpoint of this project.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn own_meta(weights: &Path) -> Result<Option<CheckpointMeta>> {
+    match read_meta(weights) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(Error::NotACheckpoint { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Checkpoint {

@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, compare, data, doctor, evaluate, explain, figure, import, predict, report, reproduce,
-    table, train,
+    bench, compare, data, doctor, evaluate, explain, figure, import, init, predict, report,
+    reproduce, shell, table, train,
 };
 use crate::processes;
 
@@ -20,6 +20,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look at a folder of images and write configurations that train on it
+    Init(init::Arguments),
     /// Train a network, plainly or with S-IB
     Train(train::Arguments),
     /// Print the most probable classes of images as CSV
@@ -46,6 +48,10 @@ enum Command {
     Bench(bench::Arguments),
     /// Print versions, devices and where libtorch was found
     Doctor(doctor::Arguments),
+    /// Print completions of these commands for a shell
+    Completions(shell::Completions),
+    /// Write the manual pages
+    Man(shell::Man),
 }
 
 impl Cli {
@@ -59,6 +65,7 @@ impl Cli {
             processes::expect_one()?;
         }
         match self.command {
+            Command::Init(arguments) => init::run(&arguments),
             Command::Train(arguments) => train::run(&arguments),
             Command::Predict(arguments) => predict::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
@@ -72,6 +79,8 @@ impl Cli {
             Command::Data(arguments) => data::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
+            Command::Completions(arguments) => shell::complete(&arguments),
+            Command::Man(arguments) => shell::manual(&arguments),
         }
     }
 }

@@ -108,6 +108,9 @@ fn print_split(split: &SplitReport, out: &mut impl Write) -> io::Result<()> {
     for path in split.ignored.iter().take(EXAMPLES) {
         writeln!(out, "  left out: {path}")?;
     }
+    for path in split.unlisted.iter().take(EXAMPLES) {
+        writeln!(out, "  in no split: {path}")?;
+    }
     for problem in split.problems.iter().take(EXAMPLES) {
         writeln!(out, "  {}: {}", problem.id, problem.detail)?;
     }

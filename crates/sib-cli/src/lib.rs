@@ -21,6 +21,7 @@ mod explanation;
 mod failpoint;
 mod figures;
 mod images;
+mod init;
 mod latex;
 mod left_out;
 mod network;

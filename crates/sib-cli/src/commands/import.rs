@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use sib_core::checkpoint::{CheckpointMeta, Preprocessing, read_meta};
+use sib_core::checkpoint::{CheckpointMeta, Preprocessing};
+use sib_core::classes;
 use sib_core::data::Transform;
-use sib_core::{Error, classes};
 use sib_models::{Arch, LoadReport, Model, ModelOptions, Selection};
 use tch::Device;
 
+use crate::checkpoint::{IMAGENET, own_meta};
 use crate::error::{usage, with_hint};
 use crate::note;
 
@@ -54,14 +55,6 @@ pub struct Arguments {
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1)]
     std: Option<Vec<f64>>,
 }
-
-/// What most public weights expect.
-const IMAGENET: Preprocessing = Preprocessing {
-    resize_px: 256,
-    crop_px: 224,
-    mean: [0.485, 0.456, 0.406],
-    std: [0.229, 0.224, 0.225],
-};
 
 /// Reads, reports every key that did not simply fit, writes.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -124,15 +117,6 @@ fn expect_free(output: &Path, overwrite: bool) -> Result<()> {
             Err(anyhow!("{}: no such folder, expected one for --output", folder.display()))
         }
         _ => Ok(()),
-    }
-}
-
-/// What `weights` says of itself, where it is a checkpoint of this project.
-fn own_meta(weights: &Path) -> Result<Option<CheckpointMeta>> {
-    match read_meta(weights) {
-        Ok(meta) => Ok(Some(meta)),
-        Err(Error::NotACheckpoint { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,9 +8,11 @@ pub mod evaluate;
 pub mod explain;
 pub mod figure;
 pub mod import;
+pub mod init;
 pub mod predict;
 pub mod report;
 pub mod reproduce;
+pub mod shell;
 pub mod table;
 pub mod train;
 

@@ -20,7 +20,17 @@ impl Config {
     /// # Errors
     /// One message naming the file, key or value; unknown keys are errors.
     pub fn load(path: &Path, assignments: &[String]) -> Result<Self> {
-        let mut table = read_extended(path, 0)?;
+        Self::assemble(Some(path), Table::new(), assignments)
+    }
+
+    /// As [`Self::load`], but without a `file` of the defaults, and `chosen` (tables of keys) goes over either before
+    /// `assignments` do.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn assemble(file: Option<&Path>, chosen: Table, assignments: &[String]) -> Result<Self> {
+        let mut table = file.map_or(Ok(Table::new()), |file| read_extended(file, 0))?;
+        merge(&mut table, chosen);
         for assignment in assignments {
             assign(&mut table, assignment)?;
         }
@@ -35,8 +45,11 @@ impl Config {
         let sets_lambda_fg = sets(&["sib", "lambda_fg"]);
         let sets_dropout =
             ["dropout", "attention_dropout"].map(|key| sets(&["model", "options", key]));
-        let file = format!("{}, with --set", path.display());
-        let mut config: Self = deserialised(Value::Table(table), &file)?;
+        let origin = match file {
+            Some(file) => format!("{}, with --set", file.display()),
+            None => "--set".to_owned(),
+        };
+        let mut config: Self = deserialised(Value::Table(table), &origin)?;
         config.data.root = config.data.root.as_deref().map(whole_path).transpose()?;
         config.model.weights = config.model.weights.as_deref().map(whole_path).transpose()?;
         let (model, usual) = (&mut config.model.options, config.model.arch.options());

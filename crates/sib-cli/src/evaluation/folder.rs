@@ -9,7 +9,7 @@ use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
 use super::description::Description;
-use super::files::{CURVES, DESCRIPTION, PER_IMAGE, SUMMARY};
+use super::files::{CLASSES, CONFUSION, CURVES, DESCRIPTION, PER_IMAGE, SUMMARY};
 use super::identity;
 use crate::error::with_hint;
 use crate::run::FolderLock;
@@ -82,7 +82,7 @@ impl EvaluationDir {
     /// # Errors
     /// When it is there and cannot be removed.
     pub fn reopen(&self) -> Result<()> {
-        for name in [SUMMARY, CURVES] {
+        for name in [SUMMARY, CLASSES, CONFUSION, CURVES] {
             let file = self.file(name);
             if file.is_file() {
                 fs::remove_file(&file).map_err(Error::io("remove", &file))?;

@@ -5,6 +5,7 @@ pub mod batch_log;
 pub mod calibration;
 pub mod choices;
 pub mod collector;
+pub mod confusion;
 pub mod contents;
 pub mod description;
 pub mod files;
@@ -162,7 +163,7 @@ pub fn run(
     let logged =
         Logged { images: logs.images(), rows: &rows, methods: &methods, logs: &logs.suites() };
     let crop_px = checkpoint.meta.preprocessing.crop_px as usize;
-    let finished = suites::Finished { settings, crop_px };
+    let finished = suites::Finished { settings, crop_px, classes: &checkpoint.meta.classes };
     for suite in &settings.suites {
         for (name, content) in suite.definition().files(&logged, finished)? {
             folder.write(name, &content)?;

@@ -7,7 +7,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use sib_cli::cli::Cli;
 
-use crate::workplace::{Workplace, in_process};
+use crate::workplace::{Workplace, assert_success, in_process};
 
 /// What a flag gets that does not name a path: nothing, other alphabets, numbers out of range, lists
 /// and assignments with nothing in them.
@@ -195,4 +195,18 @@ fn no_value_of_a_flag_of_import_ends_in_a_panic() {
 fn no_value_of_a_flag_of_the_other_commands_ends_in_a_panic() {
     let tried = try_commands(|name| !LONG.contains(&name));
     assert!(tried > 600, "{tried}");
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    let place = Workplace::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = place.run(&["completions", shell]);
+        assert_success(&output);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(["train", "explain", "evaluate"].iter().all(|it| script.contains(it)), "{shell}");
+    }
+    assert_success(&place.run(&["man", "--output", "man"]));
+    let page = std::fs::read_to_string(place.path("man/sib-cli-evaluate.1")).unwrap();
+    assert!(page.contains("\\-\\-suite"), "{page}");
 }

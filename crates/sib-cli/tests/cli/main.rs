@@ -18,6 +18,7 @@ mod figure;
 mod fine_tuning;
 mod group;
 mod import;
+mod init;
 mod pipes;
 mod report;
 mod reproduce;

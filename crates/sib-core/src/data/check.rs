@@ -61,6 +61,8 @@ pub struct SplitReport {
     pub missing: Vec<String>,
     /// Files that are left out since they are no images by their names; see [`Dataset::ignored`].
     pub ignored: Vec<String>,
+    /// Images that the list of splits does not name; see [`Dataset::unlisted`].
+    pub unlisted: Vec<String>,
     /// What is wrong with the classes and with the images that are there, in the order of the
     /// records.
     pub problems: Vec<Problem>,
@@ -142,6 +144,7 @@ pub fn check(
                 with_mask: dataset.records.iter().filter(|r| r.mask.is_some()).count(),
                 missing: dataset.missing,
                 ignored: dataset.ignored,
+                unlisted: dataset.unlisted,
                 problems,
             }
         })

@@ -83,6 +83,8 @@ pub struct Dataset {
     /// Files in the split's folders that are no images by their names, by their paths from the root;
     /// hidden ones are not counted. Empty where lists name the images.
     pub ignored: Vec<String>,
+    /// Images of a folder that its list of splits does not name.
+    pub unlisted: Vec<String>,
 }
 
 impl Dataset {
@@ -106,7 +108,9 @@ impl Dataset {
     /// A split of which everything is there, not checked.
     pub(super) fn of(name: &str, split: Split, classes: Vec<String>, records: Vec<Record>) -> Self {
         let name = name.to_owned();
-        Self { name, split, classes, records, missing: Vec::new(), ignored: Vec::new() }
+        let nothing = Vec::new;
+        let (missing, ignored, unlisted) = (nothing(), nothing(), nothing());
+        Self { name, split, classes, records, missing, ignored, unlisted }
     }
 
     /// Number of images of each class, in the order of [`Dataset::classes`].
@@ -211,6 +215,7 @@ impl Dataset {
         };
         listed("files that are no images by their names are left out", &self.ignored);
         listed("images of the lists are not there and are left out", &self.missing);
+        listed("images that splits.csv does not name are left out", &self.unlisted);
         let ids = |wanted: fn(&Record) -> bool| -> Vec<String> {
             self.records.iter().filter(|record| wanted(record)).map(|r| r.id.clone()).collect()
         };

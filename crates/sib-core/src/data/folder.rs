@@ -1,5 +1,5 @@
-//! Any images in `<split>/<class>/*`, with optional masks in `masks/<split>/<class>/<stem>.png`
-//! (foreground: any value but 0) and boxes in `boxes.csv`.
+//! Any images in `<split>/<class>/*`, or in `<class>/*` with the splits in `splits.csv`; with optional masks in `masks/`,
+//! at the image's path with the ending `.png` (foreground: any value but 0), and boxes in `boxes.csv`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +17,7 @@ use super::options::DataOptions;
 use super::source::{MaskSource, Source};
 use super::spec::{Root, Spec, Validation};
 use super::split::Split;
+use super::split_list::{self, Listed, SplitList};
 use crate::{Error, Result};
 
 pub(super) const SPEC: Spec = Spec {
@@ -36,7 +37,9 @@ pub(super) const SPEC: Spec = Spec {
     unpack: "nothing; one folder a split, in it one folder a class",
     layout: "train/<class>/* and test/<class>/* (images, at any depth), \
              optionally val/<class>/* (the test split where there is no \
-             test/), masks/<split>/<class>/<image>.png and boxes.csv",
+             test/), masks/<split>/<class>/<image>.png and boxes.csv; or \
+             <class>/* and splits.csv with the header image,split, which \
+             `sib-cli init` writes",
     root: Root::Named,
     validation: Validation::Found(validation),
     open,
@@ -75,12 +78,43 @@ impl Folders {
 
 /// The split that whoever asks for validation means: `test` where `val/` or the like is that.
 fn validation(root: &Path) -> Result<Option<Split>> {
+    if let Some(splits) = SplitList::of(root)? {
+        return Ok((splits.count(Split::Validation) > 0).then_some(Split::Validation));
+    }
     let Folders { test, validation } = Folders::of(root)?;
     let test = VALIDATION.contains(&test).then_some(Split::Test);
     Ok(validation.map(|_| Split::Validation).or(test))
 }
 
-fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
+fn open(root: &Path, split: Split, options: &DataOptions) -> Result<Dataset> {
+    match SplitList::of(root)? {
+        Some(splits) => open_listed(root, split, &splits, options),
+        None => open_folders(root, split),
+    }
+}
+
+/// Images whose splits are a list.
+fn open_listed(
+    root: &Path,
+    split: Split,
+    splits: &SplitList,
+    options: &DataOptions,
+) -> Result<Dataset> {
+    let classes = splits.classes();
+    let Listed { images, total, missing } = splits.images(root, split, &classes);
+    if !missing.is_empty() && !options.allow_missing {
+        return Err(Error::missing_images(root.join(split_list::FILE), &missing, total));
+    }
+    let mut boxes = read_boxes(root)?;
+    let (records, _) = records(root, images, &mut boxes);
+    let known = splits.ids();
+    expect_known(root, boxes.into_keys().filter(|id| !known.contains(id.as_str())), "cat/1.jpg")?;
+    let unlisted = splits.unlisted(root)?;
+    Ok(Dataset { missing, unlisted, ..Dataset::of(SPEC.name, split, classes, records) })
+}
+
+/// Images whose splits are folders.
+fn open_folders(root: &Path, split: Split) -> Result<Dataset> {
     let folders = Folders::of(root)?;
     let folder = match split {
         Split::Train => "train",
@@ -92,6 +126,19 @@ fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
     let classes = class_folders::classes(&all)?;
     let Images { images, mut ignored } = class_folders::images(root, folder, &classes)?;
     let mut boxes = read_boxes(root)?;
+    let (records, masks) = records(root, images, &mut boxes);
+    let unknown = boxes.into_keys().filter(|id| !is_of_other(id, root, &folders, folder));
+    expect_known(root, unknown, &format!("{folder}/cat/1.jpg"))?;
+    ignored.extend(unused_masks(root, folder, &masks)?);
+    Ok(Dataset { ignored, ..Dataset::of(SPEC.name, split, classes, records) })
+}
+
+/// The records of `images` with their masks and boxes, which are taken out of `boxes`; and the masks' files.
+fn records(
+    root: &Path,
+    images: Vec<Image>,
+    boxes: &mut BoxesByImage,
+) -> (Vec<Record>, HashSet<PathBuf>) {
     let mut masks = HashSet::new();
     let mut records = Vec::new();
     for Image { label, path, id } in images {
@@ -106,9 +153,7 @@ fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
         record.mask = mask.map(|path| MaskSource::File { path, rule: MaskRule::NonZero });
         records.push(record);
     }
-    expect_images(root, &folders, folder, boxes.into_keys().collect())?;
-    ignored.extend(unused_masks(root, folder, &masks)?);
-    Ok(Dataset { ignored, ..Dataset::of(SPEC.name, split, classes, records) })
+    (records, masks)
 }
 
 /// Masks of no image: of another name, or of another ending than `.png`.
@@ -122,28 +167,26 @@ fn unused_masks(root: &Path, folder: &str, used: &HashSet<PathBuf>) -> Result<Ve
     Ok(unused.map(|path| files::relative(path, root)).collect())
 }
 
-/// Fails unless all of `images`, which are none of the split in `folder`, are of another split.
-fn expect_images(
-    root: &Path,
-    folders: &Folders,
-    folder: &str,
-    mut images: Vec<String>,
-) -> Result<()> {
-    images.retain(|id| {
-        let mut parts = Path::new(id).components();
-        let is_of_other = folders.all().any(|other| other != folder && of(id) == other);
-        let is_plain = parts
-            .all(|part| matches!(part, Component::Normal(name) if !is_hidden(Path::new(name))));
-        let is_image = has_image_ending(Path::new(id)) && id.matches('/').count() >= 2;
-        !(is_of_other && is_plain && is_image && root.join(id).is_file())
-    });
-    let Some(first) = images.iter().min() else { return Ok(()) };
+/// Whether an image that is none of the split in `folder` is of another split.
+fn is_of_other(id: &str, root: &Path, folders: &Folders, folder: &str) -> bool {
+    let mut parts = Path::new(id).components();
+    let is_of_other = folders.all().any(|other| other != folder && of(id) == other);
+    let is_plain =
+        parts.all(|part| matches!(part, Component::Normal(name) if !is_hidden(Path::new(name))));
+    let is_image = has_image_ending(Path::new(id)) && id.matches('/').count() >= 2;
+    is_of_other && is_plain && is_image && root.join(id).is_file()
+}
+
+/// Fails where there are `unknown` images that `boxes.csv` has boxes of; paths should look like `example`.
+fn expect_known(root: &Path, unknown: impl Iterator<Item = String>, example: &str) -> Result<()> {
+    let unknown: Vec<String> = unknown.collect();
+    let Some(first) = unknown.iter().min() else { return Ok(()) };
     Err(Error::malformed(
         root.join("boxes.csv"),
         format!(
             "boxes of {} images that are in no split, such as \"{first}\"; expected paths such as \
-             {folder}/cat/1.jpg",
-            images.len()
+             {example}",
+            unknown.len()
         ),
     ))
 }

@@ -35,6 +35,7 @@ mod resample;
 mod source;
 mod spec;
 mod split;
+pub mod split_list;
 mod stack;
 pub mod synthetic;
 pub mod transform;

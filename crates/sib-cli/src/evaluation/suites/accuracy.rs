@@ -7,8 +7,10 @@ use sib_metrics::accuracy::label_ranks;
 use sib_metrics::calibration::calibration_error;
 use tch::{Kind, Tensor};
 
-use super::definition::{Definition, Logged};
+use super::definition::{Definition, Finished, Logged};
 use crate::evaluation::collector::{Collector, Excluded, percent};
+use crate::evaluation::confusion::Confusion;
+use crate::evaluation::files::{CLASSES, CONFUSION};
 
 /// Top-1 and top-5. Its columns are those of the prediction, which every row has.
 #[derive(Debug)]
@@ -69,5 +71,13 @@ impl Definition for Accuracy {
         let error = calibration_error(predictions, BINS).map(|error| 100.0 * error);
         summary.push("", "calibration_error_pct", (error, None), n, &excluded);
         Ok(())
+    }
+
+    fn files(&self, logged: &Logged<'_>, of: Finished<'_>) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let of_methods = logged.of_methods::<Row>()?;
+        let Some((_, images)) = of_methods.first() else { return Ok(Vec::new()) };
+        let rows = images.iter().map(|(row, _)| *row);
+        let confusion = Confusion::of(rows, of.classes);
+        Ok(vec![(CLASSES, confusion.by_class()?), (CONFUSION, confusion.to_csv()?)])
     }
 }

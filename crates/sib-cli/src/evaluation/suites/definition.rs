@@ -131,6 +131,8 @@ pub struct Finished<'e> {
     pub settings: &'e Settings,
     /// Side of the network's input images.
     pub crop_px: usize,
+    /// Names of the network's classes, in the order of the logits.
+    pub classes: &'e [String],
 }
 
 /// A suite at work on one network.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tch::Tensor;
 
 use super::super::decode::{self, Orientation, labels};
+use super::super::split_list::SplitList;
 use super::super::{MaskRule, cifar100, cub200, dogs, folder, layout, mat5, pets, voc};
 use crate::testing::golden_path;
 
@@ -132,6 +133,13 @@ proptest! {
         if let Some(Ok(boxes)) = layout::text(&bytes).map(|text| folder::parse_boxes(&text)) {
             let boxes = boxes.into_values().filter_map(Result::ok).flatten();
             prop_assert!(boxes.into_iter().all(|bbox| !bbox.is_empty()));
+        }
+    }
+
+    #[test]
+    fn split_list(bytes in mutated(b"image,split\na/b.png,train\na/c.jpg,val\n".to_vec())) {
+        if let Some(Ok(list)) = layout::text(&bytes).map(|text| SplitList::parse(&text)) {
+            prop_assert_eq!(SplitList::parse(&list.to_csv()), Ok(list));
         }
     }
 

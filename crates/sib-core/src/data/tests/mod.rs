@@ -9,6 +9,7 @@ mod loader;
 mod masks;
 mod mix;
 mod shared;
+mod split_lists;
 mod synthetic;
 
 use std::path::Path;

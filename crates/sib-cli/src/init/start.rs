@@ -1,0 +1,152 @@
+//! The configurations of a first run on a folder of images, as text with comments.
+
+use std::path::Path;
+
+use anyhow::Result;
+use sib_core::checkpoint::Preprocessing;
+use sib_models::Arch;
+use toml::Value;
+
+use super::found::Found;
+use crate::checkpoint::{IMAGENET, own_meta};
+
+/// What a first run is made of.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) found: &'a Found,
+    pub(crate) arch: Arch,
+    pub(crate) weights: Option<&'a Path>,
+}
+
+/// Images whose short side is longer are resized to the usual 256 px and cropped to 224.
+const LARGE_PX: u32 = 192;
+/// Sides of smaller ones are multiples of what networks divide them by.
+const STRIDE_PX: u32 = 32;
+/// Batches of a first run.
+const BATCH: std::ops::RangeInclusive<usize> = 8..=64;
+/// Updates an epoch that small datasets should have at least.
+const UPDATES: usize = 8;
+
+impl Start<'_> {
+    /// The plain run, at `plain`, that `sib` extends; their runs are in `runs/<name>`.
+    ///
+    /// # Errors
+    /// When initial weights cannot be read.
+    pub(crate) fn plain(&self, plain: &Path, sib: &Path, name: &str) -> Result<String> {
+        let Preprocessing { resize_px, crop_px, mean, std } = self.preprocessing()?;
+        let (found, quoted) = (self.found, |path: &Path| text(&path.display().to_string()));
+        let data = found.name;
+        let weights = match self.weights {
+            Some(path) => format!("weights = {}", quoted(&std::path::absolute(path)?)),
+            None => "# Trained weights help more than any other setting: torchvision's or timm's files, or a checkpoint.\n\
+                     # weights = \"resnet18.pth\""
+                .to_owned(),
+        };
+        let root = quoted(&found.root);
+        Ok(format!(
+            "\
+# {summary}.
+# Every setting with its default is in configs/reference.toml.
+#
+#   sib-cli train --config {plain} --output runs/{name}/baseline
+#   sib-cli train --config {sib} --output runs/{name}/sib
+#   for run in baseline sib; do
+#     sib-cli evaluate --checkpoint runs/{name}/$run/checkpoints/last.safetensors --data {data} --root {root} \\
+#       --suite accuracy,faithfulness{localization} --method all --output runs/{name}/$run/evaluation
+#   done
+#   sib-cli report --runs runs/{name} --output runs/{name}/report.html
+
+[model]
+arch = \"{arch}\"
+{weights}
+
+[data]
+name = \"{data}\"
+root = {root}
+
+[data.preprocessing]
+resize_px = {resize_px} # short side
+crop_px = {crop_px} # centre crop, and the network's input
+# Those that the initial weights were trained with.
+mean = {mean:?}
+std = {std:?}
+
+[train]
+epochs = 90
+batch_size = {batch}
+# A first try in a minute: --set train.epochs=1 --set data.limit_train=64
+
+[train.optimizer]
+kind = \"adamw\"
+learning_rate = 1e-4
+
+[train.schedule]
+kind = \"step\" # × 0.1 every 30 epochs, as in the paper
+every_epochs = 30
+",
+            summary = found.summary(),
+            plain = plain.display(),
+            sib = sib.display(),
+            localization = if found.is_annotated() { ",localization" } else { "" },
+            arch = self.arch,
+            batch = self.batch(),
+        ))
+    }
+
+    /// The same run with S-IB, at `sib`.
+    pub(crate) fn sib(&self, plain: &Path, sib: &Path, name: &str) -> String {
+        let base = plain.file_name().unwrap_or_default().to_string_lossy();
+        let annotation = if self.found.is_annotated() {
+            "\n[sib.mask]\n# The images say where their objects are. S-IB needs none of it; told so, it is another method \
+             with rows of its own.\n# source = \"annotation\"\n"
+        } else {
+            ""
+        };
+        format!(
+            "\
+# The same with S-IB, 2.1 to 2.4 times as long a step.
+# sib-cli train --config {sib} --output runs/{name}/sib
+extend = {base}
+
+[sib]
+# By the paper's fixed weights the terms pull far less than cross-entropy: train.log_gradient_norms shows it. So they
+# are weighed by their share of its gradient instead.
+weights = \"gradient-share\"
+
+[sib.gradient_share]
+background = 0.1
+foreground = 0.1
+{annotation}",
+            sib = sib.display(),
+            base = text(&base),
+        )
+    }
+
+    fn preprocessing(&self) -> Result<Preprocessing> {
+        let mut preprocessing = match self.weights {
+            None => Preprocessing::default(),
+            Some(path) => match own_meta(path)? {
+                Some(meta) => return Ok(meta.preprocessing),
+                None => IMAGENET,
+            },
+        };
+        let short = self.found.short_px;
+        if short <= LARGE_PX {
+            let side = i64::from((short / STRIDE_PX).max(1) * STRIDE_PX);
+            (preprocessing.resize_px, preprocessing.crop_px) = (side, side);
+        }
+        Ok(preprocessing)
+    }
+
+    /// The largest power of two that leaves a few updates an epoch.
+    fn batch(&self) -> usize {
+        let images = self.found.splits[0].records.len();
+        let most = (images / UPDATES).clamp(*BATCH.start(), *BATCH.end());
+        1 << most.ilog2()
+    }
+}
+
+/// A TOML string.
+fn text(value: &str) -> String {
+    Value::String(value.to_owned()).to_string()
+}
