@@ -53,6 +53,9 @@ pub struct Arguments {
     /// Processes that share each training and evaluation, one a GPU with --device cuda
     #[arg(long, value_name = "N")]
     processes: Option<NonZeroUsize>,
+    /// Score heatmaps on more images (demo: 100 in place of 24), into runs/PROFILE-full
+    #[arg(long)]
+    full: bool,
     /// Print the plan: every command, its cost, the disk it takes
     #[arg(long)]
     dry_run: bool,
@@ -76,6 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         output: arguments.output.as_deref(),
         device: &arguments.device,
         processes: arguments.processes,
+        full: arguments.full,
     };
     let plan = reproduce::plan(&arguments.profile, &profile, &request)?;
     if arguments.dry_run {

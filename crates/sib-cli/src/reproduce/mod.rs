@@ -47,6 +47,8 @@ pub(crate) struct Request<'a> {
     pub(crate) device: &'a str,
     /// Processes that share each training and evaluation; `None` for one.
     pub(crate) processes: Option<NonZeroUsize>,
+    /// Whether evaluations are on all the images that a profile has for them.
+    pub(crate) full: bool,
 }
 
 /// A folder that was not given: `name`, beside that of the configurations.

@@ -47,6 +47,7 @@ fn expect_choices(name: &str, profile: &Profile, request: &Request<'_>) -> Resul
         (Choice::Datasets, "--datasets", !request.datasets.is_empty()),
         (Choice::Backbones, "--backbones", !request.backbones.is_empty()),
         (Choice::Seeds, "--seeds", !request.seeds.is_empty()),
+        (Choice::Full, "--full", request.full),
     ] {
         if is_asked && !profile.options.contains(&choice) {
             return Err(usage(format!("{flag}: profile {name} has no such choice")));
@@ -86,6 +87,8 @@ impl<'a> Planner<'a> {
         fn chosen<T: Clone>(asked: &[T], own: &[T]) -> Vec<T> {
             if asked.is_empty() { own.to_vec() } else { asked.to_vec() }
         }
+        // Evaluations on more images are others, which their folders would refuse.
+        let name = if request.full { format!("{name}-full") } else { name.to_owned() };
         let runs =
             || Path::new(&beside_configs(request.configs, "runs")).join(name).display().to_string();
         Self {
@@ -243,7 +246,8 @@ impl<'a> Planner<'a> {
             arguments.push("--allow-missing".to_owned());
         }
         arguments.extend(["--suite".to_owned(), suites.join(",")]);
-        arguments.extend(evaluation.arguments.iter().cloned());
+        let full = evaluation.full.as_ref().filter(|_| self.request.full);
+        arguments.extend(full.unwrap_or(&evaluation.arguments).iter().cloned());
         if evaluation.bf16 && (self.request.device != "cpu" || has_bfloat16(Device::Cpu)) {
             arguments.extend(["--precision", "bf16"].map(str::to_owned));
         }

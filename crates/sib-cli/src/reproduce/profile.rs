@@ -68,6 +68,8 @@ pub(crate) enum Choice {
     Datasets,
     Backbones,
     Seeds,
+    /// Whether evaluations are as long as [`Evaluation::full`] says.
+    Full,
 }
 
 /// See [`Profile::other_backbones`]. Such a network starts from scratch where there are no weights for it.
@@ -110,6 +112,8 @@ pub(crate) struct Evaluation {
     /// Further arguments of `evaluate`.
     #[serde(default)]
     pub(crate) arguments: Vec<String>,
+    /// Those in their place where all of it is asked for.
+    pub(crate) full: Option<Vec<String>>,
     /// Whether what takes no gradient is in bf16 where the processor has it.
     #[serde(default)]
     pub(crate) bf16: bool,
