@@ -7,6 +7,9 @@ mod rpath;
 
 fn main() {
     rpath::main();
+    // Behind the folder of this build, where a Python package finds libtorch: python/build_wheel.py takes the former
+    // away.
+    println!("cargo:rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/../torch/lib");
     println!("cargo:rustc-env=SIB_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
 }
 
