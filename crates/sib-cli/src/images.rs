@@ -1,6 +1,7 @@
-//! The images that a command line names: files, or all images of folders.
+//! The images that a command line names: files, all images of folders, or lists of them.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,39 +11,76 @@ use crate::error::usage;
 use crate::note;
 
 /// The image files of `paths`, of folders and the folders below them in the order in which a dataset
-/// has them. A file that is named is opened whatever its name; what is left out of a folder is told
-/// on stderr.
+/// has them. `-` is the paths on stdin, a line each, and a `.csv` file those of its column `image`, from its folder. Any
+/// other file that is named is opened whatever its name; what is left out of a folder is told on stderr.
 ///
 /// # Errors
-/// When a path does not exist or a folder holds no image.
+/// When a path does not exist, a folder holds no image, or a list names none.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
-        if path.as_os_str().is_empty() {
-            return Err(usage("--image: got an empty path, expected a file or a folder"));
+        if path == Path::new("-") {
+            let lines = io::stdin().lines().collect::<Result<Vec<String>, _>>();
+            let lines = lines.context("--image -: cannot read stdin")?;
+            let listed = lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from);
+            images.extend(files_of(path, listed.collect())?);
+        } else if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+            images.extend(files_of(path, listed(path)?)?);
+        } else {
+            images.extend(files_at(path)?);
         }
-        let metadata =
-            path.metadata().with_context(|| format!("{}: cannot read", path.display()))?;
-        if !metadata.is_dir() {
-            images.push(path.clone());
-            continue;
-        }
-        let Found { images: found, others } = files::find(path)?;
-        if let Some(left_out) = left_out(path, &others) {
-            note!("{left_out}");
-        }
-        if found.is_empty() {
-            bail!(
-                "{}: no image here, expected files ending in {}",
-                path.display(),
-                ENDINGS.join(", ")
-            );
-        }
-        images.extend(found);
     }
     Ok(images)
 }
 
+/// The files of a list, which `source` is.
+fn files_of(source: &Path, listed: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    if listed.is_empty() {
+        return Err(usage(format!("--image {}: got no path, expected a list", source.display())));
+    }
+    let files = listed.iter().map(|path| files_at(path)).collect::<Result<Vec<_>>>()?;
+    Ok(files.into_iter().flatten().collect())
+}
+
+/// The column `image` of a CSV file, as paths from its folder.
+fn listed(path: &Path) -> Result<Vec<PathBuf>> {
+    let broken = || format!("{}: cannot read", path.display());
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .with_context(broken)?;
+    let header = reader.headers().with_context(broken)?;
+    let Some(place) = header.iter().position(|column| column == "image") else {
+        let header = header.iter().collect::<Vec<_>>().join(",");
+        bail!("{}: header {header}, expected a column image", path.display());
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let rows = reader.records().map(|row| {
+        let row = row.with_context(broken)?;
+        Ok(row.get(place).filter(|image| !image.is_empty()).map(|image| folder.join(image)))
+    });
+    Ok(rows.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// The image files at `path`: itself, or those of the folder that it is.
+fn files_at(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.as_os_str().is_empty() {
+        return Err(usage("--image: got an empty path, expected a file or a folder"));
+    }
+    let metadata = path.metadata().with_context(|| format!("{}: cannot read", path.display()))?;
+    if !metadata.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let Found { images: found, others } = files::find(path)?;
+    if let Some(left_out) = left_out(path, &others) {
+        note!("{left_out}");
+    }
+    if found.is_empty() {
+        bail!("{}: no image here, expected files ending in {}", path.display(), ENDINGS.join(", "));
+    }
+    Ok(found)
+}
 /// How many of the names of files that are left out are told.
 const NAMES: usize = 3;
 
@@ -120,6 +158,31 @@ mod tests {
         assert_eq!(left_out(root, &[]), None);
         // A file that is named is meant, whatever its name.
         assert_eq!(expand(&[root.join("notes.txt")]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_list_names_images_and_folders_from_where_it_lies() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        std::fs::create_dir(root.join("b")).unwrap();
+        for name in ["a.png", "b/c.jpg", "b/d.jpg"] {
+            std::fs::write(root.join(name), "").unwrap();
+        }
+        let list = root.join("list.csv");
+        let expanded = |text: &str| {
+            std::fs::write(&list, text).unwrap();
+            expand(std::slice::from_ref(&list))
+        };
+        let images = expanded("label,image\ncat,b\ndog,a.png\nemu,\n").unwrap();
+        assert_eq!(images, ["b/c.jpg", "b/d.jpg", "a.png"].map(|name| root.join(name)));
+        for (text, problem) in [
+            ("path\na.png\n", "header path, expected a column image"),
+            ("image\n", "got no path, expected a list"),
+            ("image\ngone.png\n", "gone.png: cannot read"),
+        ] {
+            let error = format!("{:#}", expanded(text).unwrap_err());
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Arguments {
     /// A second network: rows before (this one) and after, and the signed difference
     #[arg(long, value_name = "CKPT")]
     compare: Option<PathBuf>,
-    /// Images, or folders of images
+    /// Images, folders of images, a .csv file with a column image, or - for paths on stdin
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     image: Vec<PathBuf>,
     /// Methods by name, or all: the paper's six and the S-IB map

@@ -10,7 +10,7 @@ use tch::Kind;
 use super::folder::heatmap_file;
 use super::manifest::{Manifest, Row, Which};
 use super::networks::{Explained, Networks, OfNetwork};
-use super::overlays::{over, save, signed};
+use super::overlays::{over, over_grey, save};
 use super::request::{Input, Request};
 use super::sheets::{Label, Sheets};
 use crate::checkpoint::Checkpoint;
@@ -23,6 +23,8 @@ pub(super) struct Pictures<'e> {
     /// The network, whose classes the maps are of.
     checkpoint: &'e Checkpoint,
     methods: &'e [Method],
+    /// Whether the class is the user's choice and not the network's.
+    is_asked: bool,
     style: Style,
     manifest: Manifest,
     sheets: Sheets<'e>,
@@ -43,6 +45,7 @@ impl<'e> Pictures<'e> {
             folder,
             checkpoint,
             methods: &request.methods,
+            is_asked: networks.target.is_some(),
             style: request.style,
             manifest: Manifest::create(folder)?,
             sheets: Sheets::new(folder, titles, names, request.style, request.sheet_images),
@@ -74,14 +77,18 @@ impl<'e> Pictures<'e> {
         self.manifest.finish()
     }
 
-    /// Class and probability, as they stand beside the maps.
+    /// Class and probability, and whether the class was asked for, as they stand beside the maps.
     fn label(&self, explained: &OfNetwork, index: usize) -> Label {
         let class = explained.scores.targets.int64_value(&[index as i64]);
         let probability = explained.scores.probabilities.double_value(&[index as i64]);
-        vec![
+        let mut label = vec![
             self.checkpoint.class_name(class).replace('_', " "),
             format!("{:.1} %", 100.0 * probability),
-        ]
+        ];
+        if self.is_asked {
+            label.push("as asked".to_owned());
+        }
+        label
     }
 
     /// Raw maps, overlays and manifest rows of one image; returns the maps.
@@ -136,7 +143,7 @@ impl<'e> Pictures<'e> {
         for ((method, before), after) in self.methods.iter().zip(before).zip(after) {
             let difference = after.difference(before)?;
             let path = self.folder.join(format!("{}.{method}.difference.png", input.stem));
-            save(&over(input, &difference, &signed(self.style)), &path)?;
+            save(&over_grey(input, &difference, &self.style), &path)?;
             differences.push(difference);
         }
         Ok(differences)

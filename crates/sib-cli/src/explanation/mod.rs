@@ -66,7 +66,7 @@ pub fn run(request: &Request, output: &Path, overwrite: bool, group: &Group) -> 
         let Some(pictures) = &mut pictures else { continue };
         for (&chunk, explained) in round.iter().zip(all) {
             let Inputs { inputs, faults } = own.take().unwrap_or_else(|| inputs(chunk, &networks));
-            faults.iter().for_each(|fault| progress.println(&format!("error: {fault}")));
+            faults.iter().for_each(|fault| progress.error(&fault.to_string()));
             unreadable += faults.len();
             if let Some(explained) = explained {
                 pictures.write(&inputs, &explained)?;

@@ -3,19 +3,25 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use image::RgbImage;
+use image::{DynamicImage, RgbImage, imageops};
 use sib_explain::render::{Heatmap, Shading, Style, overlay};
 
 use super::request::Input;
 
 /// The style of differences.
-pub(super) fn signed(style: Style) -> Style {
+fn signed(style: Style) -> Style {
     Style { shading: Shading::Signed, ..style }
 }
 
 /// The map over the image.
 pub(super) fn over(input: &Input<'_>, map: &Heatmap, style: &Style) -> RgbImage {
     overlay(&input.image.original, map, &input.image.plan.source_rect(), style)
+}
+
+/// A difference over the image without its colours, which would mix with those of the difference.
+pub(super) fn over_grey(input: &Input<'_>, difference: &Heatmap, style: &Style) -> RgbImage {
+    let grey = DynamicImage::ImageLuma8(imageops::grayscale(&input.image.original)).to_rgb8();
+    overlay(&grey, difference, &input.image.plan.source_rect(), &signed(*style))
 }
 
 /// Writes a picture as its name ends.

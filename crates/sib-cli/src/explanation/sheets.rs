@@ -7,7 +7,7 @@ use anyhow::Result;
 use image::RgbImage;
 use sib_explain::render::{Heatmap, Legend, Shading, Sheet, SheetRow, Style};
 
-use super::overlays::{over, save, signed};
+use super::overlays::{over, over_grey, save};
 use super::request::Input;
 
 /// Width of a picture on a sheet.
@@ -49,8 +49,8 @@ impl<'e> Sheets<'e> {
         input: &Input<'_>,
         (label, maps): (Label, Vec<Heatmap>),
     ) -> Result<()> {
-        let row = row(label, Some(input), input, &maps, &self.style);
-        self.add([row])
+        let label = [label, vec![file_name(input)]].concat();
+        self.add([row(label, Some(input), overlays(input, &maps, &self.style))])
     }
 
     /// Three rows: baseline, this network, difference.
@@ -63,10 +63,17 @@ impl<'e> Sheets<'e> {
     ) -> Result<()> {
         let named = |name: &str, label| [vec![name.to_owned()], label].concat();
         let [first, second] = self.names;
-        let first = row(named(first, before.0), Some(input), input, &before.1, &self.style);
-        let second = row(named(second, after.0), None, input, &after.1, &self.style);
-        let difference = vec!["Difference".to_owned(), "red: more".to_owned()];
-        let third = row(difference, None, input, differences, &signed(self.style));
+        let difference = [
+            "Difference".to_owned(),
+            format!("red: more by {second}"),
+            format!("blue: more by {first}"),
+            file_name(input),
+        ];
+        let over = |maps: &[Heatmap]| overlays(input, maps, &self.style);
+        let first = row(named(first, before.0), Some(input), over(&before.1));
+        let second = row(named(second, after.0), None, over(&after.1));
+        let differences = differences.iter().map(|map| over_grey(input, map, &self.style));
+        let third = row(difference.into(), None, differences.collect());
         self.add([SheetRow { starts_group: true, ..first }, second, third])
     }
 
@@ -102,15 +109,18 @@ impl<'e> Sheets<'e> {
     }
 }
 
-fn row(
-    label: Label,
-    shown: Option<&Input<'_>>,
-    input: &Input<'_>,
-    maps: &[Heatmap],
-    style: &Style,
-) -> SheetRow {
-    let image: Option<RgbImage> = shown.map(|input| input.image.original.clone());
-    let overlays = maps.iter().map(|map| Some(over(input, map, style)));
-    let cells = std::iter::once(image).chain(overlays).collect();
+/// The maps over their image.
+fn overlays(input: &Input<'_>, maps: &[Heatmap], style: &Style) -> Vec<RgbImage> {
+    maps.iter().map(|map| over(input, map, style)).collect()
+}
+
+fn file_name(input: &Input<'_>) -> String {
+    input.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A row of the sheet, whose first picture is the image where it is `shown`.
+fn row(label: Label, shown: Option<&Input<'_>>, maps: Vec<RgbImage>) -> SheetRow {
+    let image = shown.map(|input| input.image.original.clone());
+    let cells = std::iter::once(image).chain(maps.into_iter().map(Some)).collect();
     SheetRow { label, cells, starts_group: false }
 }
