@@ -7,13 +7,16 @@ use crate::commands::{
     bench, compare, data, doctor, evaluate, explain, figure, import, init, predict, report,
     reproduce, shell, table, train,
 };
-use crate::processes;
+use crate::{output, processes};
 
 /// Spatial Information Bottleneck: train image classifiers whose explanations are sharp, explain
 /// and evaluate them.
 #[derive(Debug, Parser)]
 #[command(name = "sib-cli", version, max_term_width = 100)]
 pub struct Cli {
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,6 +60,9 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
+        if self.quiet {
+            output::hush();
+        }
         let is_shared = matches!(
             self.command,
             Command::Train(_) | Command::Evaluate(_) | Command::Explain(_) | Command::Predict(_)

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use sib_core::Error;
 
-use crate::note;
+use crate::output;
 use crate::processes::{self, Voice};
 
 /// A mistake in arguments or configuration: exit code 2.
@@ -109,11 +109,11 @@ fn tell(message: &str, hint: Option<&str>) {
     };
     match processes::leave() {
         Voice::Silent => return,
-        Voice::Of(rank) if lost.is_none() => note!("error: {rank}{message}"),
-        _ => note!("error: {message}"),
+        Voice::Of(rank) if lost.is_none() => output::error(format_args!("error: {rank}{message}")),
+        _ => output::error(format_args!("error: {message}")),
     }
     if let Some(hint) = hint {
-        note!("hint: {hint}");
+        output::error(format_args!("hint: {hint}"));
     }
 }
 

@@ -14,10 +14,10 @@ use crate::note;
 
 /// A training in hours, and its memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Estimate {
-    pub(super) hours: f64,
+pub struct Estimate {
+    pub hours: f64,
     /// Of tensors on a GPU, of the process without one; where it is known.
-    pub(super) mib: Option<f64>,
+    pub mib: Option<f64>,
 }
 
 /// Trainings whose steps take the same.
@@ -66,7 +66,7 @@ struct Measured {
 
 /// Estimates trainings; steps of one kind are timed once.
 #[derive(Debug)]
-pub(crate) struct Estimator<'d> {
+pub struct Estimator<'d> {
     device: &'d str,
     known: HashMap<Kind, [Measured; 2]>,
 }
@@ -76,7 +76,7 @@ const SMALL: usize = 4;
 
 impl<'d> Estimator<'d> {
     /// For trainings on `device`.
-    pub(crate) fn new(device: &'d str) -> Self {
+    pub fn new(device: &'d str) -> Self {
         Self { device, known: HashMap::new() }
     }
 
@@ -84,13 +84,21 @@ impl<'d> Estimator<'d> {
     /// are before they are opened.
     ///
     /// # Errors
-    /// When steps cannot be made, such as where memory does not suffice.
-    pub(super) fn of(&mut self, config: &Config) -> Result<Option<Estimate>> {
-        let (data, train) = (&config.data, &config.train);
+    /// As [`Self::of_images`].
+    pub fn of(&mut self, config: &Config) -> Result<Option<Estimate>> {
+        let data = &config.data;
         let built_in = data.name == DatasetName::Synthetic;
         let made = built_in.then_some(data.synthetic.train_images);
         let known = [made.or(data.name.spec().train_images), data.limit_train];
-        let Some(images) = known.into_iter().flatten().min() else { return Ok(None) };
+        known.into_iter().flatten().min().map(|images| self.of_images(config, images)).transpose()
+    }
+
+    /// A training on so many images with this configuration, without its evaluations.
+    ///
+    /// # Errors
+    /// When steps cannot be made, such as where memory does not suffice.
+    pub fn of_images(&mut self, config: &Config, images: usize) -> Result<Estimate> {
+        let (data, train) = (&config.data, &config.train);
         let sib = config.sib.as_ref().filter(|sib| sib.enabled);
         let variant = match (sib.is_some(), train.checkpoint_blocks) {
             (false, _) => "plain",
@@ -115,7 +123,7 @@ impl<'d> Estimator<'d> {
             }
         };
         let steps = images / train.batch_size * train.epochs as usize;
-        Ok(Some(estimate(measured, train.batch_size, steps)))
+        Ok(estimate(measured, train.batch_size, steps))
     }
 }
 

@@ -16,6 +16,7 @@ mod doctor;
 mod draw;
 mod environment;
 pub mod error;
+mod estimate;
 mod evaluation;
 mod explanation;
 mod failpoint;

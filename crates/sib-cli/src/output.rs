@@ -10,19 +10,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether another process says it all.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
+/// Whether errors alone are said.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Says errors alone from now on.
+pub fn hush() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
 /// Says nothing from now on, or something again.
 pub fn silence(silent: bool) {
     SILENT.store(silent, Ordering::Relaxed);
 }
 
-/// Whether nothing is said.
+/// Whether nothing but errors is said.
 pub fn is_silent() -> bool {
-    SILENT.load(Ordering::Relaxed)
+    SILENT.load(Ordering::Relaxed) || QUIET.load(Ordering::Relaxed)
 }
 
 /// Writes a line to stderr. That nobody reads it is no reason to end hours of work.
 pub fn note(line: fmt::Arguments<'_>) {
     if !is_silent() {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
+/// Writes a line of an error to stderr, which is said unless another process says it.
+pub fn error(line: fmt::Arguments<'_>) {
+    if !SILENT.load(Ordering::Relaxed) {
         let _ = writeln!(io::stderr(), "{line}");
     }
 }

@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, a line now and then elsewhere.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ pub struct Progress {
     label: String,
     unit: String,
     started: Instant,
-    last_line: Option<Instant>,
+    last_line: Cell<Option<Instant>>,
     pace: Pace,
 }
 
@@ -94,7 +95,7 @@ impl Progress {
             label: label.to_owned(),
             unit: unit.to_owned(),
             started: Instant::now(),
-            last_line: None,
+            last_line: Cell::new(None),
             pace: Pace::new(),
         }
     }
@@ -115,15 +116,32 @@ impl Progress {
             self.bar.set_message(message());
             return;
         }
-        let due = self.last_line.unwrap_or(self.started);
-        if due.elapsed() >= LINE_EVERY {
-            self.last_line = Some(Instant::now());
+        if self.is_due() {
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
             let rate = self.rate();
             let left = duration(total.saturating_sub(done) as f64 / rate.max(1e-9));
             let (label, unit, message) = (&self.label, &self.unit, message());
             note!("{label} {done}/{total} {unit}, {rate:.1}/s, {left} left  {message}");
         }
+    }
+
+    /// What is being done within a long step; made where it will be shown.
+    pub fn within(&self, doing: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(doing());
+        } else if self.is_due() {
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            note!("{} {done}/{total} {}, {}", self.label, self.unit, doing());
+        }
+    }
+
+    /// Whether a line is due where there is no terminal; it then is the last one.
+    fn is_due(&self) -> bool {
+        let is_due = self.last_line.get().unwrap_or(self.started).elapsed() >= LINE_EVERY;
+        if is_due {
+            self.last_line.set(Some(Instant::now()));
+        }
+        is_due
     }
 
     /// Steps a second of this process so far.
@@ -134,6 +152,11 @@ impl Progress {
     /// A line that stays.
     pub fn println(&self, line: &str) {
         self.bar.suspend(|| note!("{line}"));
+    }
+
+    /// What is wrong with a part of the work, on a line that stays.
+    pub fn error(&self, problem: &str) {
+        self.bar.suspend(|| output::error(format_args!("error: {problem}")));
     }
 
     /// Removes the bar.

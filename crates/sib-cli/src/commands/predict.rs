@@ -14,7 +14,7 @@ use super::{expect_ending, write_file};
 use crate::checkpoint::{self, Checkpoint};
 use crate::images;
 use crate::network::sha256;
-use crate::note;
+use crate::output;
 use crate::processes::{self, Member};
 
 /// Arguments of `predict`.
@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Trained network: a file, or the folder of a run
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// Images, or folders of images
+    /// Images, folders of images, a .csv file with a column image, or - for paths on stdin
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     image: Vec<PathBuf>,
     /// Classes an image
@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 None => {}
                 Some((b'+', rows)) => output.write_all(rows).and_then(|()| output.flush())?,
                 Some((_, fault)) => {
-                    note!("error: {}", String::from_utf8_lossy(fault));
+                    output::error(format_args!("error: {}", String::from_utf8_lossy(fault)));
                     unreadable += 1;
                 }
             }

@@ -9,7 +9,8 @@ use clap::builder::PossibleValuesParser;
 use sib_core::data::DatasetName;
 use sib_models::Arch;
 
-use crate::reproduce::{self, Estimator, FIGURES, NAMES, Profile, Request, TABLES};
+use crate::estimate::Estimator;
+use crate::reproduce::{self, FIGURES, NAMES, Profile, Request, TABLES};
 
 /// Arguments of `reproduce`.
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `sib-cli train`: a run from a configuration, or on from where it was interrupted.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use sib_models::Arch;
 use toml::{Table, Value};
 
 use crate::config::Config;
+use crate::estimate::Estimator;
 use crate::{processes, training};
 
 /// Arguments of `train`.
@@ -33,6 +35,10 @@ pub struct Arguments {
     device: String,
     #[command(flatten)]
     processes: processes::Arguments,
+    /// Print the configuration as it would be run, the number of parameters and updates, and from a few timed steps how
+    /// long it takes here and how much memory
+    #[arg(long, conflicts_with_all = ["resume", "processes"])]
+    dry_run: bool,
 }
 
 /// What most runs differ in, in place of a file or over it.
@@ -87,6 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let file = arguments.config.as_deref();
     let mut config = Config::assemble(file, arguments.chosen.table(), &arguments.assignments)?;
     config.train.spread_over(member.group.size());
+    if arguments.dry_run {
+        let estimator = Estimator::new(&arguments.device);
+        return training::rehearse(&config, &member, estimator, &mut io::stdout().lock());
+    }
     let path = arguments.output.clone().unwrap_or_else(|| default_output(file, &config));
     training::begin(&config, &path, &member)
 }

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::suite::Suite;
 use crate::config::assign;
 use crate::error::usage;
-use crate::note;
+use crate::output;
 
 /// What `--set` changes.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ pub fn leave_out_suites(settings: &mut Settings, dataset: &Dataset) -> Result<Ve
         bail!("suite {suite}: {why}");
     }
     for (suite, why) in &refused {
-        note!("error: suite {suite}: {why}; the others are measured");
+        output::error(format_args!("error: suite {suite}: {why}; the others are measured"));
     }
     let refused: Vec<Suite> = refused.into_iter().map(|(suite, _)| suite).collect();
     settings.suites.retain(|suite| !refused.contains(suite));

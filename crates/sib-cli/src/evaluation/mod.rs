@@ -132,10 +132,10 @@ pub fn run(
             output.display(),
             mended.len()
         ));
-        let own = mended
-            .into_iter()
-            .filter(is_own)
-            .map(|number| measuring.batch(number, &mut Decoded::new(loader.epoch(0, number))?));
+        let own = mended.into_iter().filter(is_own).map(|number| {
+            let mut decoded = Decoded::new(loader.epoch(0, number))?;
+            measuring.batch(number, &mut decoded, &progress)
+        });
         let again = sharing::gathered(group, own.collect::<Result<_>>()?)?;
         if let Some((_, logs)) = &mut kept {
             again.iter().for_each(|batch| say_faults(batch, &progress));
@@ -146,7 +146,7 @@ pub fn run(
     let all: Vec<usize> = (done..batches).collect();
     for round in all.chunks(group.size()) {
         let own = round.iter().copied().filter(is_own);
-        let own = own.map(|number| measuring.batch(number, &mut decoded));
+        let own = own.map(|number| measuring.batch(number, &mut decoded, &progress));
         let measured = sharing::gathered(group, own.collect::<Result<_>>()?)?;
         let Some((_, logs)) = &mut kept else { continue };
         for batch in measured {
@@ -202,7 +202,7 @@ impl Finished {
 }
 
 fn say_faults(batch: &sharing::Batch, progress: &Progress) {
-    batch.faults.iter().for_each(|fault| progress.println(&format!("error: {fault}")));
+    batch.faults.iter().for_each(|fault| progress.error(fault));
 }
 
 /// What batches are measured with.
@@ -214,9 +214,14 @@ struct Measuring<'e> {
 
 impl Measuring<'_> {
     /// Batch `number`, the next that the loader may have `decoded`.
-    fn batch(&mut self, number: usize, decoded: &mut Decoded) -> Result<sharing::Batch> {
+    fn batch(
+        &mut self,
+        number: usize,
+        decoded: &mut Decoded,
+        progress: &Progress,
+    ) -> Result<sharing::Batch> {
         let batch = decoded.take(&members(number, self.settings, self.loader.dataset()))?;
-        let (measured, of_heatmaps) = self.pass.measure(number, batch)?;
+        let (measured, of_heatmaps) = self.pass.measure(number, batch, progress)?;
         let faults = decoded.faults().into_iter().chain(of_heatmaps).collect();
         Ok(sharing::Batch { number, measured, faults })
     }

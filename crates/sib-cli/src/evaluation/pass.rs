@@ -21,6 +21,7 @@ use super::suite::Suite;
 use super::suites::accuracy::Predictions;
 use super::suites::{Explained, Measure, Opening, Scores};
 use crate::checkpoint::Checkpoint;
+use crate::progress::Progress;
 use crate::records::Table;
 
 /// Measures batches of one dataset.
@@ -96,7 +97,8 @@ impl<'e> Pass<'e> {
     }
 
     /// The rows of batch `number`, image by image, those that could not be decoded among them, and what
-    /// is wrong with heatmaps in words. `decoded` holds the other images, where there are any.
+    /// is wrong with heatmaps in words. `decoded` holds the other images, where there are any; `progress` is told what is
+    /// being done.
     ///
     /// # Errors
     /// When the network's output is not finite, or an explainer cannot work on it.
@@ -104,6 +106,7 @@ impl<'e> Pass<'e> {
         &mut self,
         number: usize,
         decoded: Option<Batch>,
+        progress: &Progress,
     ) -> Result<(Measured, Vec<String>)> {
         let members = members(number, self.settings, self.dataset);
         let Some(batch) = decoded else {
@@ -130,7 +133,11 @@ impl<'e> Pass<'e> {
             .sources
             .sources
             .iter()
-            .map(|source| source.of(net, &batch.images, targets, &batch.ids, s_ib.as_ref()))
+            .map(|source| {
+                progress
+                    .within(|| format!("heatmaps of the next {}: {}", batch.len(), source.name()));
+                source.of(net, &batch.images, targets, &batch.ids, s_ib.as_ref())
+            })
             .collect::<Result<Vec<Heatmaps>>>()?;
         let explained = Explained {
             number,
@@ -140,6 +147,7 @@ impl<'e> Pass<'e> {
             s_ib: s_ib.as_ref(),
             sources: &self.sources.sources,
             heatmaps: &heatmaps,
+            progress,
         };
         let mut logs = Vec::new();
         let mut scores = Vec::new();

@@ -7,7 +7,6 @@ use sib_core::data::split_list::{self, SplitList};
 use sib_core::data::{DataOptions, Dataset, DatasetName, Split, open, splits};
 
 use crate::error::usage;
-use crate::output::count;
 
 /// What to draw where a folder has no splits.
 #[derive(Debug, Clone, Copy)]
@@ -65,9 +64,13 @@ impl Found {
             let counts = split.class_counts();
             let empty: Vec<_> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
             if let Some(&first) = empty.first() {
-                let (classes, first) = (count(empty.len() as u64, "class"), &split.classes[first]);
-                let split = split.split;
-                lines.push(format!("{split} split: {classes} without an image, such as {first}"));
+                lines.push(format!(
+                    "{} split: {} of {} classes have no image, such as {}",
+                    split.split,
+                    empty.len(),
+                    counts.len(),
+                    split.classes[first]
+                ));
             }
         }
         lines

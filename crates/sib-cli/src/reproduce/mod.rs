@@ -4,7 +4,6 @@
 //! Each step is a command of this program in a process of its own: what it takes of memory ends with it,
 //! one that is killed does not end the others, and what is printed of the plan is what is run.
 
-mod estimate;
 mod joined;
 mod place;
 mod plan;
@@ -19,7 +18,6 @@ use std::path::Path;
 use sib_core::data::DatasetName;
 use sib_models::Arch;
 
-pub(crate) use estimate::Estimator;
 pub(crate) use planner::plan;
 pub(crate) use profile::{NAMES, Profile};
 pub(crate) use run::run;

@@ -8,8 +8,8 @@ use anyhow::Result;
 use sib_core::Error;
 use sib_models::{Arch, Model, ModelOptions};
 
-use super::Estimator;
 use crate::config::Config;
+use crate::estimate::Estimator;
 
 /// Steps in their order.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::joined;
 use super::plan::{Plan, Step, Work};
 use crate::error::{message, with_hint};
-use crate::note;
 use crate::processes::Passed;
+use crate::{note, output};
 
 /// What to do about a plan that is not done.
 const GO_ON: &str = "the same command goes on from here: what is done is not repeated";
@@ -80,7 +80,7 @@ fn one(step: &Step, program: &Path, signals: &Passed, place: &str) -> Outcome {
     match call(work, program, signals) {
         Ok(()) => Outcome::Done,
         Err(error) => {
-            note!("error: {title}: {}", message(&error));
+            output::error(format_args!("error: {title}: {}", message(&error)));
             Outcome::Failed
         }
     }

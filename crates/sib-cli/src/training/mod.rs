@@ -7,9 +7,11 @@ mod divergence;
 mod follower;
 pub(crate) mod held_out;
 mod recorder;
+mod rehearsal;
 mod resume;
 mod setup;
 mod start;
 
+pub use rehearsal::rehearse;
 pub use resume::go_on;
 pub use start::begin;

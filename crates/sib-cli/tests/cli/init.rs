@@ -5,7 +5,9 @@ use std::fs;
 use sib_core::testing::formula_tensor;
 use tch::Kind;
 
-use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv, stderr};
+use crate::workplace::{
+    Workplace, assert_refused, assert_success, read, read_csv, stderr, train_arguments,
+};
 
 /// Twelve images of each of two classes, 40 px wide, with masks where asked for.
 fn photographs(place: &Workplace, with_masks: bool) {
@@ -130,4 +132,39 @@ fn training_needs_no_file() {
     assert_refused(&place.run(&both), 2, "cannot be used with");
     let over = ["train", "--config", "tiny.toml", "--weights", "nowhere.pth", "--output", "run"];
     assert_refused(&place.run(&over), 1, "nowhere.pth");
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_takes_and_leaves_nothing() {
+    let place = Workplace::new();
+    let output = place
+        .run(&[&train_arguments("run", &["train.freeze=backbone"])[..], &["--dry-run"]].concat());
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "# resnet18: 11.18 million parameters, 0.01 of them trained\n",
+        "# images: 40 train, 20 test; 10 classes\n",
+        "# updates: 15, 5 an epoch\n",
+        "# here: about 1 minutes",
+        "\n[sib]\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!place.path("run").exists());
+    // It is a configuration.
+    fs::write(place.path("resolved.toml"), &text).unwrap();
+    let again = place.run(&["train", "--config", "resolved.toml", "--set", "train.epochs=1"]);
+    assert_success(&again);
+    let missing = ["train", "--config", "tiny.toml", "--weights", "gone.pth", "--dry-run"];
+    assert_refused(&place.run(&missing), 1, "gone.pth");
+}
+
+#[test]
+fn who_wants_quiet_hears_of_errors_alone() {
+    let place = Workplace::new();
+    photographs(&place, false);
+    let output = place.run(&["init", "--data", "photos", "-q"]);
+    assert_success(&output);
+    assert_eq!(stderr(&output), "");
+    assert_refused(&place.run(&["-q", "init", "--data", "nowhere"]), 2, "nowhere is no folder");
 }

@@ -16,6 +16,7 @@ use crate::evaluation::heatmaps::{HeatmapSource, Heatmaps};
 use crate::evaluation::image_row::ImageRow;
 use crate::evaluation::settings::Settings;
 use crate::evaluation::suite::Suite;
+use crate::progress::Progress;
 use crate::records::{Columns, Table, fields};
 
 /// What a suite's numbers depend on beside the network and the images, as key and value; in this order
@@ -189,6 +190,8 @@ pub struct Explained<'b> {
     pub sources: &'b [HeatmapSource],
     /// The heatmaps, source by source.
     pub heatmaps: &'b [Heatmaps],
+    /// Whom to tell what is being done.
+    pub progress: &'b Progress,
 }
 
 impl Explained<'_> {

@@ -141,6 +141,8 @@ impl Measure for Perturbing<'_> {
         let mut curves = vec![Vec::new(); batch.sources.len()];
         let mut rows = Vec::with_capacity(batch.batch.len() * batch.sources.len());
         for (i, id) in batch.batch.ids.iter().enumerate() {
+            let images = batch.batch.len();
+            batch.progress.within(|| format!("insertion and deletion, {i} of the next {images}"));
             let temperature = self.temperatures.map(|of| of.of(batch.batch.indices[i]));
             let subject = self
                 .perturber
