@@ -52,10 +52,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sheet = Sheet {
         columns: columns.map(str::to_owned).collect(),
         rows,
-        legend: Some(Legend {
+        legends: vec![Legend {
             shading: style.shading,
             ends: ["least relevant".to_owned(), "most relevant".to_owned()],
-        }),
+        }],
         cell_px: 220,
     };
     sheet.render().save(output)?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use image::RgbImage;
 use sib_explain::render::{Heatmap, Legend, Shading, Sheet, SheetRow, Style};
 
-use super::overlays::{over, over_grey, save};
+use super::overlays::{FULL_DIFFERENCE, SIGNED, over, over_grey, save};
 use super::request::Input;
 
 /// Width of a picture on a sheet.
@@ -27,6 +27,8 @@ pub(super) struct Sheets<'e> {
     style: Style,
     images_per_sheet: usize,
     rows: Vec<SheetRow>,
+    /// Whether rows are of two networks and their difference.
+    has_differences: bool,
     images: usize,
     written: usize,
 }
@@ -39,8 +41,18 @@ impl<'e> Sheets<'e> {
         style: Style,
         images_per_sheet: usize,
     ) -> Self {
-        let (rows, images, written) = (Vec::new(), 0, 0);
-        Self { folder, titles, names, style, images_per_sheet, rows, images, written }
+        let (rows, has_differences, images, written) = (Vec::new(), false, 0, 0);
+        Self {
+            folder,
+            titles,
+            names,
+            style,
+            images_per_sheet,
+            rows,
+            has_differences,
+            images,
+            written,
+        }
     }
 
     /// One row: the image and its maps.
@@ -74,6 +86,7 @@ impl<'e> Sheets<'e> {
         let second = row(named(second, after.0), None, over(&after.1));
         let differences = differences.iter().map(|map| over_grey(input, map, &self.style));
         let third = row(difference.into(), None, differences.collect());
+        self.has_differences = true;
         self.add([SheetRow { starts_group: true, ..first }, second, third])
     }
 
@@ -97,10 +110,17 @@ impl<'e> Sheets<'e> {
             Shading::Sequential(_) => ["least relevant", "most relevant"],
             Shading::Signed | Shading::SignedWithin(_) => ["against", "in favour"],
         };
+        let shading = self.style.shading;
+        let mut legends = vec![Legend { shading, ends: ends.map(str::to_owned) }];
+        if self.has_differences {
+            let [first, second] = self.names;
+            let of = |name: &str| format!("{FULL_DIFFERENCE} of its range more by {name}");
+            legends.push(Legend { shading: SIGNED, ends: [of(first), of(second)] });
+        }
         let sheet = Sheet {
             columns: std::iter::once("Image".to_owned()).chain(titles).collect(),
             rows: std::mem::take(&mut self.rows),
-            legend: Some(Legend { shading: self.style.shading, ends: ends.map(str::to_owned) }),
+            legends,
             cell_px: CELL_PX,
         };
         self.images = 0;

@@ -33,7 +33,12 @@ impl Start<'_> {
     /// # Errors
     /// When initial weights cannot be read.
     pub(crate) fn plain(&self, plain: &Path, sib: &Path, name: &str) -> Result<String> {
-        let Preprocessing { resize_px, crop_px, mean, std } = self.preprocessing()?;
+        let (Preprocessing { resize_px, crop_px, mean, std }, whose) = self.preprocessing()?;
+        let missing = self.found.splits.iter().map(|split| split.missing.len()).sum::<usize>();
+        let missing = match missing {
+            0 => String::new(),
+            n => format!("allow_missing = true # {n} images of its lists are not there\n"),
+        };
         let (found, quoted) = (self.found, |path: &Path| text(&path.display().to_string()));
         let data = found.name;
         let weights = match self.weights {
@@ -63,11 +68,11 @@ arch = \"{arch}\"
 [data]
 name = \"{data}\"
 root = {root}
-
+{missing}
 [data.preprocessing]
 resize_px = {resize_px} # short side
 crop_px = {crop_px} # centre crop, and the network's input
-# Those that the initial weights were trained with.
+# {whose}
 mean = {mean:?}
 std = {std:?}
 
@@ -122,12 +127,13 @@ foreground = 0.1
         )
     }
 
-    fn preprocessing(&self) -> Result<Preprocessing> {
-        let mut preprocessing = match self.weights {
-            None => Preprocessing::default(),
+    /// What images go through, and whose mean and deviation that has.
+    fn preprocessing(&self) -> Result<(Preprocessing, &'static str)> {
+        let (mut preprocessing, whose) = match self.weights {
+            None => (Preprocessing::default(), "The paper's; trained weights have their own."),
             Some(path) => match own_meta(path)? {
-                Some(meta) => return Ok(meta.preprocessing),
-                None => IMAGENET,
+                Some(meta) => return Ok((meta.preprocessing, "Those of the initial weights.")),
+                None => (IMAGENET, "ImageNet's, as most public weights expect."),
             },
         };
         let short = self.found.short_px;
@@ -135,7 +141,7 @@ foreground = 0.1
             let side = i64::from((short / STRIDE_PX).max(1) * STRIDE_PX);
             (preprocessing.resize_px, preprocessing.crop_px) = (side, side);
         }
-        Ok(preprocessing)
+        Ok((preprocessing, whose))
     }
 
     /// The largest power of two that leaves a few updates an epoch.

@@ -32,8 +32,8 @@ pub struct Sheet {
     pub columns: Vec<String>,
     /// The rows.
     pub rows: Vec<SheetRow>,
-    /// Colour scale under the grid.
-    pub legend: Option<Legend>,
+    /// Colour scales under the grid, one below the other.
+    pub legends: Vec<Legend>,
     /// Width of a cell in pixels, at least 16; pictures keep their aspect ratio.
     pub cell_px: u32,
 }
@@ -48,8 +48,8 @@ impl Sheet {
         for row in &grid.rows {
             grid.draw_row(&mut canvas, row);
         }
-        if let Some(legend) = &self.legend {
-            grid.draw_legend(&mut canvas, legend);
+        for (place, legend) in self.legends.iter().enumerate() {
+            grid.draw_legend(&mut canvas, legend, place);
         }
         canvas
     }
@@ -79,6 +79,7 @@ struct Grid {
     /// Lower end of the headings, and of the last row.
     top: u32,
     bottom: u32,
+    /// Of all legends.
     legend_height: u32,
 }
 
@@ -137,7 +138,7 @@ impl Grid {
             rows,
             top,
             bottom: y,
-            legend_height: if sheet.legend.is_some() { text_height(1, line, 2 * gap) } else { 0 },
+            legend_height: sheet.legends.len() as u32 * text_height(1, line, 2 * gap),
             bold,
             plain,
         }
@@ -182,11 +183,12 @@ impl Grid {
         }
     }
 
-    /// A colour scale on the right under the grid, its meaning on either side.
-    fn draw_legend(&self, canvas: &mut RgbImage, legend: &Legend) {
+    /// A colour scale on the right under the grid, below `place` others, its meaning on either side.
+    fn draw_legend(&self, canvas: &mut RgbImage, legend: &Legend, place: usize) {
         let [low, high] = &legend.ends;
         let space = 0.5 * self.line;
-        let y = (self.bottom + 2 * self.gap) as f32;
+        let above = place as u32 * text_height(1, self.line, 2 * self.gap);
+        let y = (self.bottom + above + 2 * self.gap) as f32;
         let right = (canvas.width() - self.margin) as f32;
         self.plain.draw(canvas, high, (right, y), Align::Right, FAINT_INK);
         let bar_right = right - self.plain.width(high) - space;
@@ -249,7 +251,7 @@ mod tests {
         Sheet {
             columns: vec!["Image".to_owned(), String::new(), "Integrated Gradients".to_owned()],
             rows: vec![row([200, 0, 0]), row([0, 0, 200])],
-            legend: None,
+            legends: Vec::new(),
             cell_px: 60,
         }
     }
@@ -281,13 +283,16 @@ mod tests {
             shading: Shading::Signed,
             ends: ["baseline sees more".to_owned(), "S-IB sees more".to_owned()],
         };
-        let explained = Sheet { legend: Some(legend), ..bare.clone() };
+        let explained = Sheet { legends: vec![legend.clone()], ..bare.clone() };
+        let twice = Sheet { legends: vec![legend.clone(), legend], ..bare.clone() };
         let (width, height) = bare.render().dimensions();
         let (labelled, headed) = (labelled.render(), headed.render());
         assert!(labelled.width() > width && labelled.width() <= width + 60 + 3);
         assert_eq!(labelled.height(), height);
         assert!(headed.height() > height && headed.width() == width);
-        assert!(explained.render().height() > height);
+        let explained = explained.render().height();
+        assert!(explained > height);
+        assert_eq!(twice.render().height() - explained, explained - height);
         // Something is written in the label's column.
         let ink = |image: &RgbImage, columns: std::ops::Range<u32>| {
             columns
