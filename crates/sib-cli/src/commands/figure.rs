@@ -11,7 +11,7 @@ use crate::error::usage;
 use crate::explanation;
 use crate::figures::Figure;
 use crate::figures::comparison::{Images, Selection};
-use crate::figures::estimator::Estimator;
+use crate::figures::estimator::{Estimator, Shown};
 use crate::left_out::LeftOut;
 
 /// Arguments of `figure`.
@@ -28,12 +28,18 @@ pub struct Arguments {
     /// Measure of information, of figures 1a and 5 [default: hsic]
     #[arg(long)]
     estimator: Option<Estimator>,
+    /// Take off what random pairs of image and R come to, in figures 1a and 5
+    #[arg(long)]
+    above_random: bool,
     /// Images of figures 1b, 3 and 4: how many, or their names [default: the first 2, 6, 3]
     #[arg(long, value_name = "N|NAME[,NAME]...", value_parser = Images::parse)]
     images: Option<Images>,
     /// Methods of figures 1b and 4, one of figure 3 [default: three; all; guided-backprop]
     #[arg(long, value_name = "NAME[,NAME]...", value_delimiter = ',')]
     method: Vec<String>,
+    /// Leave what the reader must know to the caption: it goes into a .txt file beside each picture
+    #[arg(long)]
+    no_note: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,11 +67,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         expect_ending("--output", path, &["png", "svg"])?;
     }
     let mut left_out = LeftOut::default();
-    let svg = figure(arguments)?.draw(&arguments.runs, &mut left_out)?;
+    let drawn = figure(arguments)?.draw(&arguments.runs, &mut left_out)?;
+    let svg = if arguments.no_note { drawn.without_note()? } else { drawn.with_note()? };
     for path in &arguments.output {
         let is_svg = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));
         let picture = if is_svg { svg.clone().into_bytes() } else { raster::to_png(&svg)? };
         write_file(path, &picture)?;
+        if arguments.no_note {
+            write_file(&path.with_extension("txt"), format!("{}\n", drawn.note).as_bytes())?;
+        }
     }
     left_out.expect_none()
 }
@@ -74,19 +84,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn figure(arguments: &Arguments) -> Result<Figure> {
     let Arguments { estimator, images, method, .. } = arguments;
     let of_heatmaps = matches!(arguments.number, Number::OneB | Number::Three | Number::Four);
-    if of_heatmaps && estimator.is_some() {
-        return Err(usage("--estimator: only figures 1a and 5 show a measure"));
+    if of_heatmaps && (estimator.is_some() || arguments.above_random) {
+        return Err(usage("--estimator, --above-random: only figures 1a and 5 show a measure"));
     }
     if !of_heatmaps && (images.is_some() || !method.is_empty()) {
         return Err(usage("--images, --method: only figures 1b, 3 and 4 show heatmaps"));
     }
     let selection = Selection { images: images.clone(), methods: explanation::methods(method)? };
     let estimator = estimator.unwrap_or_default();
+    let shown = Shown { estimator, above_random: arguments.above_random };
     Ok(match arguments.number {
-        Number::OneA => Figure::OneA(estimator),
+        Number::OneA => Figure::OneA(shown),
         Number::OneB => Figure::OneB(selection),
         Number::Three => Figure::Three(selection),
         Number::Four => Figure::Four(selection),
-        Number::Five => Figure::Five(estimator),
+        Number::Five => Figure::Five(shown),
     })
 }

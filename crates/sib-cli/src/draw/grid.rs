@@ -7,6 +7,7 @@ use sib_explain::render::{Shading, Text};
 
 use super::colour::INK;
 use super::note::Note;
+use super::panels::SINGLE_MM;
 use super::raster;
 use super::style::{SMALL_PT, TEXT_PT};
 use super::svg::{Anchor, PT_PER_MM, Rect, Stroke, Svg, Type};
@@ -39,12 +40,12 @@ pub struct ColourBar {
 
 /// The figure.
 pub struct Grid {
+    /// Physical width, at most.
     pub width_mm: f64,
     /// Above the columns.
     pub titles: Vec<String>,
     pub rows: Vec<Row>,
     pub bars: Vec<ColourBar>,
-    pub note: String,
 }
 
 /// Space for the labels of rows.
@@ -63,16 +64,19 @@ const BAR_BLOCK: f64 = BAR + 2.0 * LINE + 4.0;
 const BAR_COLOURS: u32 = 256;
 
 impl Grid {
-    /// The figure as an SVG document.
+    /// The figure as an SVG document, over what its reader must know.
     ///
     /// # Errors
     /// When a picture cannot be encoded.
-    pub fn to_svg(&self) -> Result<String> {
-        let width = self.width_mm * PT_PER_MM;
+    pub fn to_svg(&self, note: &str) -> Result<String> {
         let columns = self.titles.len() as f64;
+        // As wide as its pictures at their largest, but for what is written below them no narrower than a column.
+        let widest = LABELS + columns * (MOST_MM * PT_PER_MM + GAP) - GAP;
+        let most = self.width_mm * PT_PER_MM;
+        let width = widest.clamp(most.min(SINGLE_MM * PT_PER_MM), most);
         let room = (width - LABELS - GAP * (columns - 1.0)) / columns;
         let side = room.min(MOST_MM * PT_PER_MM);
-        // A few small pictures stand in the middle.
+        // A few pictures stand in the middle of a column.
         let first = LABELS + columns * (room - side) / 2.0;
         let left = |column: usize| first + column as f64 * (side + GAP);
         let small = Text::with_font_size(false, SMALL_PT as f32);
@@ -83,7 +87,7 @@ impl Grid {
         let groups = self.rows.iter().skip(1).filter(|row| row.starts_group).count() as f64;
         let rows = self.rows.len() as f64;
         let bars_top = above + rows * (side + GAP) + groups * (GROUP_GAP - GAP) + 3.0;
-        let note = Note::new(&self.note, width);
+        let note = Note::new(note, width);
         let note_top = bars_top + BAR_BLOCK;
 
         let mut svg = Svg::new(width, note_top + note.height());

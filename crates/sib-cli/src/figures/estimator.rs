@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use crate::evaluation::suites::information::NULL;
+
 /// Which measure a figure shows: the paper names none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Estimator {
@@ -38,6 +40,42 @@ pub(super) fn information(x: &str, r: &str) -> String {
     format!("I(X_{{{x}}}; R_{{{r}}})")
 }
 
+/// What a figure of information shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// By which measure.
+    pub estimator: Estimator,
+    /// Whether what random pairs of image and R come to is taken off.
+    pub above_random: bool,
+}
+
+impl Shown {
+    /// I(X_x; R_r), where `value` gives metrics by name; `None` where one is not there.
+    pub(super) fn of(
+        self,
+        x: Region,
+        r: Region,
+        value: impl Fn(&str) -> Option<f64>,
+    ) -> Option<f64> {
+        let name = self.estimator.metric(x, r);
+        let null = if self.above_random { value(&format!("{name}{NULL}"))? } else { 0.0 };
+        Some(value(&name)? - null)
+    }
+
+    /// The title of its axis.
+    pub(super) fn axis(self) -> String {
+        let above = if self.above_random { " above random pairs" } else { "" };
+        format!("Information{above} ({})", self.estimator.unit())
+    }
+
+    /// What it is, for batches of so many images: all measures depend on their number.
+    pub(super) fn note(self, batch_size: Option<u64>) -> String {
+        let above = " Less the mean for random pairs of image and R.";
+        let above = if self.above_random { above } else { "" };
+        format!("{}{above}", self.estimator.note(batch_size))
+    }
+}
+
 impl Estimator {
     /// The metric of I(X_x; R_r) in `metrics.csv` and `summary.csv`.
     pub(super) fn metric(self, x: Region, r: Region) -> String {
@@ -50,7 +88,7 @@ impl Estimator {
     }
 
     /// What stands beside a quantity on its axis.
-    pub(super) fn unit(self) -> &'static str {
+    fn unit(self) -> &'static str {
         match self {
             Self::Hsic => "HSIC",
             Self::Cka => "CKA",
@@ -59,7 +97,7 @@ impl Estimator {
     }
 
     /// What it is, for batches of so many images: all three depend on their number.
-    pub(super) fn note(self, batch_size: Option<u64>) -> String {
+    fn note(self, batch_size: Option<u64>) -> String {
         let batches =
             batch_size.map_or(String::new(), |size| format!(", batches of {size} images"));
         match (self, batch_size) {
@@ -81,6 +119,22 @@ mod tests {
     use super::*;
     use crate::evaluation::suites::information::MEASURES;
     use crate::training::held_out;
+
+    #[test]
+    fn above_random_is_what_is_left_without_random_pairs() {
+        let values = |name: &str| match name {
+            "cka_x_fg_r_bg" => Some(0.5),
+            "cka_x_fg_r_bg_null" => Some(0.375),
+            "cka_x_bg_r_bg" => Some(0.25),
+            _ => None,
+        };
+        let shown = Shown { estimator: Estimator::Cka, above_random: true };
+        let [fg, bg] = Region::ALL;
+        assert_eq!(shown.of(fg, bg, values), Some(0.125));
+        assert_eq!(shown.of(bg, bg, values), None);
+        let plain = Shown { above_random: false, ..shown };
+        assert_eq!((plain.of(bg, bg, values), plain.of(fg, fg, values)), (Some(0.25), None));
+    }
 
     #[test]
     fn the_metrics_are_those_that_are_logged() {

@@ -7,6 +7,7 @@ use image::RgbImage;
 use sib_explain::Method;
 use sib_explain::render::{Colormap, Heatmap, Shading, Style};
 
+use super::Drawn;
 use super::comparison::{Comparison, Selection};
 use crate::draw::grid::{Cell, ColourBar, Grid, Row};
 use crate::draw::panels::{DOUBLE_MM, SINGLE_MM};
@@ -25,7 +26,7 @@ pub(super) fn draw_differences(
     root: &Path,
     selection: &Selection,
     left_out: &mut LeftOut,
-) -> Result<String> {
+) -> Result<Drawn> {
     let method = match selection.methods[..] {
         [] => Method::GuidedBackprop,
         [method] => method,
@@ -51,6 +52,13 @@ pub(super) fn draw_differences(
         let (subjects, pairs) = (&subjects, &pairs);
         move |number: usize| subjects[number].tile(&pairs[number][which], &STYLE)
     };
+    let note = format!(
+        "{}, {}; named is the class that is explained. Each map is scaled to its own range, 0 to \
+         1; the difference is that of the scaled maps, on one scale for all images.{}",
+        method.title(),
+        comparison.arch(),
+        comparison.lengths_note()
+    );
     let grid = Grid {
         width_mm: DOUBLE_MM,
         titles: subjects.iter().map(|subject| subject.class.clone()).collect(),
@@ -68,15 +76,8 @@ pub(super) fn draw_differences(
                 ends: [format!("−{magnitude:.2}"), format!("+{magnitude:.2}")],
             },
         ],
-        note: format!(
-            "{}, {}; named is the class that is explained. Each map is scaled to its own range, 0 to \
-             1; the difference is that of the scaled maps, on one scale for all images.{}",
-            method.title(),
-            comparison.arch(),
-            comparison.lengths_note()
-        ),
     };
-    grid.to_svg()
+    Ok(Drawn { note, over: Box::new(move |note| grid.to_svg(note)) })
 }
 
 /// Figures 4 and, narrow, 1b: several methods, each image before and after.
@@ -88,7 +89,7 @@ pub(super) fn draw_methods(
     selection: &Selection,
     narrow: bool,
     left_out: &mut LeftOut,
-) -> Result<String> {
+) -> Result<Drawn> {
     let comparison = Comparison::find(root, &selection.methods, left_out)?;
     let methods = match &selection.methods[..] {
         [] => comparison.default_methods(narrow),
@@ -109,19 +110,19 @@ pub(super) fn draw_methods(
             rows.push(Row { label: label.to_owned(), cells, starts_group: number == 0 });
         }
     }
+    let note = format!(
+        "{}; named is the class that is explained. Each map is scaled to its own range.{}",
+        comparison.arch(),
+        comparison.lengths_note()
+    );
     let titles = methods.iter().map(|method| method.title().to_owned());
     let grid = Grid {
         width_mm: if narrow { SINGLE_MM } else { DOUBLE_MM },
         titles: std::iter::once("Input".to_owned()).chain(titles).collect(),
         rows,
         bars: vec![relevance("Relevance".to_owned())],
-        note: format!(
-            "{}; named is the class that is explained. Each map is scaled to its own range.{}",
-            comparison.arch(),
-            comparison.lengths_note()
-        ),
     };
-    grid.to_svg()
+    Ok(Drawn { note, over: Box::new(move |note| grid.to_svg(note)) })
 }
 
 fn relevance(title: String) -> ColourBar {

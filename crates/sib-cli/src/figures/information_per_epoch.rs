@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 
-use super::estimator::{Estimator, Region, information};
+use super::Drawn;
+use super::estimator::{Region, Shown, information};
 use super::notes::{common, lengths_note, seeds_note};
 use super::palette;
 use crate::draw::axis::AxisOptions;
@@ -23,45 +24,51 @@ use crate::results::{Folders, Run};
 /// One run's values by epoch, counted from 1, of foreground and background.
 type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
 
-/// The figure as SVG.
+/// The figure.
 ///
 /// # Errors
 /// When no finished run below `root` has logged the information, or runs cannot be compared.
-pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) -> Result<String> {
+pub(super) fn draw(root: &Path, shown: Shown, left_out: &mut LeftOut) -> Result<Drawn> {
     let runs = Folders::below(root)?.finished_runs(left_out);
-    let measured: Vec<_> = runs.iter().filter_map(|run| measured(run, estimator)).collect();
+    let measured: Vec<_> = runs.iter().filter_map(|run| measured(run, shown)).collect();
     if measured.is_empty() {
-        let error = anyhow!("{}: no finished run has logged its information", root.display());
+        let of = if shown.above_random { " and that of random pairs" } else { "" };
+        let error = anyhow!("{}: no finished run has logged its information{of}", root.display());
         return Err(with_hint(error, "train with --set train.log_information=true"));
     }
     let batch_size = common(measured.iter().map(|one| one.values.1));
     let groups = grouped(measured)?;
-    let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
+    let charts: Vec<_> = groups.iter().map(|group| chart(group, shown)).collect();
     let note = format!(
         "{} {}{}",
-        estimator.note(batch_size),
+        shown.note(batch_size),
         seeds_note(&groups, "One seed."),
         lengths_note(&groups)
     );
-    Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
+    let over = move |note: &str| {
+        Page::of(charts.iter().map(|chart| chart as _).collect(), note.to_owned()).to_svg()
+    };
+    Ok(Drawn { note, over: Box::new(over) })
 }
 
 /// What a run has logged, and its batch size; `None` where it has not.
-fn measured(run: &Run, estimator: Estimator) -> Option<Measured<(Epochs, Option<u64>)>> {
-    let mut epochs = Epochs::new();
-    for (index, region) in Region::ALL.into_iter().enumerate() {
-        let name = estimator.metric(region, region);
-        for row in run.record.metrics.iter().filter(|row| row.split == "test" && row.name == name) {
-            epochs.entry(row.epoch + 1).or_default()[index] = Some(row.value);
-        }
+fn measured(run: &Run, shown: Shown) -> Option<Measured<(Epochs, Option<u64>)>> {
+    let mut logged = BTreeMap::<u64, BTreeMap<&str, f64>>::new();
+    for row in run.record.metrics.iter().filter(|row| row.split == "test") {
+        logged.entry(row.epoch + 1).or_default().insert(&row.name, row.value);
     }
+    let values = |of: &BTreeMap<&str, f64>| {
+        Region::ALL.map(|region| shown.of(region, region, |name| of.get(name).copied()))
+    };
+    let mut epochs: Epochs = logged.iter().map(|(&epoch, of)| (epoch, values(of))).collect();
+    epochs.retain(|_, values| values.iter().any(Option::is_some));
     let batch_size = run.config.train.batch_size;
     let settings = batch_size.map(|size| ("train.batch_size".to_owned(), size.to_string()));
     let origin = Origin::of_run(run, settings.into_iter().collect());
     (!epochs.is_empty()).then_some(Measured { origin, values: (epochs, batch_size) })
 }
 
-fn chart(group: &Group<(Epochs, Option<u64>)>, estimator: Estimator) -> LineChart {
+fn chart(group: &Group<(Epochs, Option<u64>)>, shown: Shown) -> LineChart {
     let mut series = Vec::new();
     for (index, region) in Region::ALL.into_iter().enumerate() {
         for training in Training::ALL {
@@ -76,7 +83,7 @@ fn chart(group: &Group<(Epochs, Option<u64>)>, estimator: Estimator) -> LineChar
     LineChart {
         title: group.title.clone(),
         x: AxisOptions { whole: true, ..AxisOptions::new("Epoch") },
-        y: AxisOptions::new(format!("Information ({})", estimator.unit())),
+        y: AxisOptions::new(shown.axis()),
         series,
     }
 }

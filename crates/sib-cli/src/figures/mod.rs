@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use comparison::Selection;
-use estimator::Estimator;
+use estimator::Shown;
 
 use crate::left_out::LeftOut;
 
@@ -20,7 +20,7 @@ use crate::left_out::LeftOut;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Figure {
     /// Information per epoch.
-    OneA(Estimator),
+    OneA(Shown),
     /// Heatmaps before and after, one column of print wide.
     OneB(Selection),
     /// Heatmaps before and after with their difference.
@@ -28,22 +28,50 @@ pub enum Figure {
     /// Heatmaps before and after of several methods.
     Four(Selection),
     /// Region information.
-    Five(Estimator),
+    Five(Shown),
+}
+
+/// A figure whose note is still to be placed.
+pub struct Drawn {
+    /// What its reader must know.
+    pub note: String,
+    over: Over,
+}
+
+/// Draws a figure as SVG over a note.
+type Over = Box<dyn Fn(&str) -> Result<String>>;
+
+impl Drawn {
+    /// The figure as SVG, over its note.
+    ///
+    /// # Errors
+    /// When a picture in it cannot be encoded.
+    pub fn with_note(&self) -> Result<String> {
+        (self.over)(&self.note)
+    }
+
+    /// The figure as SVG alone.
+    ///
+    /// # Errors
+    /// As [`Self::with_note`].
+    pub fn without_note(&self) -> Result<String> {
+        (self.over)("")
+    }
 }
 
 impl Figure {
-    /// The figure as SVG, from what lies in the folder at `runs` and below it; what of it cannot be
+    /// The figure from what lies in the folder at `runs` and below it; what of it cannot be
     /// read is in `left_out`.
     ///
     /// # Errors
     /// When nothing there can be drawn, or cannot be compared.
-    pub fn draw(&self, runs: &Path, left_out: &mut LeftOut) -> Result<String> {
+    pub fn draw(&self, runs: &Path, left_out: &mut LeftOut) -> Result<Drawn> {
         match self {
-            Self::OneA(estimator) => information_per_epoch::draw(runs, *estimator, left_out),
+            Self::OneA(shown) => information_per_epoch::draw(runs, *shown, left_out),
             Self::OneB(selection) => heatmaps::draw_methods(runs, selection, true, left_out),
             Self::Three(selection) => heatmaps::draw_differences(runs, selection, left_out),
             Self::Four(selection) => heatmaps::draw_methods(runs, selection, false, left_out),
-            Self::Five(estimator) => region_information::draw(runs, *estimator, left_out),
+            Self::Five(shown) => region_information::draw(runs, *shown, left_out),
         }
     }
 }

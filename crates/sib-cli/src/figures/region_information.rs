@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use sib_metrics::Summary;
 
-use super::estimator::{Estimator, Region, information};
+use super::Drawn;
+use super::estimator::{Region, Shown, information};
 use super::notes::{common, lengths_note, seeds_note};
 use super::palette;
 use crate::draw::axis::AxisOptions;
@@ -33,11 +34,11 @@ struct Informed {
     null: Option<f64>,
 }
 
-/// The figure as SVG.
+/// The figure.
 ///
 /// # Errors
 /// When no finished evaluation below `root` has the suite, or evaluations cannot be compared.
-pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) -> Result<String> {
+pub(super) fn draw(root: &Path, shown: Shown, left_out: &mut LeftOut) -> Result<Drawn> {
     let evaluations = Folders::below(root)?.finished_evaluations(left_out);
     let with_suite: Vec<&Evaluation> =
         evaluations.iter().filter(|one| one.has(Suite::Information)).collect();
@@ -47,20 +48,23 @@ pub(super) fn draw(root: &Path, estimator: Estimator, left_out: &mut LeftOut) ->
     }
     let batch_size = |one: &&Evaluation| Some(one.description.settings.batch_size as u64);
     let batch_size = common(with_suite.iter().map(batch_size));
-    let measured = with_suite.iter().map(|one| measured(one, estimator));
+    let measured = with_suite.iter().map(|one| measured(one, shown));
     let groups = grouped(measured.collect::<Result<_>>()?)?;
-    let charts: Vec<_> = groups.iter().map(|group| chart(group, estimator)).collect();
+    let charts: Vec<_> = groups.iter().map(|group| chart(group, shown)).collect();
     let one_seed = "One seed; bars: standard error over batches.";
-    let has_null =
-        with_suite.iter().flat_map(|one| &one.summary).any(|row| row.metric.ends_with(NULL));
+    let has_null = !shown.above_random
+        && with_suite.iter().flat_map(|one| &one.summary).any(|row| row.metric.ends_with(NULL));
     let note = format!(
         "{} {}{}{}",
-        estimator.note(batch_size),
+        shown.note(batch_size),
         seeds_note(&groups, one_seed),
         if has_null { " Dashed: random pairs of image and R." } else { "" },
         lengths_note(&groups)
     );
-    Page::of(charts.iter().map(|chart| chart as _).collect(), note).to_svg()
+    let over = move |note: &str| {
+        Page::of(charts.iter().map(|chart| chart as _).collect(), note.to_owned()).to_svg()
+    };
+    Ok(Drawn { note, over: Box::new(over) })
 }
 
 /// Region of the image and of R.
@@ -69,22 +73,24 @@ fn pairs() -> [(Region, Region); 4] {
     [(Fg, Fg), (Bg, Bg), (Fg, Bg), (Bg, Fg)]
 }
 
-fn measured(evaluation: &Evaluation, estimator: Estimator) -> Result<Measured<Pairs>> {
-    let row = |metric: String| {
+fn measured(evaluation: &Evaluation, shown: Shown) -> Result<Measured<Pairs>> {
+    let row = |metric: &str| {
         let suite = Suite::Information.name();
         evaluation.summary.iter().find(|row| row.suite == suite && row.metric == metric)
     };
+    let by_name = |name: &str| row(name).and_then(|row| row.value);
     let value = |(x, r)| {
-        let name = estimator.metric(x, r);
-        let null = row(format!("{name}{NULL}")).and_then(|row| row.value);
-        let row = row(name)?;
-        Some(Informed { value: row.value?, standard_error: row.standard_error, null })
+        let name = shown.estimator.metric(x, r);
+        // Where it is taken off, it is at zero.
+        let null = by_name(&format!("{name}{NULL}")).filter(|_| !shown.above_random);
+        let standard_error = row(&name)?.standard_error;
+        Some(Informed { value: shown.of(x, r, by_name)?, standard_error, null })
     };
     let origin = Origin::of_evaluation(evaluation, Suite::Information)?;
     Ok(Measured { origin, values: pairs().map(value) })
 }
 
-fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
+fn chart(group: &Group<Pairs>, shown: Shown) -> BarChart {
     let series = |training: Training| {
         let bar = |pair: usize| {
             let networks = || group.of(training).filter_map(|network| network.values[pair]);
@@ -109,7 +115,7 @@ fn chart(group: &Group<Pairs>, estimator: Estimator) -> BarChart {
     BarChart {
         title: group.title.clone(),
         groups: pairs().map(|(x, r)| information(x.subscript(), r.subscript())).into(),
-        y: AxisOptions::new(format!("Information ({})", estimator.unit())),
+        y: AxisOptions::new(shown.axis()),
         series: trainings.map(series).collect(),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sib_core::data::{Batch, Loader};
 use sib_core::group::Group;
-use sib_core::information::RegionInformation;
+use sib_core::information::{RegionInformation, Regions};
 use sib_core::objective::{SibConfig, cross_entropy, unit_scale};
 use sib_core::train::{Evaluation, Metric, Position};
 use sib_core::{Backbone, Error, Mode, Result};
@@ -12,10 +12,14 @@ use sib_metrics::accuracy::top_k_hits;
 use tch::{Kind, Tensor};
 
 use super::divergence;
+use crate::evaluation::suites::information::NULL;
 
 /// Regions of image and R, and the measures between them (METHOD: Fig. 1a).
 const REGIONS: [&str; 2] = ["fg", "bg"];
 const MEASURES: [&str; 3] = ["hsic", "cka", "renyi_bits"];
+
+/// How many random pairings of image and R a batch's measures are averaged over beside its own (decision I3).
+const PAIRINGS: usize = 20;
 
 const TOP1: &str = "top1";
 const TOP5: &str = "top5";
@@ -79,17 +83,17 @@ fn information_name(measure: &str, x: &str, r: &str) -> String {
 }
 
 /// A row of numbers of each batch, in the order of the batches: with every process that of all, which `measure` has
-/// made of its own. Added up in their order, they come to the same bits whoever made them.
+/// made of its own by their numbers. Added up in their order, they come to the same bits whoever made them.
 fn of_all_batches<const N: usize>(
     images: &Loader,
     group: &Group,
-    mut measure: impl FnMut(Batch) -> Result<[f64; N]>,
+    mut measure: impl FnMut(usize, Batch) -> Result<[f64; N]>,
 ) -> Result<Vec<[f64; N]>> {
     let mut rows = vec![[0.0; N]; images.batches_per_epoch()];
     let part = images.options().part_of_batches;
     let own = rows.iter_mut().enumerate().filter(|(number, _)| part.has(*number));
-    for ((_, row), batch) in own.zip(images.epoch(0, 0)) {
-        *row = measure(batch?)?;
+    for ((number, row), batch) in own.zip(images.epoch(0, 0)) {
+        *row = measure(number, batch?)?;
     }
     let all = Tensor::from_slice(rows.as_flattened()).to_device(images.options().device);
     group.sum(&[&all])?;
@@ -104,7 +108,7 @@ fn of_all_batches<const N: usize>(
 /// When an image cannot be read or a logit is not finite.
 fn accuracy(net: &dyn Backbone, images: &Loader, group: &Group) -> Result<Vec<(String, f64)>> {
     let has_top5 = images.dataset().classes.len() > MORE_THAN;
-    let rows = of_all_batches(images, group, |batch| {
+    let rows = of_all_batches(images, group, |_, batch| {
         let logits = tch::no_grad(|| net.forward(&batch.images, Mode::Eval));
         let hits = |k: usize| -> Result<f64> {
             let hits = top_k_hits(&logits, &batch.labels, k)?;
@@ -127,7 +131,7 @@ fn accuracy(net: &dyn Backbone, images: &Loader, group: &Group) -> Result<Vec<(S
 /// Information between the regions of image and R, by all three measures: means over the full
 /// batches of the split (all measures depend on the batch size), in f64: R is of the order of 1e-6. A
 /// batch with an image whose R is zero is left out, since it compares its images; nothing is returned
-/// where every one has such an image.
+/// where every one has such an image. Behind them stand the means for random pairs of image and R.
 ///
 /// # Errors
 /// When an image cannot be read or R is not finite.
@@ -137,13 +141,17 @@ fn information(
     sib: &SibConfig,
     group: &Group,
 ) -> Result<Vec<(String, f64)>> {
-    const VALUES: usize = MEASURES.len() * REGIONS.len() * REGIONS.len();
-    let names = MEASURES.into_iter().flat_map(|measure| {
+    const OWN: usize = MEASURES.len() * REGIONS.len() * REGIONS.len();
+    const VALUES: usize = 2 * OWN;
+    let own_names = MEASURES.into_iter().flat_map(|measure| {
         REGIONS.into_iter().flat_map(move |x| REGIONS.map(|r| information_name(measure, x, r)))
     });
-    let size = images.options().batch_size;
+    let own_names: Vec<String> = own_names.collect();
+    let null_names = own_names.iter().map(|name| format!("{name}{NULL}"));
+    let names = own_names.iter().cloned().chain(null_names);
+    let (size, seed) = (images.options().batch_size, images.options().seed);
     // Whether it counts, and the values.
-    let rows = of_all_batches::<{ VALUES + 1 }>(images, group, |batch| {
+    let rows = of_all_batches::<{ VALUES + 1 }>(images, group, |number, batch| {
         if batch.len() < size && images.batches_per_epoch() > 1 {
             return Ok([0.0; VALUES + 1]);
         }
@@ -152,13 +160,21 @@ fn information(
         let r = sib.vjp.vjp(&images, &logits, false)?;
         let mask = sib.mask.apply(&unit_scale(&r))?.mask;
         let [images, r, mask] = [images.detach(), r, mask].map(|x| x.to_kind(Kind::Double));
-        let measured = match RegionInformation::measure(&images, &r, &mask) {
+        let regions = match Regions::new(&images, &r, &mask) {
             Err(Error::Vanishing { .. }) => return Ok([0.0; VALUES + 1]),
             other => other?,
         };
-        let mut row = [1.0; VALUES + 1];
-        let measures = [measured.hsic, measured.cka, measured.renyi_bits];
-        row[1..].copy_from_slice(measures.as_flattened().as_flattened());
+        let mut row = [0.0; VALUES + 1];
+        row[0] = 1.0;
+        let mut add = |to: usize, measured: &RegionInformation, share: f64| {
+            let measures = [measured.hsic, measured.cka, measured.renyi_bits];
+            let values = measures.as_flattened().as_flattened();
+            row[to..].iter_mut().zip(values).for_each(|(sum, value)| *sum += value * share);
+        };
+        add(1, &regions.information()?, 1.0);
+        for shuffled in regions.shuffled(PAIRINGS, seed, number as u64)? {
+            add(1 + OWN, &shuffled, 1.0 / PAIRINGS as f64);
+        }
         Ok(row)
     })?;
     let counted: Vec<_> = rows.iter().filter(|row| row[0] > 0.0).collect();

@@ -4,7 +4,7 @@
 use image::{Rgb, RgbImage};
 use quick_xml::events::Event;
 
-use crate::workplace::{Workplace, assert_refused, assert_success, read, stderr};
+use crate::workplace::{Workplace, assert_refused, assert_success, read, read_csv, stderr};
 
 /// The texts of an SVG file, each with its parts joined.
 fn texts(place: &Workplace, file: &str) -> Vec<String> {
@@ -35,8 +35,8 @@ fn draw(place: &Workplace, number: &str, more: &[&str]) -> Vec<String> {
         assert_success(&place.run(&[&arguments, more].concat()));
     }
     let png = image::open(place.path("out/figure.png")).unwrap().to_rgb8();
-    // 85 or 175 mm at 300 dpi.
-    assert!([1004, 2067].contains(&png.width()), "{}", png.width());
+    // 85 to 175 mm at 300 dpi.
+    assert!((1004..=2067).contains(&png.width()), "{}", png.width());
     assert!(png.pixels().any(|pixel| pixel.0 != [255; 3]));
     texts(place, "out/figure.svg")
 }
@@ -79,6 +79,17 @@ fn information_is_drawn_from_runs_and_evaluations() {
     let bars = draw(&place, "5", &["--estimator", "renyi"]);
     assert_has(&bars, &["I(Xfg; Rbg)", "I(Xbg; Rbg)", "Information (bits)", "Baseline", "S-IB"]);
     assert!(bars.iter().any(|text| text.contains("batches of 4 images")), "{bars:?}");
+
+    // Less what random pairs give; the same of the runs' logs.
+    for (number, unit) in [("1a", "CKA"), ("5", "CKA")] {
+        let above = draw(&place, number, &["--estimator", "cka", "--above-random"]);
+        assert_has(&above, &[&format!("Information above random pairs ({unit})")]);
+        assert!(above.join(" ").contains("Less the mean for random pairs"), "{above:?}");
+        assert!(above.iter().all(|text| !text.contains("Dashed")), "{above:?}");
+    }
+    let log = read_csv(&place.path("runs/sib/metrics.csv"));
+    let logged = |name: &str| log.iter().filter(|row| row["name"] == name).count();
+    assert_eq!((logged("cka_x_fg_r_fg"), logged("cka_x_fg_r_fg_null")), (2, 2));
 
     // A second run of the same network and seed.
     let copy = place.path("runs/again");
@@ -137,8 +148,16 @@ fn heatmaps_are_drawn_from_a_comparison() {
     // Four rows of three images, and two colour bars.
     assert_eq!(pictures(&place), 4 * 3 + 2);
     let png = image::open(place.path("out/figure.png")).unwrap().to_rgb8();
+    // Of 28 mm each.
+    assert!((1004..1200).contains(&png.width()), "{}", png.width());
     let red = png.pixels().filter(|pixel| pixel.0 == [220, 40, 40]).count();
     assert!(red > 5_000, "{red} pixels of the photographs");
+
+    // What is below it is for the caption.
+    let alone = draw(&place, "3", &["--no-note"]);
+    assert!(alone.iter().all(|text| !text.starts_with("Guided Backprop")), "{alone:?}");
+    let caption = String::from_utf8(read(&place.path("out/figure.txt"))).unwrap();
+    assert!(caption.starts_with("Guided Backprop, ResNet-18; "), "{caption}");
 
     let texts = draw(&place, "4", &["--images", "2"]);
     assert_has(&texts, &["Input", "Saliency", "GradCAM", "Baseline", "S-IB"]);
@@ -156,7 +175,7 @@ fn heatmaps_are_drawn_from_a_comparison() {
     refused(&["--images", "0"], 2, "at least 1 image");
     refused(&["--method", "saliency,grad-cam"], 2, "--method: figure 3 shows one method");
     refused(&["--method", "score-cam"], 1, "runs/heatmaps: no heatmaps by score-cam, only by sal");
-    refused(&["--estimator", "cka"], 2, "--estimator: only figures 1a and 5");
+    refused(&["--estimator", "cka"], 2, "--estimator, --above-random: only figures 1a and 5");
     std::fs::rename(place.path("photos/b.png"), place.path("photos/gone.png")).unwrap();
     refused(&[], 1, "photos/b.png: cannot read");
     std::fs::rename(place.path("photos/gone.png"), place.path("photos/b.png")).unwrap();
