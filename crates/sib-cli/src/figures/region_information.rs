@@ -14,7 +14,7 @@ use crate::draw::bars::{Bar, BarChart, BarSeries};
 use crate::draw::panels::Page;
 use crate::error::with_hint;
 use crate::evaluation::suite::Suite;
-use crate::evaluation::suites::information::NULL;
+use crate::evaluation::suites::information::{NULL, Z};
 use crate::left_out::LeftOut;
 use crate::network::Training;
 use crate::results::compare::{Group, Measured, Origin, grouped};
@@ -28,7 +28,7 @@ type Pairs = [Option<Informed>; 4];
 #[derive(Debug, Clone, Copy)]
 struct Informed {
     value: f64,
-    /// Over batches.
+    /// Over batches; above random pairs, over those.
     standard_error: Option<f64>,
     /// The mean for random pairs of image and R.
     null: Option<f64>,
@@ -51,7 +51,11 @@ pub(super) fn draw(root: &Path, shown: Shown, left_out: &mut LeftOut) -> Result<
     let measured = with_suite.iter().map(|one| measured(one, shown));
     let groups = grouped(measured.collect::<Result<_>>()?)?;
     let charts: Vec<_> = groups.iter().map(|group| chart(group, shown)).collect();
-    let one_seed = "One seed; bars: standard error over batches.";
+    let one_seed = if shown.above_random {
+        "One seed; bars: standard deviation over random pairs."
+    } else {
+        "One seed; bars: standard error over batches."
+    };
     let has_null = !shown.above_random
         && with_suite.iter().flat_map(|one| &one.summary).any(|row| row.metric.ends_with(NULL));
     let note = format!(
@@ -83,8 +87,15 @@ fn measured(evaluation: &Evaluation, shown: Shown) -> Result<Measured<Pairs>> {
         let name = shown.estimator.metric(x, r);
         // Where it is taken off, it is at zero.
         let null = by_name(&format!("{name}{NULL}")).filter(|_| !shown.above_random);
-        let standard_error = row(&name)?.standard_error;
-        Some(Informed { value: shown.of(x, r, by_name)?, standard_error, null })
+        let value = shown.of(x, r, by_name)?;
+        let standard_error = if shown.above_random {
+            // z counts how many of them the value lies above: that of the values themselves is mostly of which images
+            // a batch holds, which random pairs of its images share.
+            by_name(&format!("{name}{Z}")).filter(|&z| z != 0.0).map(|z| value / z)
+        } else {
+            row(&name)?.standard_error
+        };
+        Some(Informed { value, standard_error, null })
     };
     let origin = Origin::of_evaluation(evaluation, Suite::Information)?;
     Ok(Measured { origin, values: pairs().map(value) })
