@@ -50,11 +50,11 @@ fn list(name: DatasetName, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Decodes every image and mask, and says what is there, missing or broken.
+/// Decodes every image and mask, and says what is there, missing or broken, in words or as `json`.
 ///
 /// # Errors
 /// When the dataset is not whole.
-pub fn check_all(config: &DataConfig) -> Result<()> {
+pub fn check_all(config: &DataConfig, json: bool) -> Result<()> {
     let root = config.root()?;
     let progress = Mutex::new(None);
     let report = check(config.name, root, &config.options(), |_, total| {
@@ -64,9 +64,13 @@ pub fn check_all(config: &DataConfig) -> Result<()> {
             .step(String::new);
     });
     let mut out = io::stdout().lock();
-    report.splits.iter().try_for_each(|split| print_split(split, &mut out))?;
-    for (split, reason) in &report.failed {
-        writeln!(out, "{split}: {reason}")?;
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        report.splits.iter().try_for_each(|split| print_split(split, &mut out))?;
+        for (split, reason) in &report.failed {
+            writeln!(out, "{split}: {reason}")?;
+        }
     }
     if report.is_clean() {
         return Ok(());

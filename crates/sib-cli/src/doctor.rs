@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
+use serde::Serialize;
 use sib_core::device;
 use sib_core::train::Precision;
 use sib_models::Arch;
@@ -15,12 +16,44 @@ use crate::bench::inputs::InputArguments;
 use crate::bench::step::{Steps, Variant};
 use crate::environment::Environment;
 
+/// What there is to compute with.
+#[derive(Debug, Serialize)]
+pub struct Machine {
+    #[serde(flatten)]
+    environment: Environment,
+    /// CUDA devices.
+    cuda_devices: usize,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cuda_problem: Option<String>,
+    cudnn: bool,
+    /// What the driver says of each GPU.
+    gpus: Vec<String>,
+}
+
+impl Machine {
+    /// Looks around.
+    pub fn look() -> Self {
+        let (cuda_devices, cuda_problem) = match device::cuda_devices() {
+            Ok(count) => (count, None),
+            Err(reason) => (0, Some(reason)),
+        };
+        Self {
+            environment: Environment::of(Device::Cpu),
+            cuda_devices,
+            cudnn: cuda_devices > 0 && Cuda::cudnn_is_available(),
+            cuda_problem,
+            gpus: graphics_cards(),
+        }
+    }
+}
+
 /// Prints versions, threads and GPUs.
 ///
 /// # Errors
 /// When nobody reads it.
-pub fn describe(out: &mut impl Write) -> io::Result<()> {
-    let environment = Environment::of(Device::Cpu);
+pub fn describe(machine: &Machine, out: &mut impl Write) -> io::Result<()> {
+    let Machine { environment, cuda_devices, cuda_problem, cudnn, gpus } = machine;
     writeln!(out, "sib-cli   {}", environment.sib_cli)?;
     writeln!(out, "libtorch  {}", environment.libtorch)?;
     if let Some(folder) = &environment.libtorch_folder {
@@ -28,14 +61,14 @@ pub fn describe(out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "platform  {}", environment.platform)?;
     writeln!(out, "threads   {} of {} cores", environment.threads, environment.cores)?;
-    match device::cuda_devices() {
-        Ok(count) => {
-            writeln!(out, "cuda      {count} device(s)")?;
-            writeln!(out, "cudnn     {}", if Cuda::cudnn_is_available() { "yes" } else { "no" })?;
+    match cuda_problem {
+        None => {
+            writeln!(out, "cuda      {cuda_devices} device(s)")?;
+            writeln!(out, "cudnn     {}", if *cudnn { "yes" } else { "no" })?;
         }
-        Err(reason) => writeln!(out, "cuda      none: {reason}")?,
+        Some(problem) => writeln!(out, "cuda      none: {problem}")?,
     }
-    graphics_cards().iter().try_for_each(|card| writeln!(out, "gpu       {card}"))
+    gpus.iter().try_for_each(|card| writeln!(out, "gpu       {card}"))
 }
 
 /// What the driver's tool says of each GPU: number, name, memory, driver, compute capability; nothing where there

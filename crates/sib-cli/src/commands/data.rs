@@ -21,7 +21,7 @@ enum Command {
     /// Describe the datasets: size, licence, where published, what to unpack
     List,
     /// Decode every image and mask of a dataset and report what is missing or broken
-    Check(Source),
+    Check(Check),
     /// Write the images of a split as PNG files
     Export(Export),
 }
@@ -34,6 +34,15 @@ struct Source {
     /// Folder of the unpacked archive; synthetic needs none
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -66,7 +75,7 @@ impl Source {
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::List => list_all(),
-        Command::Check(source) => check_all(&source.config()),
+        Command::Check(Check { source, json }) => check_all(&source.config(), *json),
         Command::Export(Export { source, split, limit, output }) => {
             write_images(&source.config(), *split, *limit, output)
         }

@@ -1,12 +1,12 @@
 //! `sib-cli doctor`: what there is to compute with.
 
-use std::io;
+use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
 use sib_core::device;
 
-use crate::doctor;
+use crate::doctor::{self, Machine};
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -17,12 +17,20 @@ pub struct Arguments {
     /// Time a product of matrices and a training step on that device too: about ten seconds
     #[arg(long)]
     time: bool,
+    /// Print what there is as JSON
+    #[arg(long, conflicts_with = "time")]
+    json: bool,
 }
 
 /// Prints the environment and what CUDA offers, then insists on the device asked for.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let mut out = io::stdout().lock();
-    doctor::describe(&mut out)?;
+    let machine = Machine::look();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&machine)?)?;
+    } else {
+        doctor::describe(&machine, &mut out)?;
+    }
     device::parse(&arguments.device)?;
     if arguments.time { doctor::time(&arguments.device, &mut out) } else { Ok(()) }
 }

@@ -81,6 +81,9 @@ pub struct Arguments {
     /// Folder of the evaluation; one that was interrupted goes on
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// Print the summary as JSON, an object a line
+    #[arg(long)]
+    json: bool,
     /// Numbers of passes without gradient (logits, insertion and deletion, score-cam): f32 or bf16
     #[arg(long, default_value_t)]
     precision: Precision,
@@ -160,7 +163,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Some(finished) = evaluation::run(&description, &checkpoint, dataset, output, group)? else {
         return Ok(());
     };
-    let printed = print(&finished.summary);
+    let printed =
+        if arguments.json { print_json(&finished.summary) } else { print(&finished.summary) };
     if finished.without_object {
         let DatasetFacts { name, split, images, .. } = &description.dataset;
         let suite = Suite::Localization;
@@ -172,13 +176,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     finished.expect_no_faults(&arguments.output)?;
     match &refused[..] {
         // That nobody reads the summary hides nothing that went wrong.
-        [] => Ok(printed?),
+        [] => printed,
         [suite, ..] => bail!("suite {suite} was not measured"),
     }
 }
 
+/// The summary as JSON, a row a line.
+fn print_json(rows: &[SummaryRow]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    rows.iter().try_for_each(|row| Ok(writeln!(out, "{}", serde_json::to_string(row)?)?))
+}
+
 /// The summary as aligned text.
-fn print(rows: &[SummaryRow]) -> io::Result<()> {
+fn print(rows: &[SummaryRow]) -> Result<()> {
     let mut out = io::stdout().lock();
     for row in rows {
         let digits = if row.metric.ends_with("_pct") { 2 } else { 4 };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde::Serialize;
 use sib_core::Error;
 use sib_core::data::transform::load_image;
 use sib_models::Precision;
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// CSV file [default: stdout]
     #[arg(long, value_name = "FILE.csv")]
     output: Option<PathBuf>,
+    /// Print JSON, an object a line, instead of CSV
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
     /// Numbers to compute with: f32 or bf16
     #[arg(long, default_value_t)]
     precision: Precision,
@@ -40,6 +44,18 @@ pub struct Arguments {
     device: String,
     #[command(flatten)]
     processes: processes::Arguments,
+}
+
+/// One class of an image.
+#[derive(Debug, Serialize)]
+struct Prediction {
+    image: String,
+    /// From 1.
+    rank: i64,
+    class_index: i64,
+    class_name: String,
+    logit: f32,
+    probability: f32,
 }
 
 /// Writes image, rank, class index, class name, logit and probability as CSV. An image that cannot
@@ -72,16 +88,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Some(_) => Box::new(&mut whole),
         None => Box::new(std::io::stdout().lock()),
     };
-    let mut header = csv::Writer::from_writer(Vec::new());
-    header.write_record(["image", "rank", "class_index", "class_name", "logit", "probability"])?;
-    let header = header.into_inner().context("a row of CSV")?;
-    if group.is_first() {
-        output.write_all(&header)?;
+    if group.is_first() && !arguments.json {
+        let mut header = csv::Writer::from_writer(Vec::new());
+        header.write_record([
+            "image",
+            "rank",
+            "class_index",
+            "class_name",
+            "logit",
+            "probability",
+        ])?;
+        output.write_all(&header.into_inner().context("a row of CSV")?)?;
     }
     let mut unreadable = 0;
     for round in images.chunks(group.size()) {
         let own = round.get(group.part().index());
-        let rows = own.map(|path| rows(path, &checkpoint, arguments.top)).transpose()?;
+        let rows = own.map(|path| rows(path, &checkpoint, arguments)).transpose()?;
         // The first byte says whether the rest are rows or a fault.
         let answer = match rows {
             None => Vec::new(),
@@ -110,27 +132,36 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The `top` most probable classes of the image at `path` as rows of CSV, or why it cannot be read.
-fn rows(path: &Path, checkpoint: &Checkpoint, top: i64) -> Result<Result<Vec<u8>, Error>> {
+/// The most probable classes of the image at `path` as lines, or why it cannot be read.
+fn rows(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    Arguments { top, json, .. }: &Arguments,
+) -> Result<Result<Vec<u8>, Error>> {
     let image = match load_image(path, &checkpoint.transform) {
         Ok(image) => image,
         Err(fault) => return Ok(Err(fault)),
     };
     let logits = checkpoint.logits(&image.input.unsqueeze(0)).squeeze_dim(0);
     let probabilities = logits.softmax(-1, Kind::Double);
-    let top = top.min(checkpoint.model.num_classes());
+    let top = (*top).min(checkpoint.model.num_classes());
     let (_, classes) = logits.topk(top, -1, true, true);
-    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    for rank in 0..top {
+    let predictions = (0..top).map(|rank| {
         let class = classes.int64_value(&[rank]);
-        csv.serialize((
-            path.display().to_string(),
-            rank + 1,
-            class,
-            checkpoint.class_name(class),
-            logits.double_value(&[class]) as f32,
-            probabilities.double_value(&[class]) as f32,
-        ))?;
+        Prediction {
+            image: path.display().to_string(),
+            rank: rank + 1,
+            class_index: class,
+            class_name: checkpoint.class_name(class),
+            logit: logits.double_value(&[class]) as f32,
+            probability: probabilities.double_value(&[class]) as f32,
+        }
+    });
+    if *json {
+        let lines = predictions.map(|it| Ok(serde_json::to_string(&it)? + "\n"));
+        return Ok(Ok(lines.collect::<Result<String>>()?.into_bytes()));
     }
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    predictions.into_iter().try_for_each(|prediction| csv.serialize(prediction))?;
     Ok(Ok(csv.into_inner().context("a row of CSV")?))
 }

@@ -137,9 +137,11 @@ fn is_wnid(name: &str) -> bool {
     digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a folder's images have splits already, as folders or as a list.
+/// Whether a folder's images have splits already, as folders or as a list: these are no classes, even where one is
+/// missing.
 fn has_splits(root: &Path) -> bool {
-    root.join(split_list::FILE).is_file() || root.join("train").is_dir()
+    let folders = ["train", "test", "val", "valid", "validation"];
+    root.join(split_list::FILE).is_file() || folders.iter().any(|split| root.join(split).is_dir())
 }
 
 /// Draws splits and writes their list; returns its path.

@@ -112,6 +112,9 @@ fn what_is_no_folder_of_images_is_refused() {
     fs::create_dir_all(place.path("half/train/cat")).unwrap();
     fs::copy(place.path("photos/cat/0.png"), place.path("half/train/cat/0.png")).unwrap();
     assert_refused(&place.run(&["init", "--data", "half"]), 1, "test missing");
+    fs::rename(place.path("half/train"), place.path("half/val")).unwrap();
+    assert_refused(&place.run(&["init", "--data", "half"]), 1, "train missing");
+    assert!(!place.path("half/splits.csv").exists());
 }
 
 #[test]

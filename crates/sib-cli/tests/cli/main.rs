@@ -19,6 +19,7 @@ mod fine_tuning;
 mod group;
 mod import;
 mod init;
+mod json;
 mod pipes;
 mod report;
 mod reproduce;
