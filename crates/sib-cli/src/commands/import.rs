@@ -100,7 +100,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..CheckpointMeta::default()
     };
-    Ok(model.save(output, &meta)?)
+    model.save(output, &meta)?;
+    note!("written: {}", output.display());
+    Ok(())
 }
 
 /// Checks that `output` can be written without loss of what is there.

@@ -59,9 +59,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let name = plain.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     write_file(&plain, start.plain(&plain, &sib, &name)?.as_bytes())?;
     write_file(&sib, start.sib(&plain, &sib, &name).as_bytes())?;
-    for file in [&plain, &sib] {
-        note!("written: {}", file.display());
-    }
     note!("hint: sib-cli train --config {} --output runs/{name}/baseline", plain.display());
     Ok(())
 }

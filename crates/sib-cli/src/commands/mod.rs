@@ -23,6 +23,7 @@ use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
 use crate::error::usage;
+use crate::note;
 
 /// Checks that an output file's name ends as its content does.
 fn expect_ending(flag: &str, path: &Path, endings: &[&str]) -> Result<()> {
@@ -38,10 +39,12 @@ fn expect_ending(flag: &str, path: &Path, endings: &[&str]) -> Result<()> {
     )))
 }
 
-/// Writes an output file whole, and makes the folder that it goes into.
+/// Writes an output file whole, says so, and makes the folder that it goes into.
 fn write_file(path: &Path, content: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
-    Ok(write_atomic(path, |file| file.write_all(content))?)
+    write_atomic(path, |file| file.write_all(content))?;
+    note!("written: {}", path.display());
+    Ok(())
 }

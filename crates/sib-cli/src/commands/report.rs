@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::{expect_ending, write_file};
 use crate::left_out::LeftOut;
-use crate::note;
 use crate::report;
 
 /// Arguments of `report`.
@@ -27,6 +26,5 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut left_out = LeftOut::default();
     let page = report::html(&arguments.runs, &mut left_out)?;
     write_file(&arguments.output, page.as_bytes())?;
-    note!("{}: {:.1} MB", arguments.output.display(), page.len() as f64 / 1e6);
     left_out.expect_none()
 }

@@ -171,6 +171,7 @@ pub fn run(
     }
     let summary = summarise(&logged, description)?;
     folder.write(SUMMARY, &summary_row::to_csv(&summary)?)?;
+    note!("written: {}", output.join(SUMMARY).display());
     let faults = rows::faults(logged.images, &rows);
     let mut faults =
         rows.iter().zip(&faults).filter_map(|(row, fault)| Some((row, fault.as_ref()?)));

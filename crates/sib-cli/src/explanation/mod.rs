@@ -22,6 +22,8 @@ use tch::Tensor;
 
 use crate::environment::Environment;
 use crate::images;
+use crate::note;
+use crate::output::count;
 use crate::processes;
 use crate::progress::Progress;
 use folder::Description;
@@ -79,6 +81,13 @@ pub fn run(request: &Request, output: &Path, overwrite: bool, group: &Group) -> 
     pictures.finish()?;
     description.write(output)?;
     progress.finish();
+    let (images_of, methods) = (description.images.len() as u64, request.methods.len() as u64);
+    note!(
+        "written: {}: heatmaps of {} by {}",
+        output.display(),
+        count(images_of, "image"),
+        count(methods, "method")
+    );
     match unreadable {
         0 => Ok(()),
         n => bail!("{n} of {} images could not be read", images.len()),

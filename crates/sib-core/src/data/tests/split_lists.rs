@@ -24,7 +24,6 @@ fn a_list_says_which_image_is_of_which_split() {
         write_image(&root.join(id), 6, 4, [1; 3]);
     }
     write_mask(&root.join("masks/dog/deep/b.png"), 6, 4, |x, _| u8::from(x < 2));
-    listed(root, "dog/a.png,train\n");
     write_text(&root.join("boxes.csv"), "image,x0,y0,x1,y1\ncat/a.png,1,1,3,3\n");
     listed(root, "dog/deep/b.png,train\ncat/b.png,train\ncat/a.png,test\ndog/a.png,test\n");
     let train = opened(DatasetName::Folder, root, Split::Train);
@@ -77,6 +76,7 @@ fn a_list_that_cannot_be_used_says_why() {
         (ids(&train), &train.missing[..]),
         (vec!["dog/a.png"], &["dog/b.png".to_owned()][..])
     );
+    listed(root, "dog/a.png,train\n");
     write_text(&root.join("boxes.csv"), "image,x0,y0,x1,y1\ndog/z.png,1,1,3,3\n");
     let error = refused(DatasetName::Folder, root, Split::Train);
     assert!(error.contains("boxes of 1 images that are in no split"), "{error}");
