@@ -28,8 +28,9 @@ fn the_log_holds_every_term_of_every_step() {
         assert!(values.iter().all(|value| value.is_finite()), "{name}: {values:?}");
     }
     assert_eq!(log.matches("gradient_norm_background").count(), 3);
-    // Accuracy and loss; two regions of the image, two of R, three measures.
-    assert_eq!(log.matches(",test,").count(), 3 + 2 * 2 * 3);
+    // Accuracy and loss; two regions of the image, two of R, three measures, each beside random pairs.
+    assert_eq!(log.matches(",test,").count(), 3 + 2 * 2 * 3 * 2);
+    assert_eq!(log.matches("_null,").count(), 2 * 2 * 3);
     for file in ["config.toml", "environment.toml", "status.toml", "checkpoints/best.safetensors"] {
         assert!(place.path("run").join(file).is_file(), "{file}");
     }
