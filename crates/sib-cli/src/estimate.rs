@@ -11,6 +11,7 @@ use sib_models::Arch;
 
 use crate::config::Config;
 use crate::note;
+use crate::output::count;
 
 /// A training in hours, and its memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -178,7 +179,7 @@ fn estimate([half, whole]: [Measured; 2], batch_size: usize, steps: usize) -> Es
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hours < 1.0 {
-            write!(f, "{:.0} minutes", (self.hours * 60.0).max(1.0))?;
+            write!(f, "{}", count((self.hours * 60.0).round().max(1.0) as u64, "minute"))?;
         } else {
             write!(f, "{:.1} hours", self.hours)?;
         }

@@ -148,7 +148,7 @@ fn a_dry_run_says_what_a_run_takes_and_leaves_nothing() {
         "# resnet18: 11.18 million parameters, 0.01 of them trained\n",
         "# images: 40 train, 20 test; 10 classes\n",
         "# updates: 15, 5 an epoch\n",
-        "# here: about 1 minutes",
+        "# here: about 1 minute",
         "\n[sib]\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");
