@@ -79,6 +79,8 @@ fn one(step: &Step, program: &Path, signals: &Passed, place: &str) -> Outcome {
     note!("\n== {place}: {title}");
     match call(work, program, signals) {
         Ok(()) => Outcome::Done,
+        // Its end was asked for, which is said once.
+        Err(_) if signals.have_told_to_end() => Outcome::Failed,
         Err(error) => {
             output::error(format_args!("error: {title}: {}", message(&error)));
             Outcome::Failed
