@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::share_of_cores;
-use super::signals::{LOOK_EVERY, Passed};
+use super::signals::{INTERRUPTED, LOOK_EVERY, Passed};
 use crate::error::{GO_ON, told, with_hint};
 
 /// Tells a process that this program has started it.
@@ -47,7 +47,10 @@ pub(super) fn run(processes: usize) -> Result<()> {
                 *ended = member.try_wait().context("cannot wait for a process")?;
             }
         }
-        let is_failure = |status: &ExitStatus| !status.success();
+        // One that Ctrl-C has ended did what it should, and another may still be saving.
+        let is_asked =
+            |status: &ExitStatus| signals.have_told_to_end() && status.code() == Some(INTERRUPTED);
+        let is_failure = |status: &ExitStatus| !status.success() && !is_asked(status);
         if failed.is_none() && ended.iter().flatten().any(is_failure) {
             failed = Some(Instant::now());
         }

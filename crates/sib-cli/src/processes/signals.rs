@@ -15,6 +15,8 @@ use crate::error::told;
 
 /// What the exit code of a command that a signal has ended is above the signal's number.
 const ENDED_BY: i32 = 128;
+/// That of a command that Ctrl-C has ended.
+pub const INTERRUPTED: i32 = ENDED_BY + SIGINT;
 
 /// Whether SIGINT (Ctrl-C), SIGTERM or SIGUSR1 has come; Slurm and torchrun send the latter two before a job is ended. A
 /// second SIGINT or SIGTERM ends the process.
@@ -54,7 +56,7 @@ impl Signals {
     /// # Errors
     /// For exit code 130.
     pub fn interrupted(&self) -> Result<()> {
-        if self.interrupt.load(Ordering::Relaxed) { Err(told(ENDED_BY + SIGINT)) } else { Ok(()) }
+        if self.interrupt.load(Ordering::Relaxed) { Err(told(INTERRUPTED)) } else { Ok(()) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several processes of `train`: the run of one, what they cannot share, and what becomes of a run that loses one.
 
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -138,19 +139,26 @@ fn a_process_that_is_told_to_saves_and_ends_with_the_others() {
 
 #[test]
 fn ctrl_c_saves_and_lets_nothing_follow() {
-    let place = Workplace::new();
-    let mut command = place.command(&train_arguments("run", &["train.epochs=200"]));
-    let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for(&place.path("run/checkpoints/last.safetensors"));
-    let id = run.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    let output = run.wait_with_output().unwrap();
-    // As of a program that the signal has ended: `a && b` does not go on to b.
-    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(stderr(&output).contains("told to end after step"), "{}", stderr(&output));
-    let resumed = place.run(&["train", "--resume", "run", "--set", "train.max_hours=1e-9"]);
-    assert_success(&resumed);
-    assert!(stderr(&resumed).contains("going on after step"), "{}", stderr(&resumed));
+    for processes in [&[][..], &["--processes", "2"]] {
+        let place = Workplace::new();
+        let mut command = place.command(&train_arguments("run", &["train.epochs=200"]));
+        // As a terminal does, which tells all of them.
+        command.args(processes).process_group(0);
+        let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(&place.path("run/checkpoints/last.safetensors"));
+        let group = format!("-{}", run.id());
+        let told = Command::new("kill").args(["-INT", "--", &group]).status().unwrap();
+        assert!(told.success());
+        let output = run.wait_with_output().unwrap();
+        let said = stderr(&output);
+        // As of a program that the signal has ended: `a && b` does not go on to b.
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert_eq!(said.matches("told to end after step").count(), 1, "{said}");
+        assert!(!said.contains("error:"), "{said}");
+        let resumed = place.run(&["train", "--resume", "run", "--set", "train.max_hours=1e-9"]);
+        assert_success(&resumed);
+        assert!(stderr(&resumed).contains("going on after step"), "{}", stderr(&resumed));
+    }
 }
 
 #[test]
