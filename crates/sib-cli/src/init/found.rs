@@ -101,10 +101,11 @@ impl Found {
         )
     }
 
-    /// Whether the dataset says of every training image where its object is.
-    pub(crate) fn is_annotated(&self) -> bool {
-        let train = &self.splits[0].records;
-        train.iter().all(|record| record.mask.is_some() || !record.boxes.is_empty())
+    /// Whether the dataset says of every image of a split where its object is.
+    pub(crate) fn is_annotated(&self, split: Split) -> bool {
+        let mut images =
+            self.splits.iter().filter(|it| it.split == split).flat_map(|it| &it.records);
+        images.all(|record| record.mask.is_some() || !record.boxes.is_empty())
     }
 }
 

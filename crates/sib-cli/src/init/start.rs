@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use sib_core::checkpoint::Preprocessing;
+use sib_core::data::Split;
 use sib_models::Arch;
 use toml::Value;
 
@@ -92,7 +93,7 @@ every_epochs = 30
             summary = found.summary(),
             plain = plain.display(),
             sib = sib.display(),
-            localization = if found.is_annotated() { ",localization" } else { "" },
+            localization = if found.is_annotated(Split::Test) { ",localization" } else { "" },
             arch = self.arch,
             batch = self.batch(),
         ))
@@ -101,7 +102,7 @@ every_epochs = 30
     /// The same run with S-IB, at `sib`.
     pub(crate) fn sib(&self, plain: &Path, sib: &Path, name: &str) -> String {
         let base = plain.file_name().unwrap_or_default().to_string_lossy();
-        let annotation = if self.found.is_annotated() {
+        let annotation = if self.found.is_annotated(Split::Train) {
             "\n[sib.mask]\n# The images say where their objects are. S-IB needs none of it; told so, it is another method \
              with rows of its own.\n# source = \"annotation\"\n"
         } else {

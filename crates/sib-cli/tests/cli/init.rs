@@ -96,6 +96,16 @@ fn annotations_are_found() {
     let written = |name: &str| String::from_utf8(read(&place.path(name))).unwrap();
     assert!(written("photos.toml").contains("accuracy,faithfulness,localization"));
     assert!(written("photos-sib.toml").contains("# source = \"annotation\""));
+
+    // Maps are scored on the test images, S-IB is told of the training images.
+    for row in read_csv(&place.path("photos/splits.csv")) {
+        if row["split"] == "train" {
+            fs::remove_file(place.path("photos/masks").join(&row["image"])).unwrap();
+        }
+    }
+    assert_success(&place.run(&["init", "--data", "photos", "--overwrite"]));
+    assert!(written("photos.toml").contains("accuracy,faithfulness,localization"));
+    assert!(!written("photos-sib.toml").contains("annotation"));
 }
 
 #[test]
