@@ -163,7 +163,7 @@ pub fn run(
     let logged =
         Logged { images: logs.images(), rows: &rows, methods: &methods, logs: &logs.suites() };
     let crop_px = checkpoint.meta.preprocessing.crop_px as usize;
-    let finished = suites::Finished { settings, crop_px, classes: &checkpoint.meta.classes };
+    let finished = suites::Finished { settings, crop_px, classes: &dataset.classes };
     for suite in &settings.suites {
         for (name, content) in suite.definition().files(&logged, finished)? {
             folder.write(name, &content)?;

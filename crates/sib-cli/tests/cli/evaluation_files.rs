@@ -5,7 +5,7 @@ use std::path::Path;
 use sib_models::Arch;
 
 use crate::snapshot::{assert_csv, assert_text};
-use crate::workplace::{Workplace, assert_success};
+use crate::workplace::{Workplace, assert_success, read_csv};
 
 /// All suites over 12 of the built-in images by a network whose weights are a formula's; the last of
 /// the two batches of information is smaller.
@@ -58,4 +58,21 @@ fn all_columns_of_all_files_stay_as_they_are() {
         let path = folder.join(format!("{file}.csv"));
         assert_csv(&path, &format!("evaluation/{file}.csv"), are_close);
     }
+}
+
+#[test]
+fn a_network_without_names_is_evaluated_by_those_of_the_images() {
+    let place = Workplace::with_checkpoint();
+    let import = ["import", "net.safetensors", "--arch", "resnet18", "--num-classes", "10"];
+    assert_success(&place.run(&[&import[..], &["--output", "nameless.safetensors"]].concat()));
+    let of = ["evaluate", "--checkpoint", "nameless.safetensors", "--data", "synthetic"];
+    let evaluate = [&of[..], &["--suite", "accuracy", "--output", "evaluation"]].concat();
+    assert_success(&place.run(&evaluate));
+    let summary = read_csv(&place.path("evaluation/summary.csv"));
+    let classes = read_csv(&place.path("evaluation/classes.csv"));
+    let sum = |column: &str| classes.iter().map(|row| row[column].parse::<f64>().unwrap()).sum();
+    let (images, correct): (f64, f64) = (sum("images"), sum("correct"));
+    assert_eq!((classes.len(), classes[0]["class"].as_str()), (10, "striped-disc"));
+    let top1 = summary.iter().find(|row| row["metric"] == "top1_pct").unwrap();
+    assert!((top1["value"].parse::<f64>().unwrap() - 100.0 * correct / images).abs() < 1e-9);
 }

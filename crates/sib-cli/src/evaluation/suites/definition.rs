@@ -132,7 +132,7 @@ pub struct Finished<'e> {
     pub settings: &'e Settings,
     /// Side of the network's input images.
     pub crop_px: usize,
-    /// Names of the network's classes, in the order of the logits.
+    /// Names of the classes, in the order of the logits: the dataset's where the network has none.
     pub classes: &'e [String],
 }
 
