@@ -1,6 +1,6 @@
 //! Which network an evaluation is of, as far as its checkpoint says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -25,13 +25,13 @@ pub enum Training {
     /// The same, but the mask was the dataset's annotation and not the network's own (decision C4).
     #[serde(rename = "s-ib-annotation")]
     SIbAnnotation,
+    /// The same, but the mask was empty: a control.
+    #[serde(rename = "s-ib-empty")]
+    SIbEmpty,
 }
 
 impl Training {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Baseline, Self::SIb, Self::SIbAnnotation];
-
-    /// Its place in [`Self::ALL`], which its colour goes by.
+    /// Its place among them all, which its colour goes by.
     pub fn place(self) -> usize {
         self as usize
     }
@@ -42,6 +42,7 @@ impl Training {
             Self::Baseline => "baseline",
             Self::SIb => "s-ib",
             Self::SIbAnnotation => "s-ib-annotation",
+            Self::SIbEmpty => "s-ib-empty",
         }
     }
 
@@ -51,6 +52,7 @@ impl Training {
             Self::Baseline => "Baseline",
             Self::SIb => "S-IB",
             Self::SIbAnnotation => "S-IB by annotation",
+            Self::SIbEmpty => "S-IB, empty mask",
         }
     }
 }
@@ -142,7 +144,8 @@ impl StoredConfig {
     pub fn training(&self) -> Training {
         match &self.sib {
             Some(sib) if sib.enabled => match sib.mask.source {
-                MaskOrigin::Network | MaskOrigin::Empty => Training::SIb,
+                MaskOrigin::Network => Training::SIb,
+                MaskOrigin::Empty => Training::SIbEmpty,
                 MaskOrigin::Annotation => Training::SIbAnnotation,
             },
             _ => Training::Baseline,
@@ -164,20 +167,23 @@ impl Network {
     }
 }
 
-/// What stands beside a comparison of networks that were trained for different numbers of epochs; `None`
+/// What stands beside a comparison of networks, by their titles, that were trained for different numbers of epochs; `None`
 /// where all that are known are the same.
-pub fn unlike_lengths(networks: impl IntoIterator<Item = (Training, u64)>) -> Option<String> {
-    let mut by_training = BTreeMap::<Training, BTreeSet<u64>>::new();
-    for (training, epochs) in networks {
-        by_training.entry(training).or_default().insert(epochs);
+pub fn unlike_lengths<'n>(networks: impl IntoIterator<Item = (&'n str, u64)>) -> Option<String> {
+    let mut by_title = Vec::<(&str, BTreeSet<u64>)>::new();
+    for (title, epochs) in networks {
+        match by_title.iter_mut().find(|known| known.0 == title) {
+            Some(known) => known.1.extend([epochs]),
+            None => by_title.push((title, BTreeSet::from([epochs]))),
+        }
     }
-    let all: BTreeSet<u64> = by_training.values().flatten().copied().collect();
-    let words = |(training, epochs): (&Training, &BTreeSet<u64>)| {
+    let all: BTreeSet<u64> = by_title.iter().flat_map(|(_, epochs)| epochs).copied().collect();
+    let words = |(title, epochs): &(&str, BTreeSet<u64>)| {
         let noun = if epochs.iter().all(|&epochs| epochs == 1) { "epoch" } else { "epochs" };
         let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
-        format!("{} for {} {noun}", training.title(), epochs.join(" or "))
+        format!("{title} for {} {noun}", epochs.join(" or "))
     };
-    let words: Vec<String> = by_training.iter().map(words).collect();
+    let words: Vec<String> = by_title.iter().map(words).collect();
     (all.len() > 1).then(|| format!("trained for different lengths: {}", words.join(", ")))
 }
 

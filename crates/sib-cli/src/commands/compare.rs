@@ -6,20 +6,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::found::Found;
 use super::{expect_ending, write_file};
 use crate::comparison::compare;
 use crate::left_out::LeftOut;
-use crate::results::Folders;
 
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folder with evaluations, at any depth; a network is called like its run's folder, without dataset and seed
-    #[arg(long, value_name = "DIR")]
-    runs: PathBuf,
-    /// The network that the others are compared with
-    #[arg(long, value_name = "NAME", default_value = "baseline")]
-    baseline: String,
+    #[command(flatten)]
+    found: Found,
     /// Differences as tidy CSV, one row each
     #[arg(long, value_name = "FILE.csv")]
     output: Option<PathBuf>,
@@ -41,12 +37,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         path.as_ref().map_or(Ok(()), |path| expect_ending(flag, path, endings))?;
     }
     let mut left_out = LeftOut::default();
-    let evaluations = Folders::below(&arguments.runs)?.finished_evaluations(&mut left_out);
+    let folders = arguments.found.folders_by_name()?;
+    let evaluations = folders.finished_evaluations(&mut left_out)?;
     if evaluations.is_empty() {
-        bail!("{}: no finished evaluation here", arguments.runs.display());
+        bail!("{folders}: no finished evaluation here");
     }
-    let comparison = compare(&evaluations, &arguments.baseline)
-        .with_context(|| arguments.runs.display().to_string())?;
+    let comparison = compare(&evaluations).with_context(|| folders.to_string())?;
     let markdown = comparison.to_markdown();
     if let Some(path) = &arguments.output {
         write_file(path, &comparison.to_csv()?)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use super::found::Found;
 use super::{expect_ending, write_file};
 use crate::draw::raster;
 use crate::error::usage;
@@ -19,9 +20,8 @@ use crate::left_out::LeftOut;
 pub struct Arguments {
     /// Which of the paper's figures
     number: Number,
-    /// Folder with runs, evaluations or heatmaps, at any depth
-    #[arg(long, value_name = "DIR")]
-    runs: PathBuf,
+    #[command(flatten)]
+    found: Found,
     /// Picture to write, PNG with 300 pixels an inch; repeatable, drawn once
     #[arg(long, value_name = "FILE.(png|svg)", required = true)]
     output: Vec<PathBuf>,
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         expect_ending("--output", path, &["png", "svg"])?;
     }
     let mut left_out = LeftOut::default();
-    let drawn = figure(arguments)?.draw(&arguments.runs, &mut left_out)?;
+    let drawn = figure(arguments)?.draw(&arguments.found.folders()?, &mut left_out)?;
     let svg = if arguments.no_note { drawn.without_note()? } else { drawn.with_note()? };
     for path in &arguments.output {
         let is_svg = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod explain;
 pub mod figure;
+mod found;
 pub mod import;
 pub mod init;
 pub mod predict;

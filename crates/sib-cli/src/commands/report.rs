@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::found::Found;
 use super::{expect_ending, write_file};
 use crate::left_out::LeftOut;
 use crate::report;
@@ -12,9 +13,8 @@ use crate::report;
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folder with runs and evaluations, at any depth
-    #[arg(long, value_name = "DIR")]
-    runs: PathBuf,
+    #[command(flatten)]
+    found: Found,
     /// The page; it holds all that it shows
     #[arg(long, value_name = "FILE.html")]
     output: PathBuf,
@@ -24,7 +24,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     expect_ending("--output", &arguments.output, &["html", "htm"])?;
     let mut left_out = LeftOut::default();
-    let page = report::html(&arguments.runs, &mut left_out)?;
+    let page = report::html(&arguments.found.folders()?, &mut left_out)?;
     write_file(&arguments.output, page.as_bytes())?;
     left_out.expect_none()
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::found::Found;
 use super::{expect_ending, write_file};
 use crate::left_out::LeftOut;
-use crate::results::Folders;
 use crate::tables::{self, Number};
 
 /// Arguments of `table`.
@@ -17,9 +17,8 @@ pub struct Arguments {
     /// Which of the paper's tables: 2 accuracy, 3 information, 4 localization, 5 faithfulness
     #[arg(value_parser = Number::parse)]
     number: Number,
-    /// Folder with evaluations, at any depth
-    #[arg(long, value_name = "DIR")]
-    runs: PathBuf,
+    #[command(flatten)]
+    found: Found,
     /// Table as tidy CSV, one row a cell
     #[arg(long, value_name = "FILE.csv")]
     output: PathBuf,
@@ -41,12 +40,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         expect_ending("--latex", path, &["tex"])?;
     }
     let mut left_out = LeftOut::default();
-    let evaluations = Folders::below(&arguments.runs)?.finished_evaluations(&mut left_out);
+    let folders = arguments.found.folders()?;
+    let evaluations = folders.finished_evaluations(&mut left_out)?;
     if evaluations.is_empty() {
-        bail!("{}: no finished evaluation here", arguments.runs.display());
+        bail!("{folders}: no finished evaluation here");
     }
-    let table = tables::build(arguments.number, &evaluations)
-        .with_context(|| arguments.runs.display().to_string())?;
+    let table =
+        tables::build(arguments.number, &evaluations).with_context(|| folders.to_string())?;
     let markdown = table.to_markdown();
     write_file(&arguments.output, &table.to_csv()?)?;
     if let Some(path) = &arguments.markdown {

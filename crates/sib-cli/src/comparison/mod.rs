@@ -1,20 +1,19 @@
 //! Any number of networks beside one of them: what each suite measured, as differences over training seeds.
 
-mod name;
 mod outcome;
 mod render;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use sib_metrics::{PairedTest, Summary, holm};
 
 use crate::dotted::Settings;
-use crate::error::with_hint;
 use crate::evaluation::suite::Suite;
-use crate::results::Evaluation;
+use crate::evaluation::summary_row::SummaryRow;
 use crate::results::compare::Origin;
 use crate::results::titles::{Label, arch_label, dataset_label};
+use crate::results::{Called, Evaluation};
 use outcome::{Outcome, outcomes};
 
 /// Networks compared, one block for each dataset, architecture, suite and way to measure it.
@@ -37,7 +36,7 @@ pub struct Block {
     pub suite: Suite,
     /// Test images that it was measured on.
     pub images: usize,
-    /// The networks beside the baseline, in the order of their names.
+    /// The networks beside the baseline, in their order.
     pub networks: Vec<String>,
     /// One for each outcome.
     pub rows: Vec<Row>,
@@ -72,95 +71,100 @@ pub struct Difference {
 }
 
 /// Values by outcome, network and seed.
-type Values = BTreeMap<Outcome, BTreeMap<String, BTreeMap<Option<u64>, f64>>>;
+type Values = BTreeMap<Outcome, BTreeMap<Called, BTreeMap<Option<u64>, f64>>>;
 
-/// What of one set of evaluations is known.
-#[derive(Debug, Default)]
-struct Set<'e> {
-    values: Values,
-    members: BTreeMap<(String, Option<u64>), &'e Evaluation>,
-    missing: Vec<String>,
-}
+/// Evaluations that were made alike, by network and seed: what was measured later joins what was there.
+type Set<'e> = BTreeMap<(Called, Option<u64>), Vec<&'e Evaluation>>;
 
-/// Compares the networks of `evaluations` with the one called `baseline`.
-///
-/// A network's name is that of its run's folder, without dataset and seed.
+/// Compares the networks of `evaluations` with the one that is called the baseline.
 ///
 /// # Errors
-/// When nothing was measured of the baseline and another network alike, or twice of one network.
-pub fn compare(evaluations: &[Evaluation], baseline: &str) -> Result<Comparison> {
+/// When nothing was measured of the baseline and another network alike, or evaluations of one network disagree.
+pub fn compare(evaluations: &[Evaluation]) -> Result<Comparison> {
     type Place = (Label, Label, usize, Settings);
     let mut sets = BTreeMap::<Place, (Suite, Set<'_>)>::new();
-    let mut names = BTreeSet::new();
     for evaluation in evaluations {
         let network = &evaluation.description.network;
-        let (name, seed) = (name::of(evaluation), network.train_seed);
-        names.insert(name.clone());
         for (number, suite) in
             Suite::ALL.into_iter().enumerate().filter(|(_, it)| evaluation.has(*it))
         {
             let dataset = dataset_label(evaluation.description.dataset.name.as_str());
             let place = (dataset, arch_label(&network.arch), number, evaluation.comparable(suite)?);
-            let (_, set) = sets.entry(place).or_insert_with(|| (suite, Set::default()));
-            if let Some(other) = set.members.insert((name.clone(), seed), evaluation) {
-                let [one, other] = [other, evaluation].map(|of| Origin::of_evaluation(of, suite));
-                return Err(one?.same_network(&other?));
-            }
-            for (outcome, value) in outcomes(evaluation, suite) {
-                let by_name = set.values.entry(outcome).or_default();
-                by_name.entry(name.clone()).or_default().insert(seed, value);
-            }
+            let (_, set) = sets.entry(place).or_insert_with(|| (suite, Set::new()));
+            let key = (evaluation.called.clone(), network.train_seed);
+            set.entry(key).or_default().push(evaluation);
+        }
+    }
+    let blocks = sets.into_values().map(|(suite, set)| block(suite, &set));
+    let blocks: Vec<Option<Block>> = blocks.collect::<Result<_>>()?;
+    let blocks: Vec<Block> = blocks.into_iter().flatten().collect();
+    let baseline = evaluations.iter().map(|of| &of.called).find(|of| of.is_baseline());
+    let baseline = baseline.map_or("the baseline", |of| &of.title).to_owned();
+    if blocks.is_empty() {
+        bail!("nothing was measured alike of {baseline} and another network");
+    }
+    Ok(Comparison { baseline, blocks })
+}
+
+/// The block of a set; none where it holds not both the baseline and another network.
+fn block(suite: Suite, set: &Set<'_>) -> Result<Option<Block>> {
+    let mut networks: Vec<&Called> = set.keys().map(|(called, _)| called).collect();
+    networks.dedup();
+    let Some((first, networks)) = networks.split_first() else { return Ok(None) };
+    if !first.is_baseline() || networks.is_empty() {
+        return Ok(None);
+    }
+    let (mut values, mut missing) = (Values::new(), Vec::new());
+    for ((called, seed), joined) in set {
+        for (outcome, value) in outcomes(&summary_of(joined, suite)?, suite) {
+            let by_name = values.entry(outcome).or_default();
+            by_name.entry(called.clone()).or_default().insert(*seed, value);
+        }
+        for evaluation in joined {
             let rows = evaluation.summary.iter().filter(|row| row.suite == suite.name());
             let excluded = rows.filter(|row| !row.method.is_empty()).map(|row| row.excluded).max();
             if let Some(excluded) = excluded.filter(|&excluded| excluded > 0) {
                 let path = evaluation.path.display();
-                set.missing.push(format!("{path}: up to {excluded} images without a value"));
+                missing.push(format!("{path}: up to {excluded} images without a value"));
             }
         }
     }
-    if !names.contains(baseline) {
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let error = anyhow!("--baseline {baseline}: no such network, only {}", known.join(", "));
-        return Err(with_hint(
-            error,
-            "a network is called like its run's folder, without dataset and seed",
-        ));
-    }
-    let blocks: Vec<Block> =
-        sets.into_values().filter_map(|(suite, set)| block(suite, set, baseline)).collect();
-    if blocks.is_empty() {
-        bail!("nothing was measured alike of {baseline} and another network");
-    }
-    Ok(Comparison { baseline: baseline.to_owned(), blocks })
-}
-
-/// The block of a set; none where it holds not both the baseline and another network.
-fn block(suite: Suite, set: Set<'_>, baseline: &str) -> Option<Block> {
-    let first = set.members.values().next()?;
-    let mut networks: Vec<String> = set.members.keys().map(|(name, _)| name.clone()).collect();
-    networks.dedup();
-    let before = networks.len();
-    networks.retain(|name| name != baseline);
-    if networks.is_empty() || networks.len() == before {
-        return None;
-    }
-    let row = |(outcome, by_name): (Outcome, BTreeMap<String, BTreeMap<Option<u64>, f64>>)| {
-        let own = by_name.get(baseline).cloned().unwrap_or_default();
-        let differences = networks.iter().map(|name| difference(&own, by_name.get(name)?));
+    let row = |(outcome, by_name): (Outcome, BTreeMap<Called, BTreeMap<Option<u64>, f64>>)| {
+        let own = by_name.get(*first).cloned().unwrap_or_default();
+        let differences = networks.iter().map(|name| difference(&own, by_name.get(*name)?));
         let mut differences: Vec<Option<Difference>> = differences.collect();
         correct(&mut differences);
         Row { outcome, baseline: own.values().copied().collect::<Summary>().mean(), differences }
     };
-    let rows = set.values.into_iter().map(row).collect();
-    Some(Block {
-        dataset: first.description.dataset.name.to_string(),
-        arch: first.description.network.arch.clone(),
+    let any = &set.values().next().expect("there is a baseline")[0].description;
+    Ok(Some(Block {
+        dataset: any.dataset.name.to_string(),
+        arch: any.network.arch.clone(),
         suite,
-        images: first.description.dataset.images,
-        networks,
-        rows,
-        missing: set.missing,
-    })
+        images: any.dataset.images,
+        networks: networks.iter().map(|of| of.title.clone()).collect(),
+        rows: values.into_iter().map(row).collect(),
+        missing,
+    }))
+}
+
+/// The rows of all evaluations of one network.
+///
+/// # Errors
+/// When two have different values of a metric.
+fn summary_of<'e>(joined: &[&'e Evaluation], suite: Suite) -> Result<Vec<&'e SummaryRow>> {
+    let mut rows = BTreeMap::<(&str, &str), (&Evaluation, &SummaryRow)>::new();
+    for evaluation in joined {
+        for row in evaluation.summary.iter().filter(|row| row.suite == suite.name()) {
+            let (other, known) =
+                rows.entry((&row.method, &row.metric)).or_insert((evaluation, row));
+            if known.value != row.value {
+                let [one, other] = [*other, evaluation].map(|of| Origin::of_evaluation(of, suite));
+                return Err(one?.same_network(&other?));
+            }
+        }
+    }
+    Ok(rows.into_values().map(|(_, row)| row).collect())
 }
 
 fn difference(

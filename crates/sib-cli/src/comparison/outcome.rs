@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sib_explain::Method;
 
 use crate::evaluation::suite::Suite;
-use crate::results::Evaluation;
+use crate::evaluation::summary_row::SummaryRow;
 use crate::results::titles::method_label;
 use crate::tables::Number;
 
@@ -93,8 +93,9 @@ impl Outcome {
     }
 }
 
-/// The outcomes of `suite` that have a value. Means are over the evaluation's own methods, where all have one.
-pub(super) fn outcomes(evaluation: &Evaluation, suite: Suite) -> Vec<(Outcome, f64)> {
+/// The outcomes of `suite` that have a value in a network's `summary`. Means are over its own methods, where all have
+/// one.
+pub(super) fn outcomes(summary: &[&SummaryRow], suite: Suite) -> Vec<(Outcome, f64)> {
     let tables = [Number::Two, Number::Three, Number::Four, Number::Five];
     let metrics =
         tables.into_iter().filter(|table| table.suite() == suite).flat_map(Number::metrics);
@@ -107,8 +108,7 @@ pub(super) fn outcomes(evaluation: &Evaluation, suite: Suite) -> Vec<(Outcome, f
             title: metric.title,
             digits: metric.digits,
         };
-        let rows = evaluation.summary.iter();
-        let rows = rows.filter(|row| row.suite == suite.name() && row.metric == metric.ours);
+        let rows = summary.iter().filter(|row| row.metric == metric.ours);
         let by_method: BTreeMap<&str, Option<f64>> =
             rows.map(|row| (row.method.as_str(), row.value)).collect();
         for (&method, value) in &by_method {

@@ -44,6 +44,8 @@ pub fn comparable(description: &Description, suite: Suite) -> Result<Values> {
     let mut all = Values::from([
         ("split".to_owned(), settings.split.to_string()),
         ("images".to_owned(), dataset.images.to_string()),
+        // As many images can still be others.
+        ("images_sha256".to_owned(), dataset.images_sha256.clone()),
     ]);
     let own = of_suite(settings, suite).into_iter();
     all.extend(own.map(|(key, value)| (key.to_owned(), value)));

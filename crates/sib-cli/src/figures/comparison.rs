@@ -1,7 +1,5 @@
 //! What a figure takes from the folder that `explain --compare` wrote.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, anyhow};
 use image::{DynamicImage, RgbImage, imageops};
 use sib_core::data::transform::{LoadedImage, load_image};
@@ -57,14 +55,18 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The only one below `root`, which must have `methods`.
-    pub(super) fn find(root: &Path, methods: &[Method], left_out: &mut LeftOut) -> Result<Self> {
-        let mut found = Folders::below(root)?.explanations(left_out);
+    /// The only one in `folders`, which must have `methods`.
+    pub(super) fn find(
+        folders: &Folders,
+        methods: &[Method],
+        left_out: &mut LeftOut,
+    ) -> Result<Self> {
+        let mut found = folders.explanations(left_out);
         found.retain(|one| one.description.baseline.is_some());
         let of = match &found[..] {
             [_] => found.remove(0),
             [] => {
-                let error = anyhow!("{}: no finished heatmaps with a baseline", root.display());
+                let error = anyhow!("{folders}: no finished heatmaps with a baseline");
                 return Err(with_hint(error, EXPLAIN));
             }
             [one, other, ..] => {
@@ -112,7 +114,7 @@ impl Comparison {
         let description = &self.of.description;
         let networks = [Some(&description.network), description.baseline.as_ref()];
         let known = networks.into_iter().flatten();
-        let known = known.filter_map(|network| Some((network.training, network.epochs?)));
+        let known = known.filter_map(|network| Some((network.training.title(), network.epochs?)));
         unlike_lengths(known).map_or(String::new(), |words| format!(" The networks were {words}."))
     }
 

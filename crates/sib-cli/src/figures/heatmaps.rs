@@ -1,7 +1,5 @@
 //! Figures 1b, 3 and 4: heatmaps before and after, from the folder that `explain --compare` wrote.
 
-use std::path::Path;
-
 use anyhow::Result;
 use image::RgbImage;
 use sib_explain::Method;
@@ -13,6 +11,7 @@ use crate::draw::grid::{Cell, ColourBar, Grid, Row};
 use crate::draw::panels::{DOUBLE_MM, SINGLE_MM};
 use crate::error::usage;
 use crate::left_out::LeftOut;
+use crate::results::Folders;
 
 /// How maps are laid over images: a colour map that is even in lightness.
 const STYLE: Style =
@@ -21,9 +20,9 @@ const STYLE: Style =
 /// Figure 3: one method on several images, with the signed difference.
 ///
 /// # Errors
-/// When no folder below `root` holds what is asked for, or an image is no longer there.
+/// When no folder of `folders` holds what is asked for, or an image is no longer there.
 pub(super) fn draw_differences(
-    root: &Path,
+    folders: &Folders,
     selection: &Selection,
     left_out: &mut LeftOut,
 ) -> Result<Drawn> {
@@ -32,7 +31,7 @@ pub(super) fn draw_differences(
         [method] => method,
         _ => return Err(usage("--method: figure 3 shows one method")),
     };
-    let comparison = Comparison::find(root, &[method], left_out)?;
+    let comparison = Comparison::find(folders, &[method], left_out)?;
     let subjects = comparison.subjects(selection.images.as_ref(), 6)?;
     let mut pairs = Vec::new();
     for subject in &subjects {
@@ -85,12 +84,12 @@ pub(super) fn draw_differences(
 /// # Errors
 /// As [`draw_differences`].
 pub(super) fn draw_methods(
-    root: &Path,
+    folders: &Folders,
     selection: &Selection,
     narrow: bool,
     left_out: &mut LeftOut,
 ) -> Result<Drawn> {
-    let comparison = Comparison::find(root, &selection.methods, left_out)?;
+    let comparison = Comparison::find(folders, &selection.methods, left_out)?;
     let methods = match &selection.methods[..] {
         [] => comparison.default_methods(narrow),
         chosen => chosen.to_vec(),

@@ -1,7 +1,6 @@
 //! Figure 1a: information of foreground and background after each epoch of training.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, anyhow};
 
@@ -16,10 +15,12 @@ use crate::draw::panels::Page;
 use crate::draw::style::{Shape, Style};
 use crate::error::with_hint;
 use crate::left_out::LeftOut;
-use crate::network::Training;
 use crate::results::compare::{Group, Measured, Origin, grouped};
 use crate::results::seeds::over_seeds;
-use crate::results::{Folders, Run};
+use crate::results::{Called, Folders, Run};
+
+/// Of the networks in their order.
+const SHAPES: [Shape; 3] = [Shape::Circle, Shape::Square, Shape::Triangle];
 
 /// One run's values by epoch, counted from 1, of foreground and background.
 type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
@@ -27,13 +28,13 @@ type Epochs = BTreeMap<u64, [Option<f64>; 2]>;
 /// The figure.
 ///
 /// # Errors
-/// When no finished run below `root` has logged the information, or runs cannot be compared.
-pub(super) fn draw(root: &Path, shown: Shown, left_out: &mut LeftOut) -> Result<Drawn> {
-    let runs = Folders::below(root)?.finished_runs(left_out);
+/// When no finished run in `folders` has logged the information, or runs cannot be compared.
+pub(super) fn draw(folders: &Folders, shown: Shown, left_out: &mut LeftOut) -> Result<Drawn> {
+    let runs = folders.finished_runs(left_out)?;
     let measured: Vec<_> = runs.iter().filter_map(|run| measured(run, shown)).collect();
     if measured.is_empty() {
         let of = if shown.above_random { " and that of random pairs" } else { "" };
-        let error = anyhow!("{}: no finished run has logged its information{of}", root.display());
+        let error = anyhow!("{folders}: no finished run has logged its information{of}");
         return Err(with_hint(error, "train with --set train.log_information=true"));
     }
     let batch_size = common(measured.iter().map(|one| one.values.1));
@@ -71,12 +72,12 @@ fn measured(run: &Run, shown: Shown) -> Option<Measured<(Epochs, Option<u64>)>> 
 fn chart(group: &Group<(Epochs, Option<u64>)>, shown: Shown) -> LineChart {
     let mut series = Vec::new();
     for (index, region) in Region::ALL.into_iter().enumerate() {
-        for training in Training::ALL {
-            let points = mean_by_epoch(group.of(training).map(|run| &run.values.0), index);
+        for network in group.called() {
+            let points = mean_by_epoch(group.of(network).map(|run| &run.values.0), index);
             if !points.is_empty() {
                 let label = information(region.subscript(), region.subscript());
-                let label = format!("{label}, {}", training.title());
-                series.push(Series { label, points, style: style(training, region) });
+                let label = format!("{label}, {}", network.title);
+                series.push(Series { label, points, style: style(network, region) });
             }
         }
     }
@@ -88,18 +89,14 @@ fn chart(group: &Group<(Epochs, Option<u64>)>, shown: Shown) -> LineChart {
     }
 }
 
-/// Colour says how a network was trained, line and marker of which region it is.
-fn style(training: Training, region: Region) -> Style {
-    let shape = match training {
-        Training::Baseline => Shape::Circle,
-        Training::SIb => Shape::Square,
-        Training::SIbAnnotation => Shape::Triangle,
-    };
+/// Colour says which network it is of, line and marker of which region.
+fn style(network: &Called, region: Region) -> Style {
+    let shape = SHAPES[network.place % SHAPES.len()];
     let (dash, open) = match region {
         Region::Foreground => (Dash::Solid, false),
         Region::Background => (Dash::Dashed, true),
     };
-    Style { colour: palette::colour(training), dash, shape, open }
+    Style { colour: palette::colour(network), dash, shape, open }
 }
 
 /// Mean and standard error over the runs that have a value after an epoch.

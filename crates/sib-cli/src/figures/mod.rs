@@ -8,13 +8,12 @@ mod notes;
 mod palette;
 mod region_information;
 
-use std::path::Path;
-
 use anyhow::Result;
 use comparison::Selection;
 use estimator::Shown;
 
 use crate::left_out::LeftOut;
+use crate::results::Folders;
 
 /// Which of the paper's figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,18 +59,17 @@ impl Drawn {
 }
 
 impl Figure {
-    /// The figure from what lies in the folder at `runs` and below it; what of it cannot be
-    /// read is in `left_out`.
+    /// The figure from what lies in `folders`; what of it cannot be read is in `left_out`.
     ///
     /// # Errors
     /// When nothing there can be drawn, or cannot be compared.
-    pub fn draw(&self, runs: &Path, left_out: &mut LeftOut) -> Result<Drawn> {
+    pub fn draw(&self, folders: &Folders, left_out: &mut LeftOut) -> Result<Drawn> {
         match self {
-            Self::OneA(shown) => information_per_epoch::draw(runs, *shown, left_out),
-            Self::OneB(selection) => heatmaps::draw_methods(runs, selection, true, left_out),
-            Self::Three(selection) => heatmaps::draw_differences(runs, selection, left_out),
-            Self::Four(selection) => heatmaps::draw_methods(runs, selection, false, left_out),
-            Self::Five(shown) => region_information::draw(runs, *shown, left_out),
+            Self::OneA(shown) => information_per_epoch::draw(folders, *shown, left_out),
+            Self::OneB(selection) => heatmaps::draw_methods(folders, selection, true, left_out),
+            Self::Three(selection) => heatmaps::draw_differences(folders, selection, left_out),
+            Self::Four(selection) => heatmaps::draw_methods(folders, selection, false, left_out),
+            Self::Five(shown) => region_information::draw(folders, *shown, left_out),
         }
     }
 }

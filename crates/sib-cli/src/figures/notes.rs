@@ -1,6 +1,5 @@
 //! What the reader of a figure must know of the networks it compares.
 
-use crate::network::Training;
 use crate::results::compare::Group;
 
 /// The value that all share.
@@ -19,8 +18,8 @@ pub(super) fn lengths_note<T>(groups: &[Group<T>]) -> String {
 /// How many seeds there are, in words for a note.
 pub(super) fn seeds_note<T>(groups: &[Group<T>], of_one: &str) -> String {
     let counts =
-        groups.iter().flat_map(|group| Training::ALL.map(|training| group.of(training).count()));
-    let counts: Vec<usize> = counts.filter(|&count| count > 0).collect();
+        groups.iter().flat_map(|group| group.called().into_iter().map(|of| group.of(of).count()));
+    let counts: Vec<usize> = counts.collect();
     let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
     match (least.unwrap_or_default(), most.unwrap_or_default()) {
         (_, 1) => of_one.to_owned(),
@@ -32,6 +31,7 @@ pub(super) fn seeds_note<T>(groups: &[Group<T>], of_one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Training;
     use crate::results::compare::grouped;
     use crate::results::compare::tests::measured;
 

@@ -1,9 +1,9 @@
-//! Which colours the paper's figures give to trainings.
+//! Which colours the paper's figures give to networks.
 
-use crate::draw::colour::{Colour, PALETTE};
-use crate::network::Training;
+use crate::draw::colour::{COLOURS, Colour, PALETTE};
+use crate::results::Called;
 
-/// The colour of a training in every figure.
-pub(super) fn colour(training: Training) -> Colour {
-    PALETTE[training.place()]
+/// The colour of a network in every figure.
+pub(super) fn colour(network: &Called) -> Colour {
+    PALETTE[network.place % COLOURS]
 }

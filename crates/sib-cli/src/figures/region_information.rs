@@ -1,6 +1,4 @@
-//! Figure 5: information between the regions of image and R, baseline beside S-IB.
-
-use std::path::Path;
+//! Figure 5: information between the regions of image and R, a baseline beside other networks.
 
 use anyhow::{Result, anyhow};
 use sib_metrics::Summary;
@@ -16,10 +14,9 @@ use crate::error::with_hint;
 use crate::evaluation::suite::Suite;
 use crate::evaluation::suites::information::{NULL, Z};
 use crate::left_out::LeftOut;
-use crate::network::Training;
 use crate::results::compare::{Group, Measured, Origin, grouped};
 use crate::results::seeds::over_seeds;
-use crate::results::{Evaluation, Folders};
+use crate::results::{Called, Evaluation, Folders};
 
 /// The pairs of regions in their order.
 type Pairs = [Option<Informed>; 4];
@@ -37,13 +34,13 @@ struct Informed {
 /// The figure.
 ///
 /// # Errors
-/// When no finished evaluation below `root` has the suite, or evaluations cannot be compared.
-pub(super) fn draw(root: &Path, shown: Shown, left_out: &mut LeftOut) -> Result<Drawn> {
-    let evaluations = Folders::below(root)?.finished_evaluations(left_out);
+/// When no finished evaluation in `folders` has the suite, or evaluations cannot be compared.
+pub(super) fn draw(folders: &Folders, shown: Shown, left_out: &mut LeftOut) -> Result<Drawn> {
+    let evaluations = folders.finished_evaluations(left_out)?;
     let with_suite: Vec<&Evaluation> =
         evaluations.iter().filter(|one| one.has(Suite::Information)).collect();
     if with_suite.is_empty() {
-        let error = anyhow!("{}: no finished evaluation has suite information", root.display());
+        let error = anyhow!("{folders}: no finished evaluation has suite information");
         return Err(with_hint(error, "sib-cli evaluate --suite information"));
     }
     let batch_size = |one: &&Evaluation| Some(one.description.settings.batch_size as u64);
@@ -102,31 +99,26 @@ fn measured(evaluation: &Evaluation, shown: Shown) -> Result<Measured<Pairs>> {
 }
 
 fn chart(group: &Group<Pairs>, shown: Shown) -> BarChart {
-    let series = |training: Training| {
+    let series = |network: &Called| {
         let bar = |pair: usize| {
-            let networks = || group.of(training).filter_map(|network| network.values[pair]);
+            let networks = || group.of(network).filter_map(|network| network.values[pair]);
             let (value, error) = over_seeds(networks().map(|of| (of.value, of.standard_error)))?;
             let null: Summary = networks().filter_map(|of| of.null).collect();
             Some(Bar { value, error, reference: null.mean() })
         };
-        let colour = palette::colour(training);
-        let tint = match training {
-            Training::Baseline => 0.35,
-            Training::SIb | Training::SIbAnnotation => 0.85,
-        };
+        let colour = palette::colour(network);
+        let tint = if network.is_baseline() { 0.35 } else { 0.85 };
         BarSeries {
-            label: training.title().to_owned(),
+            label: network.title.clone(),
             colour,
             fill: colour.tint(tint),
             bars: (0..4).map(bar).collect(),
         }
     };
-    let there = |training: &Training| group.of(*training).next().is_some();
-    let trainings = Training::ALL.into_iter().filter(there);
     BarChart {
         title: group.title.clone(),
         groups: pairs().map(|(x, r)| information(x.subscript(), r.subscript())).into(),
         y: AxisOptions::new(shown.axis()),
-        series: trainings.map(series).collect(),
+        series: group.called().into_iter().map(series).collect(),
     }
 }

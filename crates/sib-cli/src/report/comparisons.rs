@@ -1,4 +1,4 @@
-//! Insertion and deletion curves of a baseline and of S-IB networks in one chart, a method each.
+//! Insertion and deletion curves of a baseline and of other networks in one chart, a method each.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::evaluation::files::CURVES;
 use crate::evaluation::suite::Suite;
 use crate::evaluation::suites::{CurvePoint, PATHS};
 use crate::left_out::LeftOut;
-use crate::network::{Network, Training};
-use crate::results::Evaluation;
+use crate::network::Network;
 use crate::results::compare::alike;
 use crate::results::titles::{arch_label, dataset_label, method_label};
+use crate::results::{Called, Evaluation};
 
-/// Charts for each baseline and the S-IB networks of its training seed that were evaluated alike.
+/// Charts for each baseline and the networks of its training seed that were evaluated alike.
 pub(super) fn views(evaluations: &[Evaluation], left_out: &mut LeftOut) -> Vec<GroupView> {
     let view = |title, compared: Vec<&Evaluation>| {
         let curves = |of: &Evaluation| csv_rows::read(&of.path.join(CURVES));
-        let of_all = compared.into_iter().map(|of| Ok((training(of), curves(of)?)));
+        let of_all = compared.into_iter().map(|of| Ok((of.called.clone(), curves(of)?)));
         let charts = charts(&of_all.collect::<Result<Vec<_>>>()?);
         let charts = charts.into_iter().filter_map(drawn).collect::<Result<_>>()?;
         Ok(GroupView { title, charts })
@@ -31,7 +31,7 @@ pub(super) fn views(evaluations: &[Evaluation], left_out: &mut LeftOut) -> Vec<G
     compared.into_iter().filter_map(|(title, all)| left_out.read(view(title, all))).collect()
 }
 
-/// What a baseline and S-IB networks have in common, in words, and their evaluations.
+/// What a baseline and other networks have in common, in words, and their evaluations.
 fn compared(evaluations: &[Evaluation]) -> Result<Vec<(String, Vec<&Evaluation>)>> {
     let mut all = BTreeMap::<(String, usize), Vec<&Evaluation>>::new();
     for (set, members) in alike(evaluations, Suite::Faithfulness)?.into_iter().enumerate() {
@@ -50,33 +50,28 @@ fn compared(evaluations: &[Evaluation]) -> Result<Vec<(String, Vec<&Evaluation>)
     Ok(all.into_iter().map(|((title, _), members)| (title, members)).collect())
 }
 
-/// The baseline and the S-IB networks, where there is one of each.
+/// The baseline and the other networks, where there is one of each.
 fn one_each(mut members: Vec<&Evaluation>) -> Option<Vec<&Evaluation>> {
-    members.sort_by_key(|of| training(of));
-    let trainings: Vec<Training> = members.iter().map(|of| training(of)).collect();
-    let distinct = trainings.windows(2).all(|two| two[0] < two[1]);
-    let compares = trainings.first() == Some(&Training::Baseline) && trainings.len() > 1;
+    members.sort_by(|a, b| a.called.cmp(&b.called));
+    let distinct = members.windows(2).all(|two| two[0].called < two[1].called);
+    let compares = members.first().is_some_and(|of| of.called.is_baseline()) && members.len() > 1;
     (distinct && compares).then_some(members)
 }
 
-fn training(of: &Evaluation) -> Training {
-    of.description.network.training
-}
-
-/// A chart for each method, with lines for each path of each training.
-fn charts(curves: &[(Training, Vec<CurvePoint>)]) -> Vec<LineChart> {
+/// A chart for each method, with lines for each path of each network.
+fn charts(curves: &[(Called, Vec<CurvePoint>)]) -> Vec<LineChart> {
     let first = curves.first().map_or(&[][..], |(_, points)| points);
     let mut methods: Vec<&str> = first.iter().map(|point| point.method.as_str()).collect();
     methods.dedup();
     let of_method = |method: &str| {
         let mut series = Vec::new();
         for (path, dash) in PATHS.into_iter().zip([Dash::Solid, Dash::Dashed]) {
-            for (training, points) in curves {
+            for (network, points) in curves {
                 let here = points.iter().filter(|of| of.method == method && of.path == path);
                 series.push(Series {
-                    label: format!("{}, {path}", training.title()),
+                    label: format!("{}, {path}", network.title),
                     points: here.map(on_chart).collect(),
-                    style: Style { dash, ..Style::nth(training.place()) },
+                    style: Style { dash, ..Style::nth(network.place) },
                 });
             }
         }
@@ -89,6 +84,7 @@ fn charts(curves: &[(Training, Vec<CurvePoint>)]) -> Vec<LineChart> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Training;
 
     #[test]
     fn each_method_has_a_chart_of_both_trainings_and_both_paths() {
@@ -104,8 +100,8 @@ mod tests {
             methods.iter().flat_map(|method| PATHS.map(|path| point(method, path))).collect()
         };
         let curves = [
-            (Training::Baseline, points(&["saliency", "grad-cam"])),
-            (Training::SIb, points(&["saliency"])),
+            (Training::Baseline.into(), points(&["saliency", "grad-cam"])),
+            (Training::SIb.into(), points(&["saliency"])),
         ];
         let charts = charts(&curves);
         let labels = |chart: &LineChart| -> Vec<String> {

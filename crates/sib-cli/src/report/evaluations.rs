@@ -19,8 +19,8 @@ use crate::evaluation::description::Description;
 use crate::evaluation::files::CURVES;
 use crate::evaluation::image_row::ImageRow;
 use crate::evaluation::suites::localization;
-use crate::results::Evaluation;
 use crate::results::titles::{arch_label, dataset_label};
+use crate::results::{Called, Evaluation};
 
 /// An evaluation as the page shows it.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ impl EvaluationView {
         run: Option<(String, String)>,
         photographs: &mut Photographs,
     ) -> Result<Self> {
-        let Evaluation { path, description, summary } = evaluation;
+        let Evaluation { path, called, description, summary } = evaluation;
         let records = evaluation.images()?;
         let rows: Vec<ImageRow> = records.rows()?;
         let of = |method: &str| rows.iter().filter(|row| row.method == method).collect::<Vec<_>>();
@@ -73,7 +73,7 @@ impl EvaluationView {
             id: format!("evaluation-{number}"),
             name,
             run,
-            facts: facts(description),
+            facts: facts(called, description),
             suites: suites::views(summary),
             curves: match curves_file.is_file() {
                 true => curves::of_evaluation(&csv_rows::read(&curves_file)?)?,
@@ -100,7 +100,7 @@ fn shown_method(rows: &[Located<'_>]) -> Option<String> {
     })
 }
 
-fn facts(description: &Description) -> Vec<(&'static str, String)> {
+fn facts(called: &Called, description: &Description) -> Vec<(&'static str, String)> {
     let Description { settings, network, dataset, .. } = description;
     let images = match dataset.images == dataset.images_in_split {
         true => count(dataset.images, "image", "images"),
@@ -109,7 +109,7 @@ fn facts(description: &Description) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Dataset", format!("{}, {} split", dataset_label(dataset.name.as_str()).1, dataset.split)),
         ("Images", format!("{images}, {}", count(dataset.classes, "class", "classes"))),
-        ("Network", format!("{}, {}", arch_label(&network.arch).1, network.training.title())),
+        ("Network", format!("{}, {}", arch_label(&network.arch).1, called.title)),
         ("Training seed", network.train_seed.map_or_else(dash, |seed| seed.to_string())),
         ("Checkpoint", network.checkpoint.display().to_string()),
         ("Saved after", network.steps.map_or_else(dash, |steps| format!("{steps} steps"))),

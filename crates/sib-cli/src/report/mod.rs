@@ -19,7 +19,7 @@ mod suites;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use minijinja::syntax::SyntaxConfig;
@@ -45,7 +45,7 @@ use tables::TableView;
 struct Page {
     style: &'static str,
     version: &'static str,
-    /// The folder, as it was named.
+    /// The folders, as they were named.
     root: String,
     /// When the page was made.
     made: String,
@@ -69,23 +69,21 @@ struct Page {
     photograph_px: u32,
 }
 
-/// The page on the folder at `root`.
+/// The page on what lies in `folders`.
 ///
 /// # Errors
-/// When there is neither a run nor a finished evaluation. What is damaged is in `left_out`.
-pub fn html(root: &Path, left_out: &mut LeftOut) -> Result<String> {
-    render(&collect(root, left_out)?)
+/// When there is neither a run nor a finished evaluation, or they cannot be named. What is damaged is in `left_out`.
+pub fn html(folders: &Folders, left_out: &mut LeftOut) -> Result<String> {
+    render(&collect(folders, left_out)?)
 }
 
-fn collect(root: &Path, left_out: &mut LeftOut) -> Result<Page> {
-    let name = |path: &Path| name_of(path, root);
-    let folders = Folders::below(root)?;
-    let runs = folders.runs(left_out).into_iter();
+fn collect(folders: &Folders, left_out: &mut LeftOut) -> Result<Page> {
+    let name = |path: &Path| name_of(path, folders.roots());
+    let (runs, evaluations) = folders.runs_and_evaluations(left_out)?;
     let runs: Vec<NamedRun> =
-        runs.map(|run| NamedRun { name: name(&run.record.path), run }).collect();
-    let evaluations = folders.evaluations(left_out);
+        runs.into_iter().map(|run| NamedRun { name: name(&run.record.path), run }).collect();
     if runs.is_empty() && evaluations.is_empty() {
-        bail!("{}: no run and no finished evaluation here", root.display());
+        bail!("{folders}: no run and no finished evaluation here");
     }
     let explanations = folders.explanations(left_out);
     let sheets = explanations.iter().map(|of| sheets::view(&of.path, &name(&of.path)));
@@ -97,7 +95,7 @@ fn collect(root: &Path, left_out: &mut LeftOut) -> Result<Page> {
     Ok(Page {
         style: include_str!("style.css"),
         version: env!("CARGO_PKG_VERSION"),
-        root: root.display().to_string(),
+        root: folders.to_string(),
         made: now(),
         unfinished_runs: runs
             .iter()
@@ -118,8 +116,10 @@ fn collect(root: &Path, left_out: &mut LeftOut) -> Result<Page> {
     })
 }
 
-/// The path from `root`; the folder's own name where it is that.
-fn name_of(path: &Path, root: &Path) -> String {
+/// The path from the root that it lies in; the folder's own name where it is that. From one of several roots, the
+/// whole path.
+fn name_of(path: &Path, roots: &[PathBuf]) -> String {
+    let [root] = roots else { return path.display().to_string() };
     let relative = path.strip_prefix(root).unwrap_or(path);
     if relative.as_os_str().is_empty() {
         let whole = root.canonicalize().unwrap_or_else(|_| root.to_owned());
@@ -204,7 +204,9 @@ mod tests {
     fn a_folder_is_called_by_its_path_from_the_reports() {
         let root = tempfile::tempdir().unwrap();
         let own = root.path().file_name().unwrap().to_string_lossy().into_owned();
-        assert_eq!(name_of(&root.path().join("a/b"), root.path()), "a/b");
-        assert_eq!(name_of(root.path(), root.path()), own);
+        let roots = [root.path().to_owned()];
+        assert_eq!(name_of(&root.path().join("a/b"), &roots), "a/b");
+        assert_eq!(name_of(root.path(), &roots), own);
+        assert_eq!(name_of(Path::new("x/a"), &["x".into(), "y".into()]), "x/a");
     }
 }

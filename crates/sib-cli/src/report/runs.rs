@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::format::{dash, fixed, significant};
 use crate::progress::duration;
-use crate::results::Run;
 use crate::results::titles::{arch_label, dataset_label};
+use crate::results::{Called, Run};
 use crate::run::MetricRow;
 
 /// A run, and how the page names it.
@@ -81,7 +81,7 @@ pub(super) struct RunView {
     pub(super) name: String,
     dataset: String,
     arch: String,
-    training: &'static str,
+    network: Called,
     seed: String,
     state: String,
     finished: bool,
@@ -107,7 +107,7 @@ impl RunView {
             name: run.name.clone(),
             dataset: run.dataset(),
             arch: run.arch(),
-            training: run.run.training().title(),
+            network: run.run.called.clone(),
             seed: run.setting("train.seed"),
             state: run.state().to_owned(),
             finished: run.run.record.status.is_some(),

@@ -8,7 +8,6 @@ use sib_metrics::Summary;
 use super::format::count;
 use super::runs::NamedRun;
 use crate::draw::chart::Point;
-use crate::network::Training;
 use crate::run::MetricRow;
 
 /// Points of a line at most; of more, neighbours are averaged.
@@ -27,7 +26,8 @@ pub(super) struct Group<'r> {
 #[derive(Debug)]
 pub(super) struct Branch<'r> {
     pub(super) label: String,
-    pub(super) training: Training,
+    /// That of its name among the networks.
+    pub(super) place: usize,
     pub(super) runs: Vec<&'r NamedRun>,
 }
 
@@ -58,20 +58,20 @@ impl<'r> Group<'r> {
             Some(branch) => branch.runs.push(run),
             None => self.branches.push(Branch {
                 label: String::new(),
-                training: run.run.training(),
+                place: run.run.called.place,
                 runs: vec![run],
             }),
         }
     }
 
-    /// Orders the branches and names them: by their training, where that tells them apart.
+    /// Orders the branches and names them: as their networks are called, where that tells them apart.
     fn finish(&mut self) {
-        self.branches.sort_by_key(|branch| branch.training);
-        let trainings: Vec<Training> = self.branches.iter().map(|branch| branch.training).collect();
+        self.branches.sort_by_key(|branch| branch.place);
+        let places: Vec<usize> = self.branches.iter().map(|branch| branch.place).collect();
         for branch in &mut self.branches {
-            let alike = trainings.iter().filter(|&&training| training == branch.training).count();
+            let alike = places.iter().filter(|&&place| place == branch.place).count();
             branch.label = match alike {
-                1 => branch.training.title().to_owned(),
+                1 => branch.runs[0].run.called.title.clone(),
                 _ => branch.runs[0].name.clone(),
             };
             if branch.runs.len() > 1 {

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 
 use super::titles::{Label, arch_label, dataset_label};
-use super::{Evaluation, Run};
+use super::{Called, Evaluation, Run};
 use crate::dotted::{self, Settings};
 use crate::error::with_hint;
 use crate::evaluation::suite::Suite;
-use crate::network::{Training, unlike_lengths};
+use crate::network::unlike_lengths;
 
 /// Where a value is from: the network, and how it was measured.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ pub struct Origin {
     pub dataset: String,
     /// Architecture.
     pub arch: String,
-    /// How the network was trained.
-    pub training: Training,
+    /// What the network is called.
+    pub called: Called,
     /// Seed of its training.
     pub seed: Option<u64>,
     /// Length of its training, where it is known.
@@ -43,7 +43,7 @@ impl Origin {
             path: evaluation.path.clone(),
             dataset: dataset.name.to_string(),
             arch: network.arch.clone(),
-            training: network.training,
+            called: evaluation.called.clone(),
             seed: network.train_seed,
             epochs: network.epochs,
             settings: evaluation.comparable(suite)?,
@@ -56,7 +56,7 @@ impl Origin {
             path: run.record.path.clone(),
             dataset: run.dataset().to_owned(),
             arch: run.config.model.arch.clone(),
-            training: run.training(),
+            called: run.called.clone(),
             seed: run.config.train.seed,
             epochs: run.config.train.epochs,
             settings,
@@ -64,8 +64,8 @@ impl Origin {
     }
 
     /// Which network of its dataset and architecture it is.
-    pub fn training_and_seed(&self) -> (Training, Option<u64>) {
-        (self.training, self.seed)
+    pub fn network(&self) -> (Called, Option<u64>) {
+        (self.called.clone(), self.seed)
     }
 
     /// Checks that a value of `other` may stand beside one of this.
@@ -84,10 +84,15 @@ impl Origin {
 
     /// That this and `other` are of one network, which has one place.
     pub fn same_network(&self, other: &Self) -> anyhow::Error {
-        let Self { dataset, arch, training, seed, .. } = self;
+        let Self { dataset, arch, called, seed, .. } = self;
         let seed = seed.map_or("unknown".to_owned(), |seed| seed.to_string());
-        let problem = format!("both of {training} {arch} on {dataset} with training seed {seed}");
-        self.apart(other, &problem, "are of different networks")
+        let problem =
+            format!("both of {} {arch} on {dataset} with training seed {seed}", called.name);
+        self.apart(
+            other,
+            &problem,
+            "are of different networks, or tell them apart by --baseline NAME",
+        )
     }
 
     fn apart(&self, other: &Self, problem: &str, wanted: &str) -> anyhow::Error {
@@ -105,31 +110,38 @@ pub struct Measured<T> {
     pub values: T,
 }
 
-/// The networks of one dataset and architecture, by training and seed.
+/// The networks of one dataset and architecture, by name and seed.
 #[derive(Debug)]
 pub struct Group<T> {
     /// Dataset and architecture.
     pub title: String,
-    members: BTreeMap<(Training, Option<u64>), Measured<T>>,
+    members: BTreeMap<(Called, Option<u64>), Measured<T>>,
 }
 
 impl<T> Group<T> {
-    /// The networks of one training, in the order of their seeds.
-    pub fn of(&self, training: Training) -> impl Iterator<Item = &Measured<T>> {
-        self.members.values().filter(move |member| member.origin.training == training)
+    /// What its networks are called, in the order in which they are shown.
+    pub fn called(&self) -> Vec<&Called> {
+        let mut called: Vec<&Called> = self.members.keys().map(|(called, _)| called).collect();
+        called.dedup();
+        called
+    }
+
+    /// The networks of one name, in the order of their seeds.
+    pub fn of(&self, called: &Called) -> impl Iterator<Item = &Measured<T>> {
+        self.members.values().filter(move |member| member.origin.called == *called)
     }
 
     /// In what its networks differ besides their training; `None` where in nothing.
     pub fn unlike_lengths(&self) -> Option<String> {
         let origins = self.members.values().map(|member| &member.origin);
-        unlike_lengths(origins.filter_map(|origin| Some((origin.training, origin.epochs?))))
+        unlike_lengths(origins.filter_map(|origin| Some((&*origin.called.title, origin.epochs?))))
     }
 }
 
 /// Groups in the order of the tables.
 ///
 /// # Errors
-/// When two are of the same training and seed, or those of a group were measured with different settings.
+/// When two are of the same network and seed, or those of a group were measured with different settings.
 pub fn grouped<T>(all: Vec<Measured<T>>) -> Result<Vec<Group<T>>> {
     let mut groups = BTreeMap::<(Label, Label), Group<T>>::new();
     for one in all {
@@ -139,7 +151,7 @@ pub fn grouped<T>(all: Vec<Measured<T>>) -> Result<Vec<Group<T>>> {
         for other in group.members.values() {
             other.origin.expect_comparable(&one.origin)?;
         }
-        let key = one.origin.training_and_seed();
+        let key = one.origin.network();
         if let Some(other) = group.members.get(&key) {
             return Err(other.origin.same_network(&one.origin));
         }
@@ -163,13 +175,14 @@ pub fn alike(evaluations: &[Evaluation], suite: Suite) -> Result<Vec<Vec<&Evalua
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::network::Training;
 
     pub(crate) fn measured(training: Training, seed: u64, settings: &str) -> Measured<f64> {
         let origin = Origin {
             path: format!("{training}-{seed}").into(),
             dataset: "pets".to_owned(),
             arch: "resnet18".to_owned(),
-            training,
+            called: training.into(),
             seed: Some(seed),
             epochs: Some(10 * seed),
             settings: Settings::from([("images".to_owned(), settings.to_owned())]),
@@ -183,7 +196,7 @@ pub(crate) mod tests {
         let all = vec![measured(SIb, 2, "b"), measured(Baseline, 1, "b"), measured(SIb, 1, "b")];
         let groups = grouped(all).unwrap();
         assert_eq!((groups.len(), groups[0].title.as_str()), (1, "Oxford-IIIT Pet, ResNet-18"));
-        let seeds: Vec<f64> = groups[0].of(SIb).map(|member| member.values).collect();
+        let seeds: Vec<f64> = groups[0].of(&SIb.into()).map(|member| member.values).collect();
         assert_eq!(seeds, [1.0, 2.0]);
 
         let twice = grouped(vec![measured(SIb, 1, "b"), measured(SIb, 1, "b")]).unwrap_err();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::called::Called;
 use crate::csv_rows::{self, Records};
 use crate::dotted::Settings;
 use crate::evaluation::description::Description;
@@ -17,6 +18,8 @@ use crate::evaluation::summary_row::SummaryRow;
 pub struct Evaluation {
     /// Its folder.
     pub path: PathBuf,
+    /// What its network is called.
+    pub called: Called,
     /// What it is of.
     pub description: Description,
     /// The rows of `summary.csv`.
@@ -39,9 +42,11 @@ impl Evaluation {
     /// # Errors
     /// When a file of it cannot be read or is damaged; the error names it.
     pub fn read(path: &Path) -> Result<Self> {
+        let description = Description::read(path)?;
         Ok(Self {
             path: path.to_owned(),
-            description: Description::read(path)?,
+            called: description.network.training.into(),
+            description,
             summary: csv_rows::read(&path.join(SUMMARY))?,
         })
     }

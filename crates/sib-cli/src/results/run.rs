@@ -4,13 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::called::Called;
 use crate::dotted::{Settings, flatten};
-use crate::network::{StoredConfig, Training};
+use crate::network::StoredConfig;
 use crate::run::RunRecord;
 
 /// A run, finished or not.
 #[derive(Debug)]
 pub struct Run {
+    /// What its network is called.
+    pub called: Called,
     /// What its folder holds.
     pub record: RunRecord,
     /// What its configuration says of the network.
@@ -27,17 +30,13 @@ impl Run {
     pub fn read(path: &Path) -> Result<Self> {
         let record = RunRecord::read(path)?;
         let settings = flatten(&record.settings()?);
-        Ok(Self { config: record.settings()?, settings, record })
+        let config: StoredConfig = record.settings()?;
+        Ok(Self { called: config.training().into(), config, settings, record })
     }
 
     /// Whether it has come to its end.
     pub fn is_finished(&self) -> bool {
         self.record.status.is_some()
-    }
-
-    /// How it was trained.
-    pub fn training(&self) -> Training {
-        self.config.training()
     }
 
     /// Name of its dataset; empty where it is not known.

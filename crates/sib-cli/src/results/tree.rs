@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sib_core::{Error, Result};
 
-/// The folder at `root` and all folders below it, each before those in it, in the order of their
+/// The folders at `roots` and all folders below them, each before those in it, in the order of their
 /// names. Links to folders are followed; a folder that is met twice counts once.
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn folders(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    visit(root.to_owned(), &mut found, &mut BTreeSet::new())?;
+pub fn folders(roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    roots.iter().try_for_each(|root| visit(root.clone(), &mut found, &mut seen))?;
     Ok(found)
 }
 
@@ -51,7 +51,7 @@ mod tests {
         symlink(path("runs"), path("runs/a/circle")).unwrap();
         symlink(path("runs/a"), path("runs/z")).unwrap();
         symlink(path("nowhere"), path("runs/dangling")).unwrap();
-        let found = folders(&path("runs")).unwrap();
+        let found = folders(&[path("runs"), path("runs/a")]).unwrap();
         let names: Vec<_> = found
             .iter()
             .map(|folder| folder.strip_prefix(root.path()).unwrap().display().to_string())

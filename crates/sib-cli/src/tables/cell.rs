@@ -1,22 +1,23 @@
-//! One cell of a table: a metric with and without S-IB, over seeds.
+//! One cell of a table: a metric of the baseline and of another network, over seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sib_metrics::{PairedTest, Summary};
 
-use crate::network::{Training, unlike_lengths};
+use crate::network::unlike_lengths;
+use crate::results::Called;
 
-/// Values of one metric by seed of the training, for both trainings.
+/// Values of one metric by seed of the training, of both networks.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cell {
     baseline: BTreeMap<Option<u64>, f64>,
-    s_ib: BTreeMap<Option<u64>, f64>,
+    other: BTreeMap<Option<u64>, f64>,
     /// Why an evaluation came to no value.
     undefined: Option<String>,
     /// Images that both networks have a map of, of how many, for seeds where that is not all.
     common: BTreeSet<(u64, u64)>,
     /// Epochs of training, where they are known.
-    epochs: BTreeSet<(Training, u64)>,
+    epochs: BTreeSet<(Called, u64)>,
 }
 
 /// What a cell comes to.
@@ -24,9 +25,9 @@ pub struct Cell {
 pub struct CellSummary {
     /// Mean over the seeds, of the baseline.
     pub baseline: Option<f64>,
-    /// Mean over the seeds, with S-IB.
-    pub s_ib: Option<f64>,
-    /// Mean of S-IB − baseline over the seeds that both have.
+    /// Mean over the seeds, of the other network.
+    pub other: Option<f64>,
+    /// Mean of other − baseline over the seeds that both have.
     pub difference: Option<f64>,
     /// Seeds that both have.
     pub n_seeds: usize,
@@ -38,12 +39,10 @@ pub struct CellSummary {
 }
 
 impl Cell {
-    /// Sets the value of one training and seed.
-    pub fn set(&mut self, training: Training, seed: Option<u64>, value: f64) {
-        match training {
-            Training::Baseline => self.baseline.insert(seed, value),
-            Training::SIb | Training::SIbAnnotation => self.s_ib.insert(seed, value),
-        };
+    /// Sets the value of one network and seed.
+    pub fn set(&mut self, network: &Called, seed: Option<u64>, value: f64) {
+        let values = if network.is_baseline() { &mut self.baseline } else { &mut self.other };
+        values.insert(seed, value);
     }
 
     /// Records that only `images` of `of` count: those that both networks of a seed have a map of.
@@ -52,8 +51,8 @@ impl Cell {
     }
 
     /// Records for how long a network of the cell was trained.
-    pub fn set_epochs(&mut self, training: Training, epochs: u64) {
-        self.epochs.insert((training, epochs));
+    pub fn set_epochs(&mut self, network: &Called, epochs: u64) {
+        self.epochs.insert((network.clone(), epochs));
     }
 
     /// Records that an evaluation came to no value, and why.
@@ -61,27 +60,27 @@ impl Cell {
         self.undefined = Some(reason.to_owned());
     }
 
-    /// Means and the paired difference. Where some seeds have both trainings, only these count, so
+    /// Means and the paired difference. Where some seeds have both networks, only these count, so
     /// that the means differ by the difference.
     pub fn summary(&self) -> CellSummary {
         let pairs: Vec<(f64, f64)> = self
             .baseline
             .iter()
-            .filter_map(|(seed, &baseline)| Some((baseline, *self.s_ib.get(seed)?)))
+            .filter_map(|(seed, &baseline)| Some((baseline, *self.other.get(seed)?)))
             .collect();
         if pairs.is_empty() {
             let mean = |values: &BTreeMap<_, f64>| values.values().copied().collect::<Summary>();
             return CellSummary {
                 baseline: mean(&self.baseline).mean(),
-                s_ib: mean(&self.s_ib).mean(),
+                other: mean(&self.other).mean(),
                 ..CellSummary::default()
             };
         }
         let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).collect::<Summary>();
-        let difference: fn(&(f64, f64)) -> f64 = |(baseline, s_ib)| s_ib - baseline;
+        let difference: fn(&(f64, f64)) -> f64 = |(baseline, other)| other - baseline;
         CellSummary {
             baseline: mean(|pair| pair.0).mean(),
-            s_ib: mean(|pair| pair.1).mean(),
+            other: mean(|pair| pair.1).mean(),
             difference: mean(difference).mean(),
             n_seeds: pairs.len(),
             standard_error: mean(difference).standard_error(),
@@ -90,13 +89,14 @@ impl Cell {
     }
 
     /// What must be known beside the numbers: why a side or the difference is missing, and in what the
-    /// networks differ besides their training; `None` where there is nothing.
-    pub fn note(&self) -> Option<String> {
-        let notes: Vec<String> =
-            [self.missing(), self.only_common(), unlike_lengths(self.epochs.iter().copied())]
-                .into_iter()
-                .flatten()
-                .collect();
+    /// networks differ besides their training; `None` where there is nothing. `other` is the title of the network
+    /// beside the baseline.
+    pub fn note(&self, other: &str) -> Option<String> {
+        let lengths = self.epochs.iter().map(|(network, epochs)| (&*network.title, *epochs));
+        let notes: Vec<String> = [self.missing(other), self.only_common(), unlike_lengths(lengths)]
+            .into_iter()
+            .flatten()
+            .collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }
 
@@ -109,36 +109,40 @@ impl Cell {
     }
 
     /// Why a side or the difference is missing; `None` where nothing is.
-    fn missing(&self) -> Option<String> {
-        let missing = match (self.baseline.is_empty(), self.s_ib.is_empty()) {
+    fn missing(&self, other: &str) -> Option<String> {
+        let missing = match (self.baseline.is_empty(), self.other.is_empty()) {
             (false, false) if self.summary().n_seeds > 0 => return self.unpaired(),
-            (false, false) => "baseline and S-IB were trained with different seeds",
-            _ if self.undefined.is_some() => "no value",
-            (true, true) => "not evaluated",
-            (true, false) => "no baseline evaluated",
-            (false, true) => "no S-IB network evaluated",
+            (false, false) => {
+                format!("the baseline and {other} were trained with different seeds")
+            }
+            _ if self.undefined.is_some() => "no value".to_owned(),
+            (true, true) => "not evaluated".to_owned(),
+            (true, false) => "no baseline evaluated".to_owned(),
+            (false, true) => format!("no {other} network evaluated"),
         };
         let reason = self.undefined.as_ref().map(|reason| format!(": {reason}"));
-        Some(missing.to_owned() + &reason.unwrap_or_default())
+        Some(missing + &reason.unwrap_or_default())
     }
 
     /// Which seeds do not count; `None` where all do.
     fn unpaired(&self) -> Option<String> {
-        let (paired, all) = (self.summary().n_seeds, self.baseline.len() + self.s_ib.len());
+        let (paired, all) = (self.summary().n_seeds, self.baseline.len() + self.other.len());
         let seeds = all - paired;
         let why = self.undefined.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        (seeds > paired).then(|| format!("{paired} of {seeds} seeds have both trainings{why}"))
+        (seeds > paired).then(|| format!("{paired} of {seeds} seeds have both networks{why}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Training;
 
     fn cell(baseline: &[(u64, f64)], s_ib: &[(u64, f64)]) -> Cell {
         let mut cell = Cell::default();
         for (training, values) in [(Training::Baseline, baseline), (Training::SIb, s_ib)] {
-            values.iter().for_each(|&(seed, value)| cell.set(training, Some(seed), value));
+            let network = training.into();
+            values.iter().for_each(|&(seed, value)| cell.set(&network, Some(seed), value));
         }
         cell
     }
@@ -153,39 +157,39 @@ mod tests {
         assert!((summary.standard_error.unwrap() - 3f64.sqrt().recip()).abs() < 1e-14);
         let p = 1.0 - 12f64.sqrt() / 14f64.sqrt();
         assert!((summary.p_value.unwrap() - p).abs() < 1e-12);
-        assert_eq!(cell.note(), None);
+        assert_eq!(cell.note("S-IB"), None);
     }
 
     #[test]
     fn only_seeds_of_both_count_where_there_are_any() {
         let summary = cell(&[(1, 10.0), (2, 50.0)], &[(1, 11.0), (3, 90.0)]).summary();
-        assert_eq!((summary.baseline, summary.s_ib), (Some(10.0), Some(11.0)));
+        assert_eq!((summary.baseline, summary.other), (Some(10.0), Some(11.0)));
         assert_eq!((summary.n_seeds, summary.p_value), (1, None));
-        let note = cell(&[(1, 10.0), (2, 50.0)], &[(1, 11.0), (3, 90.0)]).note();
-        assert_eq!(note.unwrap(), "1 of 3 seeds have both trainings");
+        let note = cell(&[(1, 10.0), (2, 50.0)], &[(1, 11.0), (3, 90.0)]).note("S-IB");
+        assert_eq!(note.unwrap(), "1 of 3 seeds have both networks");
         let apart = cell(&[(1, 10.0)], &[(2, 11.0)]);
-        assert_eq!((apart.summary().s_ib, apart.summary().difference), (Some(11.0), None));
-        assert!(apart.note().unwrap().contains("different seeds"));
+        assert_eq!((apart.summary().other, apart.summary().difference), (Some(11.0), None));
+        assert!(apart.note("S-IB").unwrap().contains("different seeds"));
     }
 
     #[test]
     fn what_is_missing_is_explained() {
-        assert_eq!(Cell::default().note().unwrap(), "not evaluated");
-        assert_eq!(cell(&[(1, 1.0)], &[]).note().unwrap(), "no S-IB network evaluated");
+        assert_eq!(Cell::default().note("S-IB").unwrap(), "not evaluated");
+        assert_eq!(cell(&[(1, 1.0)], &[]).note("S-IB").unwrap(), "no S-IB network evaluated");
         let mut flat = cell(&[], &[(1, 1.0)]);
         flat.set_undefined("flat_heatmap:9");
-        assert_eq!(flat.note().unwrap(), "no value: flat_heatmap:9");
+        assert_eq!(flat.note("S-IB").unwrap(), "no value: flat_heatmap:9");
     }
 
     #[test]
     fn different_lengths_of_training_are_said() {
         let mut cell = cell(&[(1, 1.0)], &[(1, 2.0)]);
-        cell.set_epochs(Training::Baseline, 2);
-        assert_eq!(cell.note(), None);
-        cell.set_epochs(Training::SIb, 2);
-        assert_eq!(cell.note(), None);
-        cell.set_epochs(Training::SIb, 4);
+        cell.set_epochs(&Training::Baseline.into(), 2);
+        assert_eq!(cell.note("S-IB"), None);
+        cell.set_epochs(&Training::SIb.into(), 2);
+        assert_eq!(cell.note("S-IB"), None);
+        cell.set_epochs(&Training::SIb.into(), 4);
         let note = "trained for different lengths: Baseline for 2 epochs, S-IB for 2 or 4 epochs";
-        assert_eq!(cell.note().unwrap(), note);
+        assert_eq!(cell.note("S-IB").unwrap(), note);
     }
 }

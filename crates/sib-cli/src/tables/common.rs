@@ -1,4 +1,4 @@
-//! Baseline and S-IB over the same images: a network that has no map of the hard ones is not compared
+//! A baseline and another network over the same images: a network that has no map of the hard ones is not compared
 //! over the easy ones.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ pub(super) struct Common {
     pub(super) images: u64,
     /// Number of images that either was asked about.
     pub(super) of: u64,
-    /// Values of the baseline and of S-IB by the metrics' names in `summary.csv`.
+    /// Values of the baseline and of the other by the metrics' names in `summary.csv`.
     pub(super) values: [BTreeMap<String, f64>; 2],
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Rows<'e> {
 }
 
 impl<'e> Rows<'e> {
-    /// Compares `pair`, baseline and S-IB, by the maps of `method` in `suite`; `None` where each has a map
+    /// Compares `pair`, the baseline first, by the maps of `method` in `suite`; `None` where each has a map
     /// of every image, or of the same ones.
     ///
     /// # Errors
@@ -123,7 +123,6 @@ impl OfImages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::csv_rows;
     use crate::evaluation::description::Description;
     use crate::evaluation::files::{DESCRIPTION, PER_IMAGE, SUMMARY};
     use crate::evaluation::image_row::Digests;
@@ -182,11 +181,7 @@ mod tests {
     }
 
     fn read(folder: &Path) -> Evaluation {
-        Evaluation {
-            path: folder.to_owned(),
-            description: Description::read(folder).unwrap(),
-            summary: csv_rows::read(&folder.join(SUMMARY)).unwrap(),
-        }
+        Evaluation::read(folder).unwrap()
     }
 
     fn insertion(baseline: &[Option<f64>], s_ib: &[Option<f64>]) -> (CellSummary, Option<String>) {
@@ -197,7 +192,7 @@ mod tests {
         let evaluations = folders.each_ref().map(|folder| read(folder));
         let table = build(Number::Five, &evaluations).unwrap();
         let cell = table.cells.iter().find(|(key, _)| key.metric == "insertion_auc").unwrap().1;
-        (cell.summary(), cell.note())
+        (cell.summary(), cell.note("S-IB"))
     }
 
     #[test]
@@ -223,7 +218,7 @@ mod tests {
             assert_eq!(note, None);
         }
         let (summary, note) = insertion(&[Some(0.25), None], &[None, Some(0.5)]);
-        assert_eq!((summary.baseline, summary.s_ib), (None, None));
+        assert_eq!((summary.baseline, summary.other), (None, None));
         assert!(note.unwrap().contains("over the 0 of 2 images"));
     }
 }

@@ -1,14 +1,14 @@
 //! Which cell of a table.
 
-use sib_core::objective::MaskOrigin;
+use crate::results::Called;
 
 /// What a cell is of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Architecture.
     pub arch: String,
-    /// What the S-IB network's mask was in training; its baseline is the same network.
-    pub mask: MaskOrigin,
+    /// The network beside the baseline.
+    pub network: Called,
     /// Dataset.
     pub dataset: String,
     /// Method; empty in tables of networks.

@@ -8,12 +8,16 @@ use super::Table;
 use super::cell::CellSummary;
 use super::key::Key;
 use super::number::{Best, Place};
+use crate::network::Training;
+use crate::results::Called;
 use crate::results::in_words::{self, signed};
 use crate::results::titles::Label;
 
 /// A table in the paper's layout.
 #[derive(Debug, Serialize)]
 pub struct Layout {
+    /// What the two networks of a cell are called.
+    pub titles: [String; 2],
     /// Tables of methods have one an architecture.
     pub blocks: Vec<Block>,
     /// Whether the paper has figures for a cell.
@@ -66,24 +70,24 @@ pub struct CellText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Baseline,
-    SIb,
+    Other,
 }
 
-/// A metric without and with S-IB; a dash where there is no value.
+/// A metric of both networks; a dash where there is no value.
 #[derive(Debug, Serialize)]
 pub struct Pair {
     /// Of the baseline.
     pub baseline: String,
-    /// With S-IB.
-    pub s_ib: String,
-    /// S-IB − baseline, with its sign.
+    /// Of the other.
+    pub other: String,
+    /// Other − baseline, with its sign.
     pub difference: String,
 }
 
 impl Pair {
     fn new(
         baseline: Option<f64>,
-        s_ib: Option<f64>,
+        other: Option<f64>,
         difference: Option<f64>,
         digits: usize,
     ) -> Self {
@@ -91,16 +95,35 @@ impl Pair {
         let dash = || "–".to_owned();
         Self {
             baseline: value(baseline).unwrap_or_else(dash),
-            s_ib: value(s_ib).unwrap_or_else(dash),
+            other: value(other).unwrap_or_else(dash),
             difference: difference.map_or_else(dash, |difference| signed(difference, digits)),
         }
     }
 }
 
 impl Table {
+    /// The paper's figures of a cell, where it compares what the paper does.
+    pub(super) fn published(&self, key: &Key) -> Option<(f64, f64)> {
+        let network = Called::from(key.network.training);
+        let of_paper = || self.published.get(&Key { network, ..key.clone() }).copied();
+        (self.baseline.training == Training::Baseline).then(of_paper).flatten()
+    }
+
     /// The cells in the order of the paper.
     pub(super) fn places(&self) -> BTreeMap<Place, &Key> {
         self.cells.keys().map(|key| (self.number.place(key), key)).collect()
+    }
+
+    /// What the two networks of a cell are called; of several beside the baseline, rows or columns say which.
+    fn titles(&self) -> [String; 2] {
+        let mut others: Vec<&str> = self.cells.keys().map(|key| &*key.network.title).collect();
+        others.sort_unstable();
+        others.dedup();
+        let other = match others[..] {
+            [one] => one,
+            _ => "other network",
+        };
+        [self.baseline.title.clone(), other.to_owned()]
     }
 
     /// What is shown of the table.
@@ -108,8 +131,9 @@ impl Table {
         let places = self.places();
         let blocks: BTreeSet<&Label> = places.keys().map(|place| &place.block).collect();
         Layout {
+            titles: self.titles(),
             blocks: blocks.into_iter().map(|block| self.block(&places, block)).collect(),
-            has_published: self.cells.keys().any(|key| self.published.contains_key(key)),
+            has_published: self.cells.keys().any(|key| self.published(key).is_some()),
             has_errors: self.cells.values().any(|cell| cell.summary().standard_error.is_some()),
         }
     }
@@ -139,9 +163,9 @@ impl Table {
         let metric = self.number.metric(&key.metric);
         let digits = metric.map_or(2, |metric| metric.digits);
         let cell = &self.cells[key];
-        let CellSummary { baseline, s_ib, difference, standard_error, p_value, .. } =
+        let CellSummary { baseline, other, difference, standard_error, p_value, .. } =
             cell.summary();
-        let note = cell.note().map(|note| {
+        let note = cell.note(&key.network.title).map(|note| {
             let known = notes.iter().position(|known| *known == note);
             1 + known.unwrap_or_else(|| {
                 notes.push(note);
@@ -151,18 +175,18 @@ impl Table {
         let holds = p_value.is_some_and(|p| p < in_words::HOLDS);
         let better = difference.zip(metric).filter(|_| holds).map(|(difference, metric)| {
             if (difference > 0.0) == (metric.best == Best::Highest) {
-                Side::SIb
+                Side::Other
             } else {
                 Side::Baseline
             }
         });
         CellText {
             better,
-            ours: Pair::new(baseline, s_ib, difference, digits),
+            ours: Pair::new(baseline, other, difference, digits),
             standard_error: standard_error.map(|error| format!("{error:.digits$}")),
             p_value: p_value.map(in_words::p_value),
-            published: self.published.get(key).map(|&(baseline, s_ib)| {
-                Pair::new(Some(baseline), Some(s_ib), Some(s_ib - baseline), digits)
+            published: self.published(key).map(|(baseline, other)| {
+                Pair::new(Some(baseline), Some(other), Some(other - baseline), digits)
             }),
             note,
         }

@@ -1,4 +1,4 @@
-//! The paper's tables from evaluations: baseline beside S-IB, beside the published figures.
+//! The paper's tables from evaluations: a baseline beside other networks, beside the published figures.
 
 pub mod cell;
 mod common;
@@ -12,11 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use sib_core::information::exp_z_scores;
-use sib_core::objective::MaskOrigin;
 
 use crate::network::Training;
-use crate::results::Evaluation;
 use crate::results::compare::Origin;
+use crate::results::{Called, Evaluation};
 use cell::Cell;
 use key::Key;
 pub use number::Number;
@@ -30,6 +29,8 @@ pub struct Table {
     pub number: Number,
     /// All cells of its rows and columns, also those that nothing was measured for.
     pub cells: BTreeMap<Key, Cell>,
+    /// The network that the others are compared with.
+    pub baseline: Called,
     /// The paper's figures.
     pub published: Published,
 }
@@ -42,8 +43,8 @@ struct Sample<'e> {
     origin: Origin,
 }
 
-/// The values by cell, training and seed.
-type Samples<'e> = BTreeMap<(Key, Training, Option<u64>), Sample<'e>>;
+/// The values by cell, network and seed.
+type Samples<'e> = BTreeMap<(Key, Called, Option<u64>), Sample<'e>>;
 
 /// Joins evaluations into a table. Its rows and columns are all architectures, datasets and methods
 /// that any of them has the metrics of.
@@ -56,7 +57,8 @@ pub fn build<'e>(
     evaluations: impl IntoIterator<Item = &'e Evaluation>,
 ) -> Result<Table> {
     let evaluations: Vec<&Evaluation> = evaluations.into_iter().collect();
-    let masks = masks(&evaluations);
+    let beside = beside(&evaluations);
+    let baseline = evaluations.iter().map(|of| &of.called).find(|of| of.is_baseline()).cloned();
     let mut samples = Samples::<'e>::new();
     let mut cells = BTreeMap::<Key, Cell>::new();
     for evaluation in evaluations {
@@ -65,16 +67,15 @@ pub fn build<'e>(
             else {
                 continue;
             };
-            let network = &evaluation.description.network;
-            let own = match network.training {
-                Training::Baseline => &masks[network.arch.as_str()][..],
-                Training::SIb => &[MaskOrigin::Network],
-                Training::SIbAnnotation => &[MaskOrigin::Annotation],
+            let own = std::slice::from_ref(&evaluation.called);
+            let own = match evaluation.called.is_baseline() {
+                true => &beside[evaluation.description.network.arch.as_str()][..],
+                false => own,
             };
-            for &mask in own {
+            for network in own {
                 let key = Key {
                     arch: row.arch.clone(),
-                    mask,
+                    network: network.clone(),
                     dataset: row.dataset.clone(),
                     method: row.method.clone(),
                     metric: metric.name.to_owned(),
@@ -93,36 +94,33 @@ pub fn build<'e>(
     if number.suite().needs_heatmaps() {
         compare_over_common_images(number, &mut samples, &mut cells)?;
     }
-    for ((key, training, seed), sample) in &samples {
+    for ((key, network, seed), sample) in &samples {
         let cell = cells.entry(key.clone()).or_default();
-        cell.set(*training, *seed, sample.value);
+        cell.set(network, *seed, sample.value);
         if let Some(epochs) = sample.origin.epochs {
-            cell.set_epochs(*training, epochs);
+            cell.set_epochs(network, epochs);
         }
     }
     if number == Number::Three {
         add_differential(&samples, &mut cells);
     }
     complete(&mut cells, number);
-    Ok(Table { number, cells, published: paper::published(number)? })
+    let baseline = baseline.unwrap_or_else(|| Training::Baseline.into());
+    Ok(Table { number, cells, baseline, published: paper::published(number)? })
 }
 
-/// The masks of the S-IB networks that a baseline of an architecture stands beside.
-fn masks<'e>(evaluations: &[&'e Evaluation]) -> BTreeMap<&'e str, Vec<MaskOrigin>> {
-    let mut masks = BTreeMap::<&str, BTreeSet<Option<MaskOrigin>>>::new();
+/// The networks that a baseline of an architecture stands beside.
+fn beside<'e>(evaluations: &[&'e Evaluation]) -> BTreeMap<&'e str, Vec<Called>> {
+    let mut beside = BTreeMap::<&str, BTreeSet<Called>>::new();
     for evaluation in evaluations {
-        let network = &evaluation.description.network;
-        masks.entry(&network.arch).or_default().insert(match network.training {
-            Training::Baseline => None,
-            Training::SIb => Some(MaskOrigin::Network),
-            Training::SIbAnnotation => Some(MaskOrigin::Annotation),
-        });
+        let others = beside.entry(&evaluation.description.network.arch).or_default();
+        others.extend((!evaluation.called.is_baseline()).then(|| evaluation.called.clone()));
     }
-    let or_alone = |masks: BTreeSet<Option<MaskOrigin>>| match masks.last() {
-        Some(None) => vec![MaskOrigin::Network],
-        _ => masks.into_iter().flatten().collect(),
+    let or_alone = |others: BTreeSet<Called>| match others.is_empty() {
+        true => vec![Training::SIb.into()],
+        false => others.into_iter().collect(),
     };
-    masks.into_iter().map(|(arch, masks)| (arch, or_alone(masks))).collect()
+    beside.into_iter().map(|(arch, others)| (arch, or_alone(others))).collect()
 }
 
 fn add<'e>(
@@ -133,9 +131,9 @@ fn add<'e>(
     value: f64,
 ) -> Result<()> {
     let origin = Origin::of_evaluation(evaluation, number.suite())?;
-    let (training, seed) = origin.training_and_seed();
+    let (network, seed) = origin.network();
     let sample = Sample { value, evaluation, origin };
-    let place = (key, training, seed);
+    let place = (key, network, seed);
     if let Some(former) = samples.get(&place).filter(|former| former.value != value) {
         return Err(former.origin.same_network(&sample.origin));
     }
@@ -148,47 +146,46 @@ fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
     let mut first = BTreeMap::<Key, &Origin>::new();
     for ((key, ..), sample) in samples {
         // The z-scores of Table 3 compare all networks on a dataset.
-        let (arch, mask) = match number {
-            Number::Three => (String::new(), MaskOrigin::Network),
-            _ => (key.arch.clone(), key.mask),
+        let place = match number {
+            Number::Three => {
+                Key { arch: String::new(), network: Training::SIb.into(), ..key.clone() }
+            }
+            _ => key.clone(),
         };
-        let other = *first.entry(Key { arch, mask, ..key.clone() }).or_insert(&sample.origin);
+        let other = *first.entry(place).or_insert(&sample.origin);
         other.expect_comparable(&sample.origin)?;
     }
     Ok(())
 }
 
-/// Replaces the values of a baseline and an S-IB network of one seed by those over the images that both have
-/// a map of.
+/// Replaces the values of a baseline and another network of one seed by those over the images that both have a
+/// map of.
 fn compare_over_common_images(
     number: Number,
     samples: &mut Samples<'_>,
     cells: &mut BTreeMap<Key, Cell>,
 ) -> Result<()> {
-    let mut pairs = BTreeMap::<(Key, Option<u64>), BTreeMap<Training, &Evaluation>>::new();
-    for ((key, training, seed), sample) in samples.iter() {
+    let mut pairs = BTreeMap::<(Key, Option<u64>), BTreeMap<Called, &Evaluation>>::new();
+    for ((key, network, seed), sample) in samples.iter() {
         let of_all_metrics = Key { metric: String::new(), ..key.clone() };
-        pairs.entry((of_all_metrics, *seed)).or_default().insert(*training, sample.evaluation);
+        let pair = pairs.entry((of_all_metrics, *seed)).or_default();
+        pair.insert(network.clone(), sample.evaluation);
     }
     let mut rows = common::Rows::default();
-    for ((key, seed), trainings) in pairs {
-        let mut trainings = trainings.into_iter();
-        let (Some((Training::Baseline, baseline)), Some((s_ib_training, s_ib))) =
-            (trainings.next(), trainings.next())
-        else {
+    for ((key, seed), pair) in pairs {
+        let mut pair = pair.into_iter();
+        let (Some((baseline, one)), Some((other, another))) = (pair.next(), pair.next()) else {
             continue;
         };
-        let Some(common) = rows.common([baseline, s_ib], number.suite(), &key.method)? else {
+        let Some(common) = rows.common([one, another], number.suite(), &key.method)? else {
             continue;
         };
         for metric in number.metrics() {
             let key = Key { metric: metric.name.to_owned(), ..key.clone() };
             let cell = cells.entry(key.clone()).or_default();
             cell.set_common(common.images, common.of);
-            for (training, values) in
-                [Training::Baseline, s_ib_training].into_iter().zip(&common.values)
-            {
-                let place = (key.clone(), training, seed);
+            for (network, values) in [&baseline, &other].into_iter().zip(&common.values) {
+                let place = (key.clone(), network.clone(), seed);
                 match (values.get(metric.ours), samples.get_mut(&place)) {
                     (Some(&value), Some(sample)) => sample.value = value,
                     _ => drop(samples.remove(&place)),
@@ -201,12 +198,12 @@ fn compare_over_common_images(
 
 /// Adds exp(z-score) of the HSIC difference over the networks of one dataset and seed.
 fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
-    // A baseline has a cell beside each kind of S-IB network, and counts once.
-    let mut compared = BTreeMap::<(&str, Option<u64>), BTreeMap<(&str, Training), f64>>::new();
+    // A baseline has a cell beside each other network, and counts once.
+    let mut compared = BTreeMap::<(&str, Option<u64>), BTreeMap<(&str, &Called), f64>>::new();
     let differences = || samples.iter().filter(|((key, ..), _)| key.metric == DIFFERENCE);
-    for ((key, training, seed), sample) in differences() {
+    for ((key, network, seed), sample) in differences() {
         let members = compared.entry((&key.dataset, *seed)).or_default();
-        members.insert((&key.arch, *training), sample.value);
+        members.insert((&key.arch, network), sample.value);
     }
     // Scores of different sets of networks have no mean.
     let mut most = BTreeMap::<&str, usize>::new();
@@ -227,16 +224,16 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
             },
         );
     }
-    for ((key, training, seed), sample) in differences() {
+    for ((key, network, seed), sample) in differences() {
         let place = (&*key.dataset, *seed);
         let mut members = compared[&place].keys();
-        let member = members.position(|member| *member == (&*key.arch, *training));
+        let member = members.position(|member| *member == (&*key.arch, network));
         let cell = cells.entry(Key { metric: DIFFERENTIAL.to_owned(), ..key.clone() }).or_default();
         if let Some(epochs) = sample.origin.epochs {
-            cell.set_epochs(*training, epochs);
+            cell.set_epochs(network, epochs);
         }
         match &scores[&place] {
-            Ok(scores) => cell.set(*training, *seed, scores[member.expect("one of them")]),
+            Ok(scores) => cell.set(network, *seed, scores[member.expect("one of them")]),
             Err(error) => cell.set_undefined(error),
         }
     }

@@ -1,9 +1,9 @@
 //! The paper's tables: what they hold and how they are laid out.
 
-use sib_core::objective::MaskOrigin;
-
 use super::key::Key;
 use crate::evaluation::suite::Suite;
+use crate::network::Training;
+use crate::results::Called;
 use crate::results::titles::{Label, arch_label, dataset_label, method_label};
 
 /// Which of the paper's tables.
@@ -173,18 +173,23 @@ impl Number {
     pub fn crossing(self, row: &Key, column: &Key) -> Option<Key> {
         match self {
             Self::Two => Some(Key { dataset: row.dataset.clone(), ..column.clone() }),
-            Self::Three => Some(Key { arch: row.arch.clone(), mask: row.mask, ..column.clone() }),
-            Self::Four | Self::Five => ((&row.arch, row.mask) == (&column.arch, column.mask))
+            Self::Three => {
+                Some(Key { arch: row.arch.clone(), network: row.network.clone(), ..column.clone() })
+            }
+            Self::Four | Self::Five => ((&row.arch, &row.network)
+                == (&column.arch, &column.network))
                 .then(|| Key { method: row.method.clone(), ..column.clone() }),
         }
     }
 }
 
-/// The architecture; networks that were told where the objects are have a place of their own.
+/// The architecture, and the network where it is not the paper's.
 fn network_label(key: &Key) -> Label {
+    const NETWORKS: usize = 1 << 16;
     let (place, title) = arch_label(&key.arch);
-    match key.mask {
-        MaskOrigin::Network | MaskOrigin::Empty => (2 * place, title),
-        MaskOrigin::Annotation => (2 * place + 1, format!("{title}, masks by annotation")),
-    }
+    let title = match key.network == Called::from(Training::SIb) {
+        true => title,
+        false => format!("{title}, {}", key.network.title),
+    };
+    (NETWORKS * place + key.network.place, title)
 }

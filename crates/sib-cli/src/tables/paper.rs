@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use sib_core::objective::MaskOrigin;
 
 use super::key::Key;
 use super::number::{DIFFERENTIAL, Number};
+use crate::network::Training;
 
 /// Baseline and S-IB as published, by cell.
 pub type Published = BTreeMap<Key, (f64, f64)>;
@@ -74,7 +74,7 @@ fn by_method(text: &str) -> Result<Published> {
 }
 
 fn key(arch: String, dataset: String, method: String, metric: String) -> Key {
-    Key { arch, mask: MaskOrigin::Network, dataset, method, metric }
+    Key { arch, network: Training::SIb.into(), dataset, method, metric }
 }
 
 fn read<R: DeserializeOwned>(text: &str) -> Result<Vec<R>> {

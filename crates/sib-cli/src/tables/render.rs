@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use sib_core::objective::MaskOrigin;
 
 use super::Table;
 use super::layout::{Block, CellText, Pair, Side};
@@ -16,7 +15,7 @@ struct CsvRow<'a> {
     method: &'a str,
     dataset: &'a str,
     backbone: &'a str,
-    mask: MaskOrigin,
+    network: &'a str,
     metric: &'a str,
     baseline: Option<f64>,
     s_ib: Option<f64>,
@@ -42,20 +41,20 @@ impl Table {
         for key in self.places().into_values() {
             let cell = &self.cells[key];
             let summary = cell.summary();
-            let published = self.published.get(key);
+            let published = self.published(key);
             // The paper's Δ_info is relative to its own eight networks.
             let comparable = published.filter(|_| key.metric != DIFFERENTIAL);
-            let from_paper = |ours: Option<f64>, paper: fn(&(f64, f64)) -> f64| {
+            let from_paper = |ours: Option<f64>, paper: fn((f64, f64)) -> f64| {
                 ours.zip(comparable).map(|(ours, published)| ours - paper(published))
             };
             writer.serialize(CsvRow {
                 method: &key.method,
                 dataset: &key.dataset,
                 backbone: &key.arch,
-                mask: key.mask,
+                network: &key.network.name,
                 metric: &key.metric,
                 baseline: summary.baseline,
-                s_ib: summary.s_ib,
+                s_ib: summary.other,
                 difference: summary.difference,
                 n_seeds: summary.n_seeds,
                 standard_error: summary.standard_error,
@@ -64,20 +63,21 @@ impl Table {
                 paper_s_ib: published.map(|published| published.1),
                 paper_difference: published.map(|published| published.1 - published.0),
                 baseline_minus_paper: from_paper(summary.baseline, |published| published.0),
-                s_ib_minus_paper: from_paper(summary.s_ib, |published| published.1),
-                note: cell.note().unwrap_or_default(),
+                s_ib_minus_paper: from_paper(summary.other, |published| published.1),
+                note: cell.note(&key.network.title).unwrap_or_default(),
             })?;
         }
         Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }
 
-    /// Baseline and S-IB in columns of their own, the better one in bold where the difference holds.
+    /// Both networks in columns of their own, the better one in bold where the difference holds.
     pub fn to_latex(&self) -> String {
         let layout = self.layout();
-        latex::document(layout.blocks.iter().map(|block| self.latex_block(block)))
+        let block = |block| self.latex_block(block, &layout.titles);
+        latex::document(layout.blocks.iter().map(block))
     }
 
-    fn latex_block(&self, block: &Block) -> latex::Table {
+    fn latex_block(&self, block: &Block, titles: &[String; 2]) -> latex::Table {
         let mut caption = format!("{}. {}", block.title, self.number.caption());
         if block.rows.iter().flat_map(|row| &row.cells).any(|cell| cell.better.is_some()) {
             caption.push_str(
@@ -93,7 +93,7 @@ impl Table {
                 is_bold: cell.better == Some(side),
             };
             let mut pair =
-                [of(&cell.ours.baseline, Side::Baseline), of(&cell.ours.s_ib, Side::SIb)];
+                [of(&cell.ours.baseline, Side::Baseline), of(&cell.ours.other, Side::Other)];
             if let Some(error) = &cell.standard_error {
                 let _ = write!(pair[1].text, " ± {error}");
             }
@@ -105,12 +105,7 @@ impl Table {
         latex::Table {
             caption,
             spans: block.columns.iter().map(|column| (column.clone(), 2)).collect(),
-            columns: block
-                .columns
-                .iter()
-                .flat_map(|_| ["Baseline", "S-IB"])
-                .map(str::to_owned)
-                .collect(),
+            columns: block.columns.iter().flat_map(|_| titles.clone()).collect(),
             rows: block
                 .rows
                 .iter()
@@ -119,12 +114,12 @@ impl Table {
         }
     }
 
-    /// Cells `Baseline→S-IB`, the paper's in brackets behind them.
+    /// Cells like `Baseline→S-IB`, the paper's in brackets behind them.
     pub fn to_markdown(&self) -> String {
         let layout = self.layout();
         let mut text: String = layout.blocks.iter().map(block).collect();
         text.push_str(self.number.caption());
-        text.push_str(" Cells are Baseline→S-IB");
+        let _ = write!(text, " Cells are {}", layout.titles.join("→"));
         if layout.has_published {
             text.push_str(", with the paper's in brackets");
         }
@@ -157,15 +152,15 @@ fn block(block: &Block) -> String {
 }
 
 fn cell(cell: &CellText) -> String {
-    let mut text = format!("{}→{}", cell.ours.baseline, cell.ours.s_ib);
+    let mut text = format!("{}→{}", cell.ours.baseline, cell.ours.other);
     if let Some(error) = &cell.standard_error {
         let _ = write!(text, " ± {error}");
     }
     if let Some(p) = &cell.p_value {
         let _ = write!(text, " ({p})");
     }
-    if let Some(Pair { baseline, s_ib, .. }) = &cell.published {
-        let _ = write!(text, " [{baseline}→{s_ib}]");
+    if let Some(Pair { baseline, other, .. }) = &cell.published {
+        let _ = write!(text, " [{baseline}→{other}]");
     }
     if let Some(note) = cell.note {
         let _ = write!(text, " ({note})");

@@ -42,10 +42,10 @@ fn a_network_that_was_told_has_rows_of_its_own() {
         let files = ["--output", "table.csv", "--markdown", "table.md"];
         assert_success(&place.run(&[&["table", table, "--runs", "runs"][..], &files].concat()));
         let rows = read_csv(&place.path("table.csv"));
-        let masks: Vec<&str> = rows.iter().map(|row| row["mask"].as_str()).collect();
-        assert_eq!(masks.iter().filter(|mask| **mask == "annotation").count() * 2, rows.len());
+        let told = rows.iter().filter(|row| row["network"] == "s-ib-annotation");
+        assert_eq!(told.count() * 2, rows.len());
         let text = String::from_utf8(read(&place.path("table.md"))).unwrap();
-        assert!(text.contains("ResNet-18, masks by annotation"), "{text}");
+        assert!(text.contains("ResNet-18, S-IB by annotation"), "{text}");
         let metric = &rows[rows.len() - 1]["metric"];
         let same: Vec<_> = rows.iter().filter(|row| row["metric"] == *metric).collect();
         assert_eq!(same.len(), baselines, "{text}");

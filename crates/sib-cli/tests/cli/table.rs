@@ -80,7 +80,7 @@ fn table(place: &Workplace, number: &str) -> (Vec<Row>, Markdown) {
     (read_csv(&place.path("out/table.csv")), Markdown::of(&text))
 }
 
-const HEADER: &str = "method,dataset,backbone,mask,metric,baseline,s_ib,difference,n_seeds,standard_error,\
+const HEADER: &str = "method,dataset,backbone,network,metric,baseline,s_ib,difference,n_seeds,standard_error,\
                       p_value,paper_baseline,paper_s_ib,paper_difference,baseline_minus_paper,\
                       s_ib_minus_paper,note";
 
