@@ -15,5 +15,7 @@ if [ "${SIB_TEST_DEVICE:-cpu}" = cuda ]; then
 else
     scripts/setup.sh
 fi
+# Tests run beside one another, one a core; libtorch's threads would wait for one another on top of that.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 [ ! -d ../shared/data ] || export SIB_REQUIRE_SHARED=1
 cargo test --workspace --locked "$@"
