@@ -1,12 +1,11 @@
 //! Rows of CSV files that this program wrote, read whole or not at all.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use csv::{Error as CsvError, ErrorKind, StringRecord};
 use serde::de::DeserializeOwned;
-use sib_core::Error;
+use sib_core::{Error, plain_file};
 
 use crate::records::Table;
 
@@ -24,7 +23,7 @@ pub fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
 /// # Errors
 /// As [`read`], but for fields that are no values.
 pub fn records(path: &Path) -> Result<Records> {
-    let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let mut bytes = plain_file::read(path).map_err(Error::io("read", path))?;
     bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let header = named(path, reader.headers().cloned())?;
@@ -79,7 +78,7 @@ mod tests {
     fn rows(text: &str) -> Result<Vec<(String, f64)>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.csv");
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         read(&path).map_err(|error| format!("{error:#}"))
     }
 

@@ -1,12 +1,14 @@
 //! What datasets there are, whether one is whole, and its images as files.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::{self, Cursor, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use image::ImageFormat;
 use sha2::{Digest, Sha256};
+use sib_core::checkpoint::write_atomic;
 use sib_core::data::check::{SplitReport, check};
 use sib_core::data::{self, Dataset, DatasetName, GroundTruth, Split};
 
@@ -141,13 +143,15 @@ pub fn write_images(
     let mut written = HashSet::new();
     for record in &dataset.records {
         let class = &dataset.classes[record.label];
-        let name = format!("{class}-{}.png", record.id.replace(['/', '\\'], "-"));
+        let name = format!("{class}-{}.png", record.id).replace(['/', '\\'], "-");
         let path = output.join(name);
         if !written.insert(path.clone()) {
             bail!("{}: the name of two images, one of them {}", path.display(), record.id);
         }
         let image = record.source.load()?;
-        image.save(&path).with_context(|| format!("{}: cannot write", path.display()))?;
+        let mut png = Cursor::new(Vec::new());
+        image.write_to(&mut png, ImageFormat::Png)?;
+        write_atomic(&path, |file| file.write_all(png.get_ref()))?;
     }
     note!("{}: {} images", output.display(), dataset.records.len());
     Ok(())

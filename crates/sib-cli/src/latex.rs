@@ -76,6 +76,9 @@ fn escape(text: &str) -> String {
         match letter {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', letter]),
             '\\' => escaped.push_str("\\textbackslash{}"),
+            // Behind the end of a line they would be its arguments.
+            '[' | ']' | '*' => escaped.extend(['{', letter, '}']),
+            letter if letter.is_control() => escaped.push(' '),
             '~' => escaped.push_str("\\textasciitilde{}"),
             '^' => escaped.push_str("\\textasciicircum{}"),
             '<' => escaped.push_str("$<$"),
@@ -112,7 +115,7 @@ mod tests {
     fn a_table_is_what_booktabs_takes() {
         let cell = |text: &str, is_bold| Cell { text: text.to_owned(), is_bold };
         let table = Table {
-            caption: "100 % of vit_b_32, − 2 ± 1".to_owned(),
+            caption: "100 % of vit_b_32, − 2 ± 1\n\n[a]".to_owned(),
             spans: vec![("a & b".to_owned(), 2)],
             columns: vec!["Baseline".to_owned(), "S-IB ↑".to_owned()],
             rows: vec![("row {1}".to_owned(), vec![cell("1.0", false), cell("2.0", true)])],
@@ -123,7 +126,7 @@ mod tests {
 
 \begin{table}
 \centering
-\caption{100 \% of vit\_b\_32, $-$ 2 $\pm$ 1}
+\caption{100 \% of vit\_b\_32, $-$ 2 $\pm$ 1  {[}a{]}}
 \begin{tabular}{lrr}
 \toprule
  & \multicolumn{2}{c}{a \& b} \\

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sib_core::Error;
 use sib_core::checkpoint::CheckpointMeta;
 use sib_core::objective::MaskOrigin;
+use sib_core::{Error, plain_file};
 
 /// How a network was trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -193,7 +192,7 @@ pub fn unlike_lengths<'n>(networks: impl IntoIterator<Item = (&'n str, u64)>) ->
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> Result<String> {
     let mut digest = Sha256::new();
-    File::open(path)
+    plain_file::open(path)
         .and_then(|mut file| io::copy(&mut file, &mut digest))
         .map_err(Error::io("read", path))?;
     Ok(format!("{:x}", digest.finalize()))

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::foreign_text::for_terminal;
+
 /// Whether another process says it all.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
@@ -31,14 +33,14 @@ pub fn is_silent() -> bool {
 /// Writes a line to stderr. That nobody reads it is no reason to end hours of work.
 pub fn note(line: fmt::Arguments<'_>) {
     if !is_silent() {
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = writeln!(io::stderr(), "{}", for_terminal(&line.to_string()));
     }
 }
 
 /// Writes a line of an error to stderr, which is said unless another process says it.
 pub fn error(line: fmt::Arguments<'_>) {
     if !SILENT.load(Ordering::Relaxed) {
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = writeln!(io::stderr(), "{}", for_terminal(&line.to_string()));
     }
 }
 

@@ -29,14 +29,17 @@ pub fn read(path: &Path) -> Result<Vec<String>> {
     Ok(classes)
 }
 
-/// Checks that no name stands twice in `classes`: a class that is asked for by its name would be the
-/// first of the two.
+/// Checks that no name stands twice in `classes`, since a class that is asked for by its name would be the first of the
+/// two, and that none holds a control character, which could steer the terminal that it is printed on.
 ///
 /// # Errors
-/// What is wrong, naming the class and its two places; the caller adds where the names are from.
+/// What is wrong, naming the class and its places; the caller adds where the names are from.
 pub fn expect_distinct(classes: &[String]) -> Result<(), String> {
     let mut places = HashMap::new();
     for (place, name) in classes.iter().enumerate() {
+        if name.contains(char::is_control) {
+            return Err(format!("names class {name:?}, number {place}, by a control character"));
+        }
         if let Some(first) = places.insert(name.as_str(), place) {
             return Err(format!("names class {name:?} twice, as number {first} and {place}"));
         }
@@ -85,5 +88,8 @@ mod tests {
         }
         // Names that differ by case are two names.
         assert_eq!(expect_distinct(&["Crane".to_owned(), "crane".to_owned()]), Ok(()));
+        let steering = expect_distinct(&["a".to_owned(), "b\u{1b}[2J".to_owned()]);
+        let expected = "names class \"b\\u{1b}[2J\", number 1, by a control character";
+        assert_eq!(steering.unwrap_err(), expected);
     }
 }

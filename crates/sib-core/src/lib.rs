@@ -39,6 +39,7 @@ pub mod information;
 mod native;
 pub mod nearest;
 pub mod objective;
+pub mod plain_file;
 mod random;
 pub mod recompute;
 pub mod tensor;

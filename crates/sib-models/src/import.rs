@@ -112,6 +112,7 @@ impl Model {
             None => {
                 let network = Blueprint::of_arch(arch);
                 classes_of(&contents.dicts, network, selection)
+                    .and_then(|number| expect_stored(number, network, path).map(|()| number))
                     .map_err(|refusal| explained(path, refusal, &contents.dicts, arch))?
             }
         };
@@ -168,6 +169,20 @@ fn classes_of(dicts: &[Dict], network: &Blueprint, selection: &Selection) -> Res
         let problem = format!("has no {head:?}: {arch} without its final layer");
         Refusal::undecided(problem, "num_classes", "N")
     })
+}
+
+/// Refuses a head with more elements than the file at `path` has bytes: one view of few elements can claim any size.
+fn expect_stored(num_classes: i64, network: &Blueprint, path: &Path) -> Result<(), Refusal> {
+    let bytes = std::fs::metadata(path).map_or(0, |of| of.len());
+    let head = format!("{}.weight", network.arch().head());
+    let width = network.shape(&head).iter().skip(1).product::<i64>();
+    match num_classes.checked_mul(width) {
+        Some(elements) if elements as u64 <= bytes => Ok(()),
+        _ => Err(format!(
+            "refused: {head:?} has {num_classes} rows of {width} elements, more than the file has bytes"
+        )
+        .into()),
+    }
 }
 
 /// The tensors of `candidate` whose names are wanted.

@@ -59,6 +59,10 @@ impl Model {
                 format!("names {} classes, but has {num_classes} logits", meta.classes.len());
             return Err(Error::malformed(path, problem));
         }
+        // Before a network of the size that the file claims is made.
+        let size_of = |name: &str| state.get(name).map(|tensor| Some(tensor.size()));
+        let known = Blueprint::of_arch(arch).compare(state.keys(), &size_of);
+        known.map_err(|problem| Error::malformed(path, problem))?;
         let model = Self::new(arch, num_classes, device, &ModelOptions::default())?;
         let report = model.load_state_dict(&state, path)?;
         if !report.is_exact() {

@@ -13,6 +13,7 @@ use tch::Kind;
 
 use super::{expect_ending, write_file};
 use crate::checkpoint::{self, Checkpoint};
+use crate::foreign_text::for_spreadsheet;
 use crate::images;
 use crate::network::sha256;
 use crate::output;
@@ -162,6 +163,11 @@ fn rows(
         return Ok(Ok(lines.collect::<Result<String>>()?.into_bytes()));
     }
     let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    predictions.into_iter().try_for_each(|prediction| csv.serialize(prediction))?;
+    for mut prediction in predictions {
+        for text in [&mut prediction.image, &mut prediction.class_name] {
+            *text = for_spreadsheet(text).into_owned();
+        }
+        csv.serialize(prediction)?;
+    }
     Ok(Ok(csv.into_inner().context("a row of CSV")?))
 }

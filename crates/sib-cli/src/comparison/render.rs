@@ -1,24 +1,26 @@
 //! Comparisons as tidy CSV and as Markdown.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::{Block, Comparison, Difference};
+use crate::foreign_text::{for_markdown, for_spreadsheet};
 use crate::latex;
 use crate::results::in_words::{HOLDS, p_value, signed};
 use crate::results::titles::{arch_label, dataset_label};
 
 #[derive(Serialize)]
 struct CsvRow<'a> {
-    dataset: &'a str,
-    backbone: &'a str,
+    dataset: Cow<'a, str>,
+    backbone: Cow<'a, str>,
     suite: &'a str,
     images: usize,
-    method: &'a str,
+    method: Cow<'a, str>,
     metric: &'a str,
-    network: &'a str,
+    network: Cow<'a, str>,
     baseline: Option<f64>,
     difference: f64,
     n_seeds: u64,
@@ -43,13 +45,13 @@ impl Comparison {
                         continue;
                     };
                     writer.serialize(CsvRow {
-                        dataset: &block.dataset,
-                        backbone: &block.arch,
+                        dataset: for_spreadsheet(&block.dataset),
+                        backbone: for_spreadsheet(&block.arch),
                         suite: block.suite.name(),
                         images: block.images,
-                        method: row.outcome.method(),
+                        method: for_spreadsheet(row.outcome.method()),
                         metric: row.outcome.metric,
-                        network,
+                        network: for_spreadsheet(network),
                         baseline: row.baseline,
                         difference: mean,
                         n_seeds: seeds,
@@ -108,17 +110,19 @@ impl Comparison {
             text,
             "Differences from {} of the same training seed, mean ± standard error over the seeds (p-value of the paired \
              t-test; behind the bar by Holm's correction for the networks of a row). [n]: number of seeds.",
-            self.baseline
+            for_markdown(&self.baseline)
         );
         text
     }
 
     fn block(&self, block: &Block) -> String {
-        let dataset = dataset_label(&block.dataset).1;
-        let arch = arch_label(&block.arch).1;
+        let dataset = for_markdown(&dataset_label(&block.dataset).1);
+        let arch = for_markdown(&arch_label(&block.arch).1);
         let mut text =
             format!("## {dataset}, {arch}: {}, {} images\n\n", block.suite, block.images);
-        let _ = writeln!(text, "| | {} | {} |", self.baseline, block.networks.join(" | "));
+        let names = [&self.baseline].into_iter().chain(&block.networks);
+        let names: Vec<String> = names.map(|name| for_markdown(name)).collect();
+        let _ = writeln!(text, "| | {} |", names.join(" | "));
         let _ = writeln!(text, "|---|---|{}", "---|".repeat(block.networks.len()));
         for row in &block.rows {
             let digits = row.outcome.digits;
@@ -126,12 +130,12 @@ impl Comparison {
                 row.baseline.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
             let cells: Vec<String> =
                 row.differences.iter().map(|one| cell(one.as_ref(), digits)).collect();
-            let title = row.outcome.in_words();
+            let title = for_markdown(&row.outcome.in_words());
             let _ = writeln!(text, "| {title} | {baseline} | {} |", cells.join(" | "));
         }
         text.push('\n');
         for missing in &block.missing {
-            let _ = writeln!(text, "{missing}\n");
+            let _ = writeln!(text, "{}\n", for_markdown(missing));
         }
         text
     }

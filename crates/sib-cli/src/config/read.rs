@@ -1,8 +1,10 @@
 //! Configuration files that may extend one another, then `--set`.
 
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
+use sib_core::plain_file;
 use toml::{Table, Value};
 
 use super::problem::deserialised;
@@ -29,7 +31,7 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn assemble(file: Option<&Path>, chosen: Table, assignments: &[String]) -> Result<Self> {
-        let mut table = file.map_or(Ok(Table::new()), |file| read_extended(file, 0))?;
+        let mut table = file.map_or(Ok(Table::new()), |file| read_extended(file, 0, &mut 0))?;
         merge(&mut table, chosen);
         for assignment in assignments {
             assign(&mut table, assignment)?;
@@ -70,12 +72,15 @@ impl Config {
     }
 }
 
-/// The file's table on top of those that it extends.
-fn read_extended(path: &Path, depth: usize) -> Result<Table> {
-    if depth > 8 {
-        return Err(usage(format!("{}: extends itself, or too deeply", path.display())));
+/// The file's table on top of those that it extends; `read` counts files.
+fn read_extended(path: &Path, depth: usize, read: &mut usize) -> Result<Table> {
+    *read += 1;
+    if depth > 8 || *read > 64 {
+        return Err(usage(format!("{}: extends itself, or too many files", path.display())));
     }
-    let text = std::fs::read_to_string(path)
+    // What is typed may be a pipe of the shell, what a file names may not.
+    let text = if depth == 0 { fs::read_to_string(path) } else { plain_file::read_to_string(path) };
+    let text = text
         .map_err(sib_core::Error::io("read", path))
         .map_err(|error| usage(error.to_string()))?;
     // Checked here, file by file: only the text still has lines to point at.
@@ -88,7 +93,7 @@ fn read_extended(path: &Path, depth: usize) -> Result<Table> {
     let mut merged = Table::new();
     for base in checked.extend.paths() {
         let base = path.parent().unwrap_or(Path::new("")).join(base);
-        merge(&mut merged, read_extended(&base, depth + 1)?);
+        merge(&mut merged, read_extended(&base, depth + 1, read)?);
     }
     merge(&mut merged, table);
     Ok(merged)

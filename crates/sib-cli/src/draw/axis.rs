@@ -101,9 +101,11 @@ impl Axis {
 
 /// A range with some length.
 fn widened(low: f64, high: f64) -> (f64, f64) {
-    if high > low {
+    // A range of rounding, or of numbers that have hardly any digits left, has no ticks.
+    let largest = low.abs().max(high.abs());
+    if high - low > 1e-12 * largest && largest > 1e-290 {
         (low, high)
-    } else if low == 0.0 {
+    } else if largest <= 1e-290 {
         (0.0, 1.0)
     } else {
         (low - 0.05 * low.abs(), low + 0.05 * low.abs())

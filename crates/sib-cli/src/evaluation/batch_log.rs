@@ -10,6 +10,7 @@ use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
 use crate::failpoint;
+use crate::own_path::expect_file;
 use crate::records::Table;
 
 /// The rows of one batch.
@@ -46,6 +47,7 @@ impl BatchLog {
     /// # Errors
     /// When the file cannot be read or made.
     pub fn open(path: &Path, form: Form<'_>) -> Result<Self> {
+        expect_file(path)?;
         let mut bytes = match fs::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             other => other.map_err(Error::io("read", path))?,

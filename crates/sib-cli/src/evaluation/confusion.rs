@@ -1,8 +1,11 @@
 //! Which classes images were taken for.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 
 use super::image_row::ImageRow;
+use crate::foreign_text::for_spreadsheet;
 
 /// The confusion matrix of an evaluation.
 #[derive(Debug)]
@@ -19,7 +22,11 @@ impl<'c> Confusion<'c> {
         let mut counts = vec![0; known * known];
         for row in images {
             let predicted = row.predicted.and_then(|class| usize::try_from(class).ok());
-            if let Some(predicted) = predicted.filter(|_| row.image_excluded.is_none()) {
+            // A log that another process wrote may say anything.
+            let counts_here = |predicted: &usize| {
+                row.image_excluded.is_none() && *predicted < known && row.label < known
+            };
+            if let Some(predicted) = predicted.filter(counts_here) {
                 counts[row.label * known + predicted] += 1;
             }
         }
@@ -27,13 +34,13 @@ impl<'c> Confusion<'c> {
     }
 
     /// Each class with its predictions, in the order of the logits.
-    fn rows(&self) -> impl Iterator<Item = (usize, &'c str, &[u64])> {
+    fn rows(&self) -> impl Iterator<Item = (usize, Cow<'c, str>, &[u64])> {
         let rows = self.counts.chunks(self.classes.len().max(1));
         self.classes
             .iter()
             .zip(rows)
             .enumerate()
-            .map(|(place, (name, row))| (place, name.as_str(), row))
+            .map(|(place, (name, row))| (place, for_spreadsheet(name), row))
     }
 
     /// The matrix: a row a class, a column a prediction.
@@ -42,11 +49,15 @@ impl<'c> Confusion<'c> {
     /// When a row cannot be written as CSV.
     pub fn to_csv(&self) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer
-            .write_record(["class"].into_iter().chain(self.classes.iter().map(String::as_str)))?;
+        writer.write_record(
+            ["class".into()]
+                .into_iter()
+                .chain(self.rows().map(|row| row.1))
+                .map(|it: Cow<'_, str>| it.into_owned()),
+        )?;
         for (_, name, row) in self.rows() {
             let counts = row.iter().map(u64::to_string);
-            writer.write_record([name.to_owned()].into_iter().chain(counts))?;
+            writer.write_record([name.into_owned()].into_iter().chain(counts))?;
         }
         Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
     }

@@ -1,13 +1,12 @@
 //! What an evaluation is of, as `evaluation.toml` holds it.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sib_core::Error;
 use sib_core::data::{BBox, Dataset, Record, Split};
+use sib_core::{Error, plain_file};
 
 use super::files::DESCRIPTION;
 use super::settings::Settings;
@@ -77,7 +76,7 @@ impl Description {
     /// When it cannot be read, or was written by a version with other settings.
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.join(DESCRIPTION);
-        let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+        let text = plain_file::read_to_string(&file).map_err(Error::io("read", &file))?;
         let other =
             |problem: &str| anyhow::anyhow!("{}: not of this version: {problem}", file.display());
         let description: Self = toml::from_str(&text).map_err(|error| other(error.message()))?;

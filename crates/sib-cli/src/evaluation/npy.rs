@@ -1,10 +1,10 @@
 //! Arrays as NumPy writes them (its format 1 to 3): numbers and booleans of any width and byte order,
 //! rows first or columns first.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use sib_core::plain_file;
 use tch::Tensor;
 
 /// NumPy's own limit is 10 000; a header of numbers is about 120 bytes long.
@@ -16,7 +16,7 @@ const LONGEST_HEADER: usize = 4096;
 /// # Errors
 /// What is wrong with the file, in words, without its name.
 pub fn read(path: &Path, [height, width]: [i64; 2]) -> Result<Tensor, String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let mut file = plain_file::open(path).map_err(|error| error.to_string())?;
     let header = Header::read(&mut file)?;
     if header.shape != [height, width] {
         return Err(format!("{:?}, expected [{height}, {width}]", header.shape));
@@ -80,7 +80,12 @@ impl Header {
     fn parse(text: &str) -> Result<Self, String> {
         let damaged = || format!("a damaged header: {}", text.trim_end());
         let value = |key: &str| {
-            let (_, rest) = text.split_once(&format!("'{key}'")).ok_or_else(damaged)?;
+            let key = format!("'{key}'");
+            let (_, rest) = text.split_once(&key).ok_or_else(damaged)?;
+            // Python would take the last of two.
+            if rest.contains(&key) {
+                return Err(damaged());
+            }
             Ok::<_, String>(rest.trim_start().strip_prefix(':').ok_or_else(damaged)?.trim_start())
         };
         let columns_first = match value("fortran_order")? {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
-use sib_core::Error;
 use sib_core::checkpoint::{Preprocessing, write_atomic};
+use sib_core::{Error, plain_file};
 use sib_explain::{Method, MethodOptions};
 
 use super::manifest::{self, Which};
@@ -77,7 +77,7 @@ impl Description {
     /// When it cannot be read, or was written by a version with other settings.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(DESCRIPTION);
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let text = plain_file::read_to_string(&path).map_err(Error::io("read", &path))?;
         toml::from_str(&text).with_context(|| format!("{}: not readable", path.display()))
     }
 }
@@ -136,7 +136,10 @@ pub fn clear(folder: &Path) -> Result<()> {
 /// # Errors
 /// When the folder cannot be read.
 pub fn sheets(folder: &Path) -> Result<Vec<PathBuf>> {
-    files(folder, |name| name.starts_with("sheet-") && name.ends_with(".png"))
+    files(folder, |name| {
+        let number = name.strip_prefix("sheet-").and_then(|it| it.strip_suffix(".png"));
+        number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+    })
 }
 
 /// The files in `folder` whose names are of a kind, in the order of their names.

@@ -1,6 +1,7 @@
 //! `manifest.csv`: one row an image, method and network.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use sib_core::Error;
 use sib_explain::Method;
 
 use crate::csv_rows;
+use crate::foreign_text::for_spreadsheet;
 
 /// Name of the file.
 pub const MANIFEST: &str = "manifest.csv";
@@ -88,7 +90,7 @@ impl Manifest {
     /// When it cannot be written.
     pub fn create(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        let file = new_file(&path).map_err(Error::io("create", &path))?;
         let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(file);
         csv.write_record(COLUMNS)?;
         Ok(Self { csv })
@@ -98,13 +100,22 @@ impl Manifest {
     ///
     /// # Errors
     /// When it cannot be written; so for [`Self::finish`].
-    pub fn push(&mut self, row: &Row) -> Result<()> {
+    pub fn push(&mut self, mut row: Row) -> Result<()> {
+        row.target_name = for_spreadsheet(&row.target_name).into_owned();
         Ok(self.csv.serialize(row)?)
     }
 
     /// Hands everything to the operating system.
     pub fn finish(mut self) -> Result<()> {
         Ok(self.csv.flush()?)
+    }
+}
+
+/// A new file, and no former one that others may have linked to.
+fn new_file(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => File::create_new(path),
     }
 }
 

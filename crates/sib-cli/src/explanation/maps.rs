@@ -114,7 +114,7 @@ impl<'e> Pictures<'e> {
             }
             let (min, max) = heatmap.range();
             let error = heatmaps.completeness_error.as_ref();
-            self.manifest.push(&Row {
+            self.manifest.push(Row {
                 image: input.path.display().to_string(),
                 method: *method,
                 checkpoint: which,

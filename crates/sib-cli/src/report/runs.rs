@@ -71,7 +71,7 @@ impl NamedRun {
 
 /// Whole epochs in the log: each ends with the test split where that is evaluated.
 fn epochs_in(metrics: &[MetricRow]) -> u64 {
-    metrics.last().map_or(0, |row| row.epoch + u64::from(row.split == "test"))
+    metrics.last().map_or(0, |row| row.epoch.saturating_add(u64::from(row.split == "test")))
 }
 
 /// A run as the page shows it.

@@ -1,5 +1,6 @@
 //! Contact sheets of heatmaps that `explain` left below the report's folder.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -58,15 +59,13 @@ pub(super) fn view(path: &Path, name: &str) -> Result<Option<SheetsView>> {
 
 /// The methods and the number of images, in words.
 fn caption(rows: &[Row]) -> String {
-    let (mut methods, mut images) = (Vec::new(), Vec::new());
+    let (mut methods, mut images) = (Vec::new(), HashSet::new());
     for row in rows {
         let method = method_label(row.method.name()).1;
         if !methods.contains(&method) {
             methods.push(method);
         }
-        if images.last() != Some(&&row.image) && !images.contains(&&row.image) {
-            images.push(&row.image);
-        }
+        images.insert(&row.image);
     }
     let of = match images.len() {
         0 => return "Heatmaps".to_owned(),

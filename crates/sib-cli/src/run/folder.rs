@@ -8,10 +8,14 @@ use sib_core::Error;
 use sib_core::checkpoint::write_atomic;
 
 use super::lock::FolderLock;
+use super::tensorboard;
 use crate::error::with_hint;
+use crate::own_path::expect_no_link;
 
 /// The resolved configuration.
 pub const CONFIG: &str = "config.toml";
+/// Folder of the checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
 /// What the run began on.
 pub const ENVIRONMENT: &str = "environment.toml";
 
@@ -37,7 +41,7 @@ impl RunDir {
             );
             return Err(with_hint(error, hint));
         }
-        fs::create_dir_all(path.join("checkpoints")).map_err(Error::io("create", path))?;
+        fs::create_dir_all(path.join(CHECKPOINTS)).map_err(Error::io("create", path))?;
         Self::hold(path)
     }
 
@@ -53,6 +57,9 @@ impl RunDir {
     }
 
     fn hold(path: &Path) -> Result<Self> {
+        for folder in [CHECKPOINTS, tensorboard::FOLDER] {
+            expect_no_link(&path.join(folder))?;
+        }
         Ok(Self { path: path.to_owned(), _lock: FolderLock::hold(path)? })
     }
 
@@ -77,7 +84,7 @@ impl RunDir {
 
 /// A file of the checkpoints folder of the run at `path`.
 pub fn checkpoint_of(path: &Path, name: &str) -> PathBuf {
-    path.join("checkpoints").join(name)
+    path.join(CHECKPOINTS).join(name)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use sib_core::Error;
 
+use crate::own_path::expect_file;
+
 /// Keeps other processes out of a folder while it lives; the operating system lets go of it when
 /// the process ends, however it ends.
 #[derive(Debug)]
@@ -20,7 +22,9 @@ impl FolderLock {
     /// When another process holds it, or no file can be made in it.
     pub fn hold(path: &Path) -> Result<Self> {
         let lock_path = path.join(".lock");
-        let file = File::create(&lock_path).map_err(Error::io("create", &lock_path))?;
+        expect_file(&lock_path)?;
+        let file = File::options().write(true).create(true).truncate(false).open(&lock_path);
+        let file = file.map_err(Error::io("create", &lock_path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => {

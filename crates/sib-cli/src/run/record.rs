@@ -1,11 +1,10 @@
 //! A run's folder as it was left, read without taking hold of it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
-use sib_core::Error;
+use sib_core::{Error, plain_file};
 
 use super::failure::Failure;
 use super::folder::{CONFIG, ENVIRONMENT};
@@ -45,7 +44,7 @@ impl RunRecord {
         let config = path.join(CONFIG);
         Ok(Self {
             path: path.to_owned(),
-            config: fs::read_to_string(&config).map_err(Error::io("read", &config))?,
+            config: plain_file::read_to_string(&config).map_err(Error::io("read", &config))?,
             environment: toml_file::read(&path.join(ENVIRONMENT))?,
             status: Status::read(path)?,
             failed: Failure::is_in(path),

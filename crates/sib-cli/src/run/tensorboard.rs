@@ -12,7 +12,7 @@ use anyhow::Result;
 use sib_core::Error;
 
 /// Folder of event files within a run.
-const FOLDER: &str = "tensorboard";
+pub(super) const FOLDER: &str = "tensorboard";
 
 /// Writes one event file.
 #[derive(Debug)]

@@ -1,18 +1,17 @@
 //! TOML files of a run, read whole or not at all.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde::de::DeserializeOwned;
-use sib_core::Error;
+use sib_core::{Error, plain_file};
 
 /// The file at `path`.
 ///
 /// # Errors
 /// When it cannot be read or is no `T`; the error names it and the line.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    parse(&fs::read_to_string(path).map_err(Error::io("read", path))?, path)
+    parse(&plain_file::read_to_string(path).map_err(Error::io("read", path))?, path)
 }
 
 /// The `text` of the file at `path`.

@@ -104,7 +104,7 @@ pub fn build<'e>(
     if number == Number::Three {
         add_differential(&samples, &mut cells);
     }
-    complete(&mut cells, number);
+    complete(&mut cells, number)?;
     let baseline = baseline.unwrap_or_else(|| Training::Baseline.into());
     Ok(Table { number, cells, baseline, published: paper::published(number)? })
 }
@@ -240,10 +240,22 @@ fn add_differential(samples: &Samples<'_>, cells: &mut BTreeMap<Key, Cell>) {
 }
 
 /// Adds the cells that are missing to full rows and columns.
-fn complete(cells: &mut BTreeMap<Key, Cell>, number: Number) {
-    let keys: Vec<Key> = cells.keys().cloned().collect();
-    for row in &keys {
-        for column in &keys {
+///
+/// # Errors
+/// When there would be more than anybody reads.
+fn complete(cells: &mut BTreeMap<Key, Cell>, number: Number) -> Result<()> {
+    const MOST: usize = 100_000;
+    let (mut rows, mut columns) = (BTreeMap::new(), BTreeMap::new());
+    for key in cells.keys() {
+        let place = number.place(key);
+        rows.insert((place.block.clone(), place.row), key.clone());
+        columns.insert((place.block, place.column), key.clone());
+    }
+    if rows.len().saturating_mul(columns.len()) > MOST {
+        bail!("{} rows and {} columns are too many for a table", rows.len(), columns.len());
+    }
+    for row in rows.values() {
+        for column in columns.values() {
             for metric in number.metrics() {
                 if let Some(key) = number.crossing(row, column) {
                     cells.entry(Key { metric: metric.name.to_owned(), ..key }).or_default();
@@ -251,4 +263,5 @@ fn complete(cells: &mut BTreeMap<Key, Cell>, number: Number) {
             }
         }
     }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Tables as tidy CSV and as Markdown in the paper's layout.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -8,14 +9,15 @@ use serde::Serialize;
 use super::Table;
 use super::layout::{Block, CellText, Pair, Side};
 use super::number::DIFFERENTIAL;
+use crate::foreign_text::{for_markdown, for_spreadsheet};
 use crate::latex;
 
 #[derive(Serialize)]
 struct CsvRow<'a> {
-    method: &'a str,
-    dataset: &'a str,
-    backbone: &'a str,
-    network: &'a str,
+    method: Cow<'a, str>,
+    dataset: Cow<'a, str>,
+    backbone: Cow<'a, str>,
+    network: Cow<'a, str>,
     metric: &'a str,
     baseline: Option<f64>,
     s_ib: Option<f64>,
@@ -48,10 +50,10 @@ impl Table {
                 ours.zip(comparable).map(|(ours, published)| ours - paper(published))
             };
             writer.serialize(CsvRow {
-                method: &key.method,
-                dataset: &key.dataset,
-                backbone: &key.arch,
-                network: &key.network.name,
+                method: for_spreadsheet(&key.method),
+                dataset: for_spreadsheet(&key.dataset),
+                backbone: for_spreadsheet(&key.arch),
+                network: for_spreadsheet(&key.network.name),
                 metric: &key.metric,
                 baseline: summary.baseline,
                 s_ib: summary.other,
@@ -119,7 +121,7 @@ impl Table {
         let layout = self.layout();
         let mut text: String = layout.blocks.iter().map(block).collect();
         text.push_str(self.number.caption());
-        let _ = write!(text, " Cells are {}", layout.titles.join("→"));
+        let _ = write!(text, " Cells are {}", for_markdown(&layout.titles.join("→")));
         if layout.has_published {
             text.push_str(", with the paper's in brackets");
         }
@@ -136,17 +138,18 @@ impl Table {
 }
 
 fn block(block: &Block) -> String {
-    let mut text = format!("## {}\n\n", block.title);
+    let mut text = format!("## {}\n\n", for_markdown(&block.title));
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "| | {} |", block.columns.join(" | "));
+    let columns: Vec<String> = block.columns.iter().map(|column| for_markdown(column)).collect();
+    let _ = writeln!(text, "| | {} |", columns.join(" | "));
     let _ = writeln!(text, "|---|{}", "---|".repeat(block.columns.len()));
     for row in &block.rows {
         let cells: Vec<String> = row.cells.iter().map(cell).collect();
-        let _ = writeln!(text, "| {} | {} |", row.title, cells.join(" | "));
+        let _ = writeln!(text, "| {} | {} |", for_markdown(&row.title), cells.join(" | "));
     }
     text.push('\n');
     for (index, note) in block.notes.iter().enumerate() {
-        let _ = writeln!(text, "({}) {note}\n", index + 1);
+        let _ = writeln!(text, "({}) {}\n", index + 1, for_markdown(note));
     }
     text
 }

@@ -59,7 +59,7 @@ pub(super) fn save_last(
     meta.extra.insert(IMAGES_KEY.to_owned(), setup.training_images_sha256.clone());
     setup.model.save(&last, &meta)?;
     failpoint::passed("last");
-    if let Some(previous) = previous.filter(|previous| *previous != state_file) {
+    if let Some(previous) = previous.filter(|it| *it != state_file && is_state_file(it)) {
         // A state file that is left over does no harm.
         let _ = std::fs::remove_file(run.checkpoint(&previous));
     }
@@ -80,6 +80,12 @@ pub(super) fn restore(run: &Path, setup: &Setup<'_>, fit: &mut Fit<'_>) -> Resul
     let Some(state) = meta.extra.get(STATE_KEY) else {
         bail!("{}: names no training state to go on from", last.display());
     };
+    if !is_state_file(state) {
+        bail!(
+            "{}: names {state:?} as its training state, expected state-STEP.safetensors",
+            last.display()
+        );
+    }
     let per_epoch = fit.length().steps_per_epoch.to_string();
     match meta.extra.get(PER_EPOCH_KEY) {
         Some(before) if *before != per_epoch => bail!(
@@ -103,8 +109,23 @@ pub(super) fn restore(run: &Path, setup: &Setup<'_>, fit: &mut Fit<'_>) -> Resul
     let (tensors, text) = read_tensors(&path)?;
     let state = State { tensors, text };
     fit.restore(&state).with_context(|| format!("{}: cannot go on from here", path.display()))?;
+    let saved_after = steps_of(&last)?;
+    if fit.steps() != saved_after {
+        bail!(
+            "{}: of {} updates, expected the {saved_after} of {}",
+            path.display(),
+            fit.steps(),
+            last.display()
+        );
+    }
     note!("{}: going on after step {}", run.display(), fit.steps());
     Ok(state.text.get(SECONDS).and_then(|seconds| seconds.parse().ok()).unwrap_or_default())
+}
+
+/// Whether `name` is one that [`save_last`] gives: the checkpoint may be a stranger's, and the file is removed one day.
+fn is_state_file(name: &str) -> bool {
+    let step = name.strip_prefix("state-").and_then(|it| it.strip_suffix(".safetensors"));
+    step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Updates made when the checkpoint at `path` was saved.

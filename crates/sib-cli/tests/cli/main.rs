@@ -17,6 +17,7 @@ mod explain;
 mod figure;
 mod fine_tuning;
 mod group;
+mod hostile;
 mod import;
 mod init;
 mod json;

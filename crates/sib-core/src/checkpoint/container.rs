@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::atomic::write_atomic;
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 
 /// The kinds of element that both libtorch and the format have.
 const KINDS: [(Kind, Dtype); 10] = [
@@ -116,7 +116,7 @@ pub fn read_tensors(path: &Path) -> Result<(BTreeMap<String, Tensor>, BTreeMap<S
 /// Opens a safetensors file and checks its header against itself and the file's length, before
 /// anything of the header's own claims is allocated. The file is left at the first tensor's bytes.
 fn open(path: &Path) -> Result<(File, Metadata)> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut file = plain_file::open(path).map_err(Error::io("read", path))?;
     let file_bytes = file.metadata().map_err(Error::io("read", path))?.len();
     let not_safetensors = |problem: String| Error::NotACheckpoint {
         path: path.to_owned(),

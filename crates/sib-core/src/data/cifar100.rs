@@ -13,7 +13,7 @@ use super::options::DataOptions;
 use super::source::{ReadImage, Source};
 use super::spec::{Root, Spec, Validation};
 use super::split::Split;
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 
 pub(super) const SPEC: Spec = Spec {
     name: "cifar100",
@@ -49,7 +49,7 @@ fn open(root: &Path, split: Split, _: &DataOptions) -> Result<Dataset> {
         .filter(|line| !line.is_empty())
         .collect();
     let path = root.join(&file);
-    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let bytes = plain_file::read(&path).map_err(Error::io("read", &path))?;
     let labels = parse(&bytes, classes.len()).map_err(|p| Error::malformed(&path, p))?;
     let bytes: Arc<[u8]> = bytes.into();
     let records = labels

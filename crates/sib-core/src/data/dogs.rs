@@ -1,7 +1,7 @@
 //! Stanford Dogs (Khosla et al. 2011): `Images/<wnid-name>/*.jpg`, `Annotation/<wnid-name>/<id>`
 //! (VOC XML without ending) and the splits `{train,test}_list.mat`.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ use super::source::Source;
 use super::spec::{Root, Spec, Validation};
 use super::split::Split;
 use super::voc;
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 
 pub(super) const SPEC: Spec = Spec {
     name: "dogs",
@@ -60,7 +60,7 @@ fn open(root: &Path, split: Split, options: &DataOptions) -> Result<Dataset> {
     let mut lines = Vec::new();
     for part in [Split::Train, Split::Test] {
         let file = path(part);
-        let bytes = std::fs::read(&file).map_err(Error::io("read", &file))?;
+        let bytes = plain_file::read(&file).map_err(Error::io("read", &file))?;
         let read = parse(&bytes).map_err(|problem| Error::malformed(&file, problem))?;
         expect_distinct("image", read.iter().map(|line| line.image.as_str()))
             .map_err(|problem| Error::malformed(&file, problem))?;
@@ -121,8 +121,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Line>, String> {
             let Value::Text(image) = file else {
                 return Err("expected file_list to hold strings".to_owned());
             };
-            let parts: Vec<Component<'_>> = Path::new(image).components().collect();
-            if !matches!(parts[..], [Component::Normal(_), Component::Normal(_)]) {
+            let parts: Vec<&str> = image.split('/').collect();
+            let is_plain = parts.iter().all(|part| !matches!(*part, "" | "." | ".."));
+            if parts.len() != 2 || !is_plain {
                 return Err(format!("\"{image}\", expected <wnid-name>/<image>.jpg"));
             }
             if label < 1.0 || label > f64::from(u16::MAX) || label.fract() != 0.0 {

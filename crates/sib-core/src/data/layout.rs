@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 
 /// Fails unless all of `parts` exist under `root`; the message lists the layout and what is there.
 pub(super) fn require_layout(root: &Path, layout: &str, parts: &[&str]) -> Result<()> {
@@ -45,7 +45,7 @@ pub(super) fn file_name(path: &Path) -> String {
 
 /// The text of a file, whatever byte-order mark it begins with.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = plain_file::read(path).map_err(Error::io("read", path))?;
     text(&bytes).ok_or_else(|| Error::malformed(path, "no text in UTF-8 or, marked, in UTF-16"))
 }
 

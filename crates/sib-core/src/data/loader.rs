@@ -26,6 +26,9 @@ use crate::group::Part;
 use crate::random::{Use, stream};
 use crate::{Error, Result};
 
+/// Threads that decode.
+const MOST_WORKERS: usize = 1024;
+
 /// What to do about an image that cannot be decoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnreadable {
@@ -168,6 +171,9 @@ impl Loader {
         options.part_of_batch.range("batch_size", options.batch_size)?;
         if options.part_of_batch != Part::WHOLE && !options.drop_last {
             return Err(Error::invalid("drop_last", false, "true where batches are made in parts"));
+        }
+        if let Some(workers) = options.workers.filter(|workers| workers.get() > MOST_WORKERS) {
+            return Err(Error::invalid("workers", workers, format!("at most {MOST_WORKERS}")));
         }
         let pool = ThreadPoolBuilder::new()
             .num_threads(options.workers.map_or(0, NonZeroUsize::get))

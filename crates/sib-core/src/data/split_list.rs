@@ -1,7 +1,7 @@
 //! `splits.csv` of a folder: which image is of which split, where splits have no folders of their own.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::class_folders::Image;
 use super::dataset::{Dataset, Record};
@@ -184,8 +184,8 @@ fn class(id: &str) -> &str {
 
 /// Whether an id is the path of an image in a folder, and stays in it.
 fn is_in_class(id: &str) -> bool {
-    let mut parts = Path::new(id).components();
-    let is_plain =
-        parts.all(|part| matches!(part, Component::Normal(name) if !is_hidden(Path::new(name))));
+    // Of one spelling, since ids are compared as text.
+    let is_own = |part: &str| !matches!(part, "" | "." | "..") && !is_hidden(Path::new(part));
+    let is_plain = id.split('/').all(is_own);
     is_plain && id.contains('/') && has_image_ending(Path::new(id))
 }

@@ -13,6 +13,9 @@ use crate::random::{Use, stream};
 use crate::tensor::sent;
 use crate::{Error, Result};
 
+/// Side of images that a network takes: the file of one may claim any.
+const MOST_PX: u32 = 4096;
+
 /// One operation of a [`Transform`]; random ones draw when an image's [`Plan`] is made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -91,7 +94,14 @@ impl Transform {
         let &Preprocessing { resize_px, crop_px, mean, std } = preprocessing;
         let pixels = |key: &str, value: i64| {
             let key = format!("preprocessing.{key}");
-            u32::try_from(value).map_err(|_| Error::invalid(key, value, "a number of pixels"))
+            match u32::try_from(value) {
+                Ok(pixels) if pixels <= MOST_PX => Ok(pixels),
+                _ => Err(Error::invalid(
+                    key,
+                    value,
+                    format!("a number of pixels, at most {MOST_PX}"),
+                )),
+            }
         };
         Self::evaluation(pixels("resize_px", resize_px)?, pixels("crop_px", crop_px)?, mean, std)
     }
@@ -117,8 +127,11 @@ impl Transform {
     }
 
     fn checked(self) -> Result<Self> {
-        match self.std.iter().find(|&&std| std.is_nan() || std <= 0.0) {
-            Some(std) => Err(Error::invalid("std", std, "more than 0")),
+        if let Some(mean) = self.mean.iter().find(|mean| !(-10.0..=10.0).contains(*mean)) {
+            return Err(Error::invalid("mean", mean, "-10 to 10, of values from 0 to 1"));
+        }
+        match self.std.iter().find(|std| !(1e-4..=1e4).contains(*std)) {
+            Some(std) => Err(Error::invalid("std", std, "more than 0: 0.0001 to 10000")),
             None => Ok(self),
         }
     }

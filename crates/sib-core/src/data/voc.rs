@@ -34,7 +34,8 @@ struct Bounds {
 /// Where the file cannot be read or is no such XML, and where a box is empty or not finite.
 pub(super) fn read(path: &Path) -> Result<Vec<BBox>, Fault> {
     let fault = |problem| Fault { file: path.to_owned(), problem };
-    let bytes = std::fs::read(path).map_err(|error| fault(format!("cannot read: {error}")))?;
+    let bytes =
+        crate::plain_file::read(path).map_err(|error| fault(format!("cannot read: {error}")))?;
     // Numbers are the same in every encoding of names.
     let text = text(&bytes).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
     parse(&text).map_err(fault)

@@ -68,14 +68,19 @@ impl Text {
         if self.width(line) <= width {
             return line.to_owned();
         }
-        let mut kept: Vec<char> = line.chars().collect();
-        loop {
-            kept.pop();
-            let shorter = format!("{}…", kept.iter().collect::<String>().trim_end());
-            if kept.is_empty() || self.width(&shorter) <= width {
-                return shorter;
+        let letters: Vec<char> = line.chars().collect();
+        let of =
+            |kept: usize| format!("{}…", letters[..kept].iter().collect::<String>().trim_end());
+        // The longest that fits: a longer one is wider.
+        let (mut fits, mut too_long) = (0, letters.len());
+        while fits + 1 < too_long {
+            let middle = usize::midpoint(fits, too_long);
+            match self.width(&of(middle)) <= width {
+                true => fits = middle,
+                false => too_long = middle,
             }
         }
+        of(fits)
     }
 
     /// Draws one line; `x` is its middle or right end, `y` the top of its height.

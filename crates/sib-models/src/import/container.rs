@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use sib_core::{Error, Result};
+use sib_core::{Error, Result, plain_file};
 
 use super::problem::Problem;
 
@@ -21,7 +21,7 @@ pub(super) enum Container {
 /// Tells the containers apart by their first bytes.
 pub(super) fn container(path: &Path) -> Result<Container> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = plain_file::open(path).map_err(Error::io("read", path))?;
     file.take(512).read_to_end(&mut start).map_err(Error::io("read", path))?;
     if start.starts_with(b"PK\x03\x04") {
         return Ok(Container::Zip);
@@ -59,7 +59,7 @@ fn stranger(start: &[u8]) -> Problem {
 
 /// A reader of the whole file, and its length in bytes.
 pub(super) fn open_file(path: &Path) -> Result<(BufReader<File>, u64)> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = plain_file::open(path).map_err(Error::io("read", path))?;
     let length = file.metadata().map_err(Error::io("read", path))?.len();
     Ok((BufReader::new(file), length))
 }

@@ -58,6 +58,7 @@ impl Objects {
         let members = match &object {
             Object::Tuple(members) | Object::List(members) => members.len(),
             Object::Dict(entries) => entries.len(),
+            Object::Tensor(tensor) => tensor.size.len() + tensor.stride.len(),
             _ => 0,
         };
         self.count(members)?;

@@ -55,7 +55,9 @@ fn read(
             return Err("refused: its entries overlap, as in a zip bomb".to_owned());
         }
         if name == "data.pkl" || name.ends_with("/data.pkl") {
-            pickle_name = Some(name);
+            if let Some(other) = pickle_name.replace(name.clone()) {
+                return Err(format!("refused: {other:?} and {name:?} are both its pickle"));
+            }
         } else {
             extents.insert(name, Extent { start: entry.data_start(), bytes: entry.size() });
         }

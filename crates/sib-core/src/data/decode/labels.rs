@@ -7,7 +7,7 @@ use image::{GrayImage, Luma};
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 
 use super::limits::{MOST_BYTES, unreadable};
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 
 /// Which labels of a mask file are foreground. A label is the value as stored, of any depth, the
 /// index where there is a palette, and the value of a colour whose channels agree.
@@ -32,7 +32,7 @@ pub(in crate::data) fn foreground(
     (width, height): (u32, u32),
     rule: MaskRule,
 ) -> Result<GrayImage> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = plain_file::read(path).map_err(Error::io("read", path))?;
     foreground_of(&bytes, path, (width, height), rule)
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use image::metadata::Orientation as Stored;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 use limits::unreadable;
 
 /// What is done with the orientation that cameras store in EXIF.
@@ -37,7 +37,7 @@ pub enum Orientation {
 /// not come out right (floating point, colours multiplied by alpha, JPEG within TIFF); the error
 /// names it.
 pub fn rgb(path: &Path, orientation: Orientation) -> Result<RgbImage> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = plain_file::read(path).map_err(Error::io("read", path))?;
     rgb_of(&bytes, path, orientation)
 }
 

@@ -33,7 +33,11 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation
         ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MOST_BYTES);
-    limits.reserve(decoder.total_bytes()).map_err(failed)?;
+    let stored = decoder.total_bytes();
+    // Packed pixels and palettes grow to RGB.
+    let (width, height) = decoder.dimensions();
+    let rgb = 3 * u64::from(width) * u64::from(height);
+    limits.reserve(stored.max(rgb)).map_err(failed)?;
     let orientation = decoder.orientation().map_err(failed)?;
     let decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
     let image = to_rgb8(decoded, format).map_err(unreadable(path))?;

@@ -7,6 +7,9 @@ use crate::{Error, Result};
 /// Number of classes, and of background textures.
 pub const CLASSES: usize = 10;
 
+/// Images of a split.
+const MOST_IMAGES: usize = 10_000_000;
+
 /// Images of the training split by default.
 pub(super) const TRAIN_IMAGES: usize = 3000;
 /// Images of the test split by default.
@@ -70,8 +73,8 @@ impl SyntheticOptions {
         for (key, images) in
             [("train_images", self.train_images), ("test_images", self.test_images)]
         {
-            if images < CLASSES {
-                return invalid(key, &images, "at least 10, one a class");
+            if !(CLASSES..=MOST_IMAGES).contains(&images) {
+                return invalid(key, &images, "10, one a class, to 10000000");
             }
         }
         for (key, rho) in [("rho", self.rho), ("test_rho", self.test_rho)] {

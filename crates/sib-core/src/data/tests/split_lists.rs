@@ -57,6 +57,8 @@ fn a_list_that_cannot_be_used_says_why() {
         ("../dog/a.png,train\n", "\"../dog/a.png\", expected paths such as cat/1.jpg"),
         ("/dog/a.png,train\n", "expected paths such as"),
         ("a.png,train\n", "expected paths such as"),
+        ("dog/./a.png,train\n", "expected paths such as"),
+        ("dog//a.png,train\n", "expected paths such as"),
         ("dog/a.txt,train\n", "expected paths such as"),
         ("dog/a.png\n", "1 field"),
     ] {

@@ -1,0 +1,56 @@
+//! Text that others chose, such as names of classes and files, where something else reads it.
+
+use std::borrow::Cow;
+
+/// Characters that a line on a terminal has at most.
+const LONGEST_LINE: usize = 20_000;
+
+/// As a terminal may show it: no control character but the end of a line, and not without end.
+pub fn for_terminal(text: &str) -> Cow<'_, str> {
+    let is_harmless = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
+    if text.len() <= LONGEST_LINE && text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |letter| if is_harmless(letter) { letter } else { char::REPLACEMENT_CHARACTER };
+    let mut line: String = text.chars().take(LONGEST_LINE).map(shown).collect();
+    if text.chars().nth(LONGEST_LINE).is_some() {
+        line.push('…');
+    }
+    Cow::Owned(line)
+}
+
+/// Within a line or a cell of Markdown.
+pub fn for_markdown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '|' | '\\' | '<' | '`' => shown.extend(['\\', letter]),
+            letter if letter.is_control() => shown.push(' '),
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// As a cell of a CSV file, which a spreadsheet would take for a formula by its first character.
+pub fn for_spreadsheet(text: &str) -> Cow<'_, str> {
+    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => Cow::Owned(format!("'{text}")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_name_acts_where_it_is_shown() {
+        assert_eq!(for_terminal("a\u{1b}]0;x\u{7}\n\tb"), "a\u{fffd}]0;x\u{fffd}\n\tb");
+        assert_eq!(for_terminal(&"ä".repeat(30_000)).chars().count(), LONGEST_LINE + 1);
+        assert!(matches!(for_terminal("plain − text"), Cow::Borrowed(_)));
+        assert_eq!(for_markdown("a|b\n<i>`\\"), "a\\|b \\<i>\\`\\\\");
+        assert_eq!(for_spreadsheet("=1+1"), "'=1+1");
+        assert_eq!(for_spreadsheet("a=b"), "a=b");
+    }
+}
