@@ -32,6 +32,15 @@ pub fn for_markdown(text: &str) -> String {
     shown
 }
 
+/// As one word of a shell.
+pub fn for_shell(text: &str) -> Cow<'_, str> {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "._/-+,:@%=".contains(letter);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("'{}'", text.replace('\'', "'\\''"))),
+    }
+}
+
 /// As a cell of a CSV file, which a spreadsheet would take for a formula by its first character.
 pub fn for_spreadsheet(text: &str) -> Cow<'_, str> {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
@@ -52,5 +61,7 @@ mod tests {
         assert_eq!(for_markdown("a|b\n<i>`\\"), "a\\|b \\<i>\\`\\\\");
         assert_eq!(for_spreadsheet("=1+1"), "'=1+1");
         assert_eq!(for_spreadsheet("a=b"), "a=b");
+        assert_eq!(for_shell("a/b-1.toml"), "a/b-1.toml");
+        assert_eq!(for_shell("it's $(x)"), "'it'\\''s $(x)'");
     }
 }

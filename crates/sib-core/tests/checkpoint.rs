@@ -44,7 +44,7 @@ fn tensors() -> BTreeMap<String, Tensor> {
 fn meta() -> CheckpointMeta {
     CheckpointMeta {
         arch: "resnet18".to_owned(),
-        classes: vec!["cat".to_owned(), "Bär \"ursus\"\n".to_owned()],
+        classes: vec!["cat".to_owned(), "Bär \"ursus\"".to_owned()],
         preprocessing: Preprocessing {
             crop_px: 64,
             mean: [0.485, 0.1, 1.0 / 3.0],

@@ -8,7 +8,8 @@ use sib_models::Arch;
 
 use super::write_file;
 use crate::error::usage;
-use crate::init::{Found, Shares, Start};
+use crate::foreign_text::for_shell;
+use crate::init::{Found, Shares, Start, runs};
 use crate::note;
 
 /// Arguments of `init`.
@@ -45,6 +46,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { data, arch, weights, test, val, seed, .. } = arguments;
     let plain = arguments.output.clone().unwrap_or_else(|| default_output(data));
     super::expect_ending("--output", &plain, &["toml"])?;
+    // The configurations hold them in comments, which end with a line.
+    if let Some(path) =
+        [data, &plain].into_iter().find(|path| path.to_string_lossy().contains(char::is_control))
+    {
+        return Err(usage(format!("{path:?}: expected a path without control characters")));
+    }
     let sib = beside(&plain, "-sib");
     for file in [&plain, &sib] {
         if file.exists() && !arguments.overwrite {
@@ -59,7 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let name = plain.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     write_file(&plain, start.plain(&plain, &sib, &name)?.as_bytes())?;
     write_file(&sib, start.sib(&plain, &sib, &name).as_bytes())?;
-    note!("hint: sib-cli train --config {} --output runs/{name}/baseline", plain.display());
+    let config = plain.display().to_string();
+    note!("hint: sib-cli train --config {} --output {}/baseline", for_shell(&config), runs(&name));
     Ok(())
 }
 

@@ -37,6 +37,10 @@ pub fn tspans(label: &str, size: f64) -> String {
     let mut lowered = false;
     let mut content = String::new();
     for (text, sub) in runs(label) {
+        // What XML has no place for.
+        let is_shown =
+            |letter: char| !letter.is_control() && !matches!(letter, '\u{fffe}' | '\u{ffff}');
+        let text: String = text.chars().filter(|&letter| is_shown(letter)).collect();
         let escaped = escape(text);
         content.push_str(&match (sub, lowered) {
             (true, _) => format!(

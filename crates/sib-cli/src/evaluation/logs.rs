@@ -44,10 +44,11 @@ impl Logs {
         methods: &[String],
     ) -> Result<Self> {
         let has_all = |number, table: Table<'_>| {
-            let ids = members(number, settings, dataset).map(|index| &dataset.records[index].id);
-            let expected = ids.flat_map(|id| methods.iter().map(move |method| (id, method)));
+            let records = members(number, settings, dataset).map(|index| &dataset.records[index]);
+            let expected =
+                records.flat_map(|of| methods.iter().map(move |method| (&of.id, of.label, method)));
             let rows = table.rows::<ImageRow>().unwrap_or_default();
-            rows.iter().map(|row| (&row.image, &row.method)).eq(expected)
+            rows.iter().map(|row| (&row.image, row.label, &row.method)).eq(expected)
         };
         let form = Form { header: rows::header(), reread: &rows::reread, is_whole: &has_all };
         let images = BatchLog::open(&folder.file(PER_IMAGE), form)?;

@@ -4,4 +4,4 @@ mod found;
 mod start;
 
 pub(crate) use found::{Found, Shares};
-pub(crate) use start::Start;
+pub(crate) use start::{Start, runs};

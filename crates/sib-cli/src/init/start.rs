@@ -10,6 +10,7 @@ use toml::Value;
 
 use super::found::Found;
 use crate::checkpoint::{IMAGENET, own_meta};
+use crate::foreign_text::for_shell;
 
 /// What a first run is made of.
 #[derive(Debug)]
@@ -54,13 +55,13 @@ impl Start<'_> {
 # {summary}.
 # Every setting with its default is in configs/reference.toml.
 #
-#   sib-cli train --config {plain} --output runs/{name}/baseline
-#   sib-cli train --config {sib} --output runs/{name}/sib
+#   sib-cli train --config {plain} --output {runs}/baseline
+#   sib-cli train --config {sib} --output {runs}/sib
 #   for run in baseline sib; do
-#     sib-cli evaluate --checkpoint runs/{name}/$run/checkpoints/last.safetensors --data {data} --root {root} \\
-#       --suite accuracy,faithfulness{localization} --method all --output runs/{name}/$run/evaluation
+#     sib-cli evaluate --checkpoint {runs}/$run/checkpoints/last.safetensors --data {data} --root {root_word} \\
+#       --suite accuracy,faithfulness{localization} --method all --output {runs}/$run/evaluation
 #   done
-#   sib-cli report --runs runs/{name} --output runs/{name}/report.html
+#   sib-cli report --runs {runs} --output {runs}/report.html
 
 [model]
 arch = \"{arch}\"
@@ -91,8 +92,10 @@ kind = \"step\" # × 0.1 every 30 epochs, as in the paper
 every_epochs = 30
 ",
             summary = found.summary(),
-            plain = plain.display(),
-            sib = sib.display(),
+            plain = for_shell(&plain.display().to_string()),
+            sib = for_shell(&sib.display().to_string()),
+            runs = runs(name),
+            root_word = for_shell(&found.root.display().to_string()),
             localization = if found.is_annotated(Split::Test) { ",localization" } else { "" },
             arch = self.arch,
             batch = self.batch(),
@@ -111,7 +114,7 @@ every_epochs = 30
         format!(
             "\
 # The same with S-IB, 2.1 to 2.4 times as long a step.
-# sib-cli train --config {sib} --output runs/{name}/sib
+# sib-cli train --config {sib} --output {runs}/sib
 extend = {base}
 
 [sib]
@@ -123,7 +126,8 @@ weights = \"gradient-share\"
 background = 0.1
 foreground = 0.1
 {annotation}",
-            sib = sib.display(),
+            sib = for_shell(&sib.display().to_string()),
+            runs = runs(name),
             base = text(&base),
         )
     }
@@ -151,6 +155,11 @@ foreground = 0.1
         let most = (images / UPDATES).clamp(*BATCH.start(), *BATCH.end());
         1 << most.ilog2()
     }
+}
+
+/// The folder of the runs, for a shell.
+pub(crate) fn runs(name: &str) -> String {
+    for_shell(&format!("runs/{name}")).into_owned()
 }
 
 /// A TOML string.

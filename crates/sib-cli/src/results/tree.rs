@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use sib_core::{Error, Result};
 
+/// Below a folder that is searched; each costs a path as long as all above it.
+const DEEPEST: usize = 64;
+
 /// The folders at `roots` and all folders below them, each before those in it, in the order of their
 /// names. Links to folders are followed; a folder that is met twice counts once.
 ///
@@ -13,12 +16,20 @@ use sib_core::{Error, Result};
 /// When a folder cannot be read.
 pub fn folders(roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-    roots.iter().try_for_each(|root| visit(root.clone(), &mut found, &mut seen))?;
+    roots.iter().try_for_each(|root| visit(root.clone(), 0, &mut found, &mut seen))?;
     Ok(found)
 }
 
 /// `seen` holds the folders so far by their real paths.
-fn visit(folder: PathBuf, found: &mut Vec<PathBuf>, seen: &mut BTreeSet<PathBuf>) -> Result<()> {
+fn visit(
+    folder: PathBuf,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+    seen: &mut BTreeSet<PathBuf>,
+) -> Result<()> {
+    if depth > DEEPEST {
+        return Err(Error::malformed(folder, format!("more than {DEEPEST} folders deep")));
+    }
     if !seen.insert(folder.canonicalize().map_err(Error::io("read", &folder))?) {
         return Ok(());
     }
@@ -32,7 +43,7 @@ fn visit(folder: PathBuf, found: &mut Vec<PathBuf>, seen: &mut BTreeSet<PathBuf>
     }
     inside.sort();
     found.push(folder);
-    inside.into_iter().try_for_each(|folder| visit(folder, found, seen))
+    inside.into_iter().try_for_each(|folder| visit(folder, depth + 1, found, seen))
 }
 
 #[cfg(test)]

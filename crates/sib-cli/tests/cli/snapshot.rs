@@ -27,21 +27,26 @@ pub(crate) fn assert_text(found: &str, name: &str) {
 }
 
 /// Compares the CSV file at `path` with the golden file `name`: the header to the letter, the fields
-/// as text, or as numbers that `are_close(column, found, expected)`.
+/// as text, or as numbers that `are_close(column, row, found, expected)`.
 #[track_caller]
-pub(crate) fn assert_csv(path: &Path, name: &str, are_close: impl Fn(&str, f64, f64) -> bool) {
+pub(crate) fn assert_csv(
+    path: &Path,
+    name: &str,
+    are_close: impl Fn(&str, &[String], f64, f64) -> bool,
+) {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let expected = expected(name, &text);
     let (header, found) = parsed(&text);
     let (expected_header, expected) = parsed(&expected);
     assert_eq!(header, expected_header, "{name}");
     assert_eq!(found.len(), expected.len(), "{name}: rows");
-    for (line, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        for ((column, found), expected) in header.iter().zip(found).zip(expected) {
+    for (line, (found, row)) in found.iter().zip(&expected).enumerate() {
+        for ((column, found), expected) in header.iter().zip(found).zip(row) {
             let same = found == expected
                 || numbers(found).zip(numbers(expected)).is_some_and(|(found, expected)| {
                     let pairs = || found.iter().zip(&expected);
-                    found.len() == expected.len() && pairs().all(|(a, b)| are_close(column, *a, *b))
+                    found.len() == expected.len()
+                        && pairs().all(|(a, b)| are_close(column, row, *a, *b))
                 });
             assert!(same, "{name}: line {}, {column}: {found}, expected {expected}", line + 2);
         }

@@ -12,7 +12,7 @@ use super::decode::labels::MaskRule;
 use super::fault::Fault;
 use super::files::{self, has_image_ending, is_hidden};
 use super::ground_truth::GroundTruth;
-use super::layout::{read_text, require_layout};
+use super::layout::{column_of, read_text, require_layout};
 use super::options::DataOptions;
 use super::source::{MaskSource, Source};
 use super::spec::{Root, Spec, Validation};
@@ -218,10 +218,7 @@ pub(super) fn parse_boxes(text: &str) -> Result<BoxesByImage, String> {
     let header = reader.headers().map_err(|error| error.to_string())?.clone();
     let mut places = [0; COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
-        *place = header.iter().position(|name| name == column).ok_or_else(|| {
-            let header = header.iter().collect::<Vec<_>>().join(",");
-            format!("header {header}, expected {}", COLUMNS.join(","))
-        })?;
+        *place = column_of(&header, column, &COLUMNS)?;
     }
     let mut boxes = BoxesByImage::new();
     for row in reader.records() {

@@ -64,6 +64,22 @@ pub(super) fn text(bytes: &[u8]) -> Option<String> {
     }
 }
 
+/// Where the only column of this name is in the header of a CSV file, which should have the columns `all`.
+pub(super) fn column_of(
+    header: &csv::StringRecord,
+    column: &str,
+    all: &[&str],
+) -> Result<usize, String> {
+    let mut places = header.iter().enumerate().filter(|(_, name)| *name == column);
+    match (places.next(), places.next()) {
+        (Some((place, _)), None) => Ok(place),
+        _ => {
+            let header = header.iter().collect::<Vec<_>>().join(",");
+            Err(format!("header {header}, expected {}", all.join(",")))
+        }
+    }
+}
+
 /// Fails where two of `names` are the same: `what` they are, and the first that occurs again.
 pub(super) fn expect_distinct<'n>(
     what: &str,

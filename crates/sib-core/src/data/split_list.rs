@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::class_folders::Image;
 use super::dataset::{Dataset, Record};
 use super::files::{self, has_image_ending, is_hidden};
-use super::layout::{expect_distinct, list, read_text};
+use super::layout::{column_of, expect_distinct, list, read_text};
 use super::source::Source;
 use super::split::Split;
 use crate::{Error, Result};
@@ -61,12 +61,7 @@ impl SplitList {
         let mut reader =
             csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
         let header = reader.headers().map_err(|error| error.to_string())?.clone();
-        let place = |column: &str| {
-            header.iter().position(|name| name == column).ok_or_else(|| {
-                let header = header.iter().collect::<Vec<_>>().join(",");
-                format!("header {header}, expected {}", COLUMNS.join(","))
-            })
-        };
+        let place = |column: &str| column_of(&header, column, &COLUMNS);
         let [image, split] = [place(COLUMNS[0])?, place(COLUMNS[1])?];
         let entries = reader.records().map(|row| {
             let row = row.map_err(|error| error.to_string())?;

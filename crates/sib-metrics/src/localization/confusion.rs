@@ -36,26 +36,26 @@ impl Confusion {
 
     /// How many pixels were counted.
     pub fn total(&self) -> u64 {
-        self.true_positive + self.false_positive + self.false_negative + self.true_negative
+        sum([self.true_positive, self.false_positive, self.false_negative, self.true_negative])
     }
 
     /// Correct pixels of all, in [0, 1]; `None` of no pixels.
     pub fn pixel_accuracy(&self) -> Option<f64> {
-        ratio(self.true_positive + self.true_negative, self.total())
+        ratio(sum([self.true_positive, self.true_negative]), self.total())
     }
 
     /// Intersection over union of the object, in [0, 1]; `None` where it is neither there nor
     /// predicted.
     pub fn foreground_iou(&self) -> Option<f64> {
-        let errors = self.false_positive + self.false_negative;
-        ratio(self.true_positive, self.true_positive + errors)
+        let of = [self.true_positive, self.false_positive, self.false_negative];
+        ratio(self.true_positive, sum(of))
     }
 
     /// Intersection over union of the background, in [0, 1]; `None` where it is neither there nor
     /// predicted.
     pub fn background_iou(&self) -> Option<f64> {
-        let errors = self.false_positive + self.false_negative;
-        ratio(self.true_negative, self.true_negative + errors)
+        let of = [self.true_negative, self.false_positive, self.false_negative];
+        ratio(self.true_negative, sum(of))
     }
 
     /// Mean IoU over the classes, object and background, that are there or predicted, in [0, 1];
@@ -71,6 +71,11 @@ impl Confusion {
     pub fn foreground_frac(&self) -> Option<f64> {
         ratio(self.true_positive + self.false_negative, self.total())
     }
+}
+
+/// Counts of a damaged file may be any; they end at the largest there is instead of beginning anew.
+fn sum<const N: usize>(counts: [u64; N]) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 fn ratio(part: u64, whole: u64) -> Option<f64> {
