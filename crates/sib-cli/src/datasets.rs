@@ -1,18 +1,18 @@
 //! What datasets there are, whether one is whole, and its images as files.
 
 use std::collections::HashSet;
-use std::io::{self, Cursor, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::{Result, bail};
-use image::ImageFormat;
 use sha2::{Digest, Sha256};
-use sib_core::checkpoint::write_atomic;
+use sib_core::checkpoint::remove_drafts;
 use sib_core::data::check::{SplitReport, check};
 use sib_core::data::{self, Dataset, DatasetName, GroundTruth, Split};
 
 use crate::config::DataConfig;
+use crate::images;
 use crate::note;
 use crate::progress::Progress;
 
@@ -140,6 +140,7 @@ pub fn write_images(
         None => dataset,
     };
     std::fs::create_dir_all(output).map_err(sib_core::Error::io("create", output))?;
+    remove_drafts(output, |_| true);
     let mut written = HashSet::new();
     for record in &dataset.records {
         let class = &dataset.classes[record.label];
@@ -149,9 +150,7 @@ pub fn write_images(
             bail!("{}: the name of two images, one of them {}", path.display(), record.id);
         }
         let image = record.source.load()?;
-        let mut png = Cursor::new(Vec::new());
-        image.write_to(&mut png, ImageFormat::Png)?;
-        write_atomic(&path, |file| file.write_all(png.get_ref()))?;
+        images::write_png(&image, &path)?;
     }
     note!("{}: {} images", output.display(), dataset.records.len());
     Ok(())

@@ -1,10 +1,12 @@
 //! The images that a command line names: files, all images of folders, or lists of them.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use image::{ImageFormat, RgbImage};
+use sib_core::checkpoint::write_atomic;
 use sib_core::data::files::{self, ENDINGS, Found};
 
 use crate::error::usage;
@@ -33,6 +35,19 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(images)
 }
 
+/// Writes a PNG file, whole or not at all. (`RgbImage::save` reports no error of its last bytes: it drops the buffer
+/// that they are in.)
+///
+/// # Errors
+/// When the file cannot be written; the error names it.
+pub fn write_png(picture: &RgbImage, path: &Path) -> Result<()> {
+    let mut png = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut png, ImageFormat::Png)
+        .with_context(|| format!("{}: cannot write", path.display()))?;
+    Ok(write_atomic(path, |file| file.write_all(png.get_ref()))?)
+}
+
 /// The files of a list, which `source` is.
 fn files_of(source: &Path, listed: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     if listed.is_empty() {
@@ -51,9 +66,10 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>> {
         .from_path(path)
         .with_context(broken)?;
     let header = reader.headers().with_context(broken)?;
-    let Some(place) = header.iter().position(|column| column == "image") else {
+    let mut places = header.iter().enumerate().filter(|(_, column)| *column == "image");
+    let (Some((place, _)), None) = (places.next(), places.next()) else {
         let header = header.iter().collect::<Vec<_>>().join(",");
-        bail!("{}: header {header}, expected a column image", path.display());
+        bail!("{}: header {header}, expected one column image", path.display());
     };
     let folder = path.parent().unwrap_or(Path::new(""));
     let rows = reader.records().map(|row| {
@@ -99,10 +115,17 @@ fn left_out(folder: &Path, files: &[PathBuf]) -> Option<String> {
     })
 }
 
-/// A stem for each image's output files: its file name without ending, with a number where two
+/// Bytes of a stem; names of files may have 255.
+const LONGEST_STEM: usize = 180;
+
+/// A stem for each image's output files: the beginning of its file name without ending, with a number where two
 /// images share one. No two are alike.
 pub fn stems(images: &[PathBuf]) -> Vec<String> {
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = |path: &Path| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let end = (0..=stem.len().min(LONGEST_STEM)).rfind(|&at| stem.is_char_boundary(at));
+        stem[..end.unwrap_or_default()].to_owned()
+    };
     let mut total: HashMap<String, usize> = HashMap::new();
     for image in images {
         *total.entry(stem(image)).or_default() += 1;
@@ -176,7 +199,7 @@ mod tests {
         let images = expanded("label,image\ncat,b\ndog,a.png\nemu,\n").unwrap();
         assert_eq!(images, ["b/c.jpg", "b/d.jpg", "a.png"].map(|name| root.join(name)));
         for (text, problem) in [
-            ("path\na.png\n", "header path, expected a column image"),
+            ("path\na.png\n", "header path, expected one column image"),
             ("image\n", "got no path, expected a list"),
             ("image\ngone.png\n", "gone.png: cannot read"),
         ] {

@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-pub use atomic::write_atomic;
+pub use atomic::{draft_of, remove_drafts, write_atomic};
 pub use container::{read_metadata, read_tensors, write_tensors};
 pub use finite::{expect_finite, non_finite};
 

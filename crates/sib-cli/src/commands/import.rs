@@ -100,6 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..CheckpointMeta::default()
     };
+    super::remove_drafts_of(output);
     model.save(output, &meta)?;
     note!("written: {}", output.display());
     Ok(())

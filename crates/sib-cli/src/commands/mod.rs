@@ -21,7 +21,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use sib_core::Error;
-use sib_core::checkpoint::write_atomic;
+use sib_core::checkpoint::{remove_drafts, write_atomic};
 
 use crate::error::usage;
 use crate::note;
@@ -40,11 +40,19 @@ fn expect_ending(flag: &str, path: &Path, endings: &[&str]) -> Result<()> {
     )))
 }
 
+/// Removes what processes that were killed left of an output file.
+fn remove_drafts_of(path: &Path) {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    remove_drafts(folder.unwrap_or(Path::new(".")), |name| name == file);
+}
+
 /// Writes an output file whole, says so, and makes the folder that it goes into.
 fn write_file(path: &Path, content: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
+    remove_drafts_of(path);
     write_atomic(path, |file| file.write_all(content))?;
     note!("written: {}", path.display());
     Ok(())

@@ -1,12 +1,13 @@
 //! `sib-cli completions` and `sib-cli man`: the command line as shells and `man` know it.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use sib_core::Error;
+use sib_core::checkpoint::write_atomic;
 
 use crate::cli::Cli;
 
@@ -36,6 +37,17 @@ pub fn complete(arguments: &Completions) -> Result<()> {
 pub fn manual(arguments: &Man) -> Result<()> {
     let folder = &arguments.output;
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    clap_mangen::generate_to(Cli::command(), folder).map_err(Error::io("write", folder))?;
-    Ok(())
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    write_pages(command, folder)
+}
+
+/// The pages of a command and of those below it. (`clap_mangen::generate_to` writes them in place, a few bytes a call.)
+fn write_pages(command: Command, folder: &Path) -> Result<()> {
+    for below in command.get_subcommands().filter(|it| !it.is_hide_set()).cloned() {
+        write_pages(below, folder)?;
+    }
+    let page = clap_mangen::Man::new(command);
+    let path = folder.join(page.get_filename());
+    Ok(write_atomic(&path, |file| page.render(file))?)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sib_core::Error;
-use sib_core::checkpoint::write_atomic;
+use sib_core::checkpoint::{remove_drafts, write_atomic};
 
 use super::description::Description;
 use super::files::{CLASSES, CONFUSION, CURVES, DESCRIPTION, PER_IMAGE, SUMMARY};
@@ -41,6 +41,7 @@ impl EvaluationDir {
         }
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
         let folder = Self { path: path.to_owned(), _lock: FolderLock::hold(path)? };
+        remove_drafts(path, |_| true);
         if begun {
             let before = Description::read(path)
                 .map_err(|error| with_hint(error, "give another --output"))?;

@@ -4,7 +4,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use sib_core::plain_file;
+use sib_core::checkpoint::write_atomic;
+use sib_core::{Result as CoreResult, plain_file};
 use tch::Tensor;
 
 /// NumPy's own limit is 10 000; a header of numbers is about 120 bytes long.
@@ -38,6 +39,23 @@ pub fn read(path: &Path, [height, width]: [i64; 2]) -> Result<Tensor, String> {
     } else {
         values.view([height, width])
     })
+}
+
+/// Writes a map of f32, whole or not at all, with the bytes of tch's `write_npy`.
+///
+/// # Errors
+/// When the file cannot be written; the error names it.
+pub fn write(path: &Path, map: &Tensor) -> CoreResult<()> {
+    let shape: String = map.size().iter().map(|length| format!("{length},")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    // The numbers begin at a multiple of 16 bytes: 10 stand before the header, and a line ends it.
+    let length = (header.len() + 11).next_multiple_of(16) - 11;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((length as u16 + 1).to_le_bytes());
+    bytes.extend(format!("{header:<length$}\n").into_bytes());
+    let values = Vec::<f32>::try_from(map.contiguous().view([-1]))?;
+    bytes.extend(values.into_iter().flat_map(f32::to_le_bytes));
+    write_atomic(path, |file| file.write_all(&bytes))
 }
 
 /// What stands before the numbers.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
-use sib_core::checkpoint::{Preprocessing, write_atomic};
+use sib_core::checkpoint::{Preprocessing, remove_drafts, write_atomic};
 use sib_core::{Error, plain_file};
 use sib_explain::{Method, MethodOptions};
 
@@ -78,7 +78,15 @@ impl Description {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(DESCRIPTION);
         let text = plain_file::read_to_string(&path).map_err(Error::io("read", &path))?;
-        toml::from_str(&text).with_context(|| format!("{}: not readable", path.display()))
+        let description: Self =
+            toml::from_str(&text).with_context(|| format!("{}: not readable", path.display()))?;
+        // Files are opened by it.
+        match description.images.iter().find(|image| image.stem.contains(['/', '\\', '\0'])) {
+            Some(Image { stem, .. }) => {
+                Err(anyhow!("{}: stem {stem:?}, expected the name of a file", path.display()))
+            }
+            None => Ok(description),
+        }
     }
 }
 
@@ -128,6 +136,7 @@ pub fn clear(folder: &Path) -> Result<()> {
     for path in description.into_iter().chain(sheets(folder)?).chain(maps) {
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
+    remove_drafts(folder, |_| true);
     Ok(())
 }
 

@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sib_core::Error;
 use sib_explain::Method;
@@ -81,6 +81,7 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Manifest {
     csv: csv::Writer<File>,
+    path: PathBuf,
 }
 
 impl Manifest {
@@ -92,8 +93,8 @@ impl Manifest {
         let path = folder.join(MANIFEST);
         let file = new_file(&path).map_err(Error::io("create", &path))?;
         let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(file);
-        csv.write_record(COLUMNS)?;
-        Ok(Self { csv })
+        csv.write_record(COLUMNS).with_context(|| cannot_write(&path))?;
+        Ok(Self { csv, path })
     }
 
     /// Adds a row.
@@ -102,12 +103,13 @@ impl Manifest {
     /// When it cannot be written; so for [`Self::finish`].
     pub fn push(&mut self, mut row: Row) -> Result<()> {
         row.target_name = for_spreadsheet(&row.target_name).into_owned();
-        Ok(self.csv.serialize(row)?)
+        self.csv.serialize(row).with_context(|| cannot_write(&self.path))
     }
 
-    /// Hands everything to the operating system.
+    /// Hands everything to the disk: `explanation.toml` will say that it is there.
     pub fn finish(mut self) -> Result<()> {
-        Ok(self.csv.flush()?)
+        let written = self.csv.flush().and_then(|()| self.csv.get_ref().sync_data());
+        Ok(written.map_err(Error::io("write", &self.path))?)
     }
 }
 
@@ -117,6 +119,10 @@ fn new_file(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => File::create_new(path),
     }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot write", path.display())
 }
 
 /// The rows of the manifest in `folder`.

@@ -14,6 +14,7 @@ use super::overlays::{over, over_grey, save};
 use super::request::{Input, Request};
 use super::sheets::{Label, Sheets};
 use crate::checkpoint::Checkpoint;
+use crate::evaluation::npy;
 use crate::note;
 
 /// The folder that an explanation is written to.
@@ -107,7 +108,7 @@ impl<'e> Pictures<'e> {
             let heatmap = Heatmap::new(&raw)
                 .with_context(|| format!("{}: {method}", input.path.display()))?;
             let npy = heatmap_file(self.folder, input.stem, *method, which);
-            raw.write_npy(&npy).with_context(|| format!("{}: cannot write", npy.display()))?;
+            npy::write(&npy, &raw)?;
             save(&over(input, &heatmap, &self.style), &npy.with_extension("png"))?;
             if heatmap.is_flat() {
                 note!("{}: the {method}{suffix} map is flat", input.path.display());

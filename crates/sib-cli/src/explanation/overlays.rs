@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use image::{DynamicImage, RgbImage, imageops};
 use sib_explain::render::{Heatmap, Shading, Style, overlay};
 
 use super::request::Input;
+use crate::images;
 
 /// The difference, of maps that go from 0 to 1, from which on a colour is full: the same in all pictures, so that
 /// maps that hardly differ look so.
@@ -31,7 +32,7 @@ pub(super) fn over_grey(input: &Input<'_>, difference: &Heatmap, style: &Style) 
     )
 }
 
-/// Writes a picture as its name ends.
+/// Writes a picture whole or not at all.
 pub(super) fn save(picture: &RgbImage, path: &Path) -> Result<()> {
-    picture.save(path).with_context(|| format!("{}: cannot write", path.display()))
+    images::write_png(picture, path)
 }

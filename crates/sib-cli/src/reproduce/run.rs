@@ -1,5 +1,6 @@
 //! Runs a plan, step by step.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,6 +10,7 @@ use super::joined;
 use super::plan::{Plan, Step, Work};
 use crate::error::{message, with_hint};
 use crate::processes::Passed;
+use crate::run::CONFIG;
 use crate::{note, output};
 
 /// What to do about a plan that is not done.
@@ -109,10 +111,22 @@ fn call(work: &Work, program: &Path, signals: &Passed) -> Result<()> {
 /// no run's is not ours to remove: `train` refuses it.
 fn discard_unsaved(run: &Path) -> Result<()> {
     let is_saved = run.join("checkpoints/last.safetensors").is_file();
-    if !is_saved && run.join("config.toml").is_file() {
-        std::fs::remove_dir_all(run).map_err(sib_core::Error::io("remove", run))?;
+    if is_saved || !run.join(CONFIG).is_file() {
+        return Ok(());
     }
-    Ok(())
+    let removed = (|| {
+        // The configuration after all else: as long as it is there, what is left is known for a run's.
+        for entry in fs::read_dir(run)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(path)?;
+            } else if !path.ends_with(CONFIG) {
+                fs::remove_file(path)?;
+            }
+        }
+        fs::remove_dir_all(run)
+    })();
+    Ok(removed.map_err(sib_core::Error::io("remove", run))?)
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {

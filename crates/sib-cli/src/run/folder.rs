@@ -1,11 +1,12 @@
 //! A run's folder, held by the process that trains in it.
 
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use sib_core::Error;
-use sib_core::checkpoint::write_atomic;
+use sib_core::checkpoint::{draft_of, remove_drafts, write_atomic};
 
 use super::lock::FolderLock;
 use super::tensorboard;
@@ -27,12 +28,16 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// A new folder at `path`, which must not exist or be empty.
+    /// A new folder at `path`, which must not exist or be empty, but for what a run leaves that was ended before its
+    /// configuration was there.
     ///
     /// # Errors
     /// When it holds something, or cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
-        let holds_something = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        let is_of_another =
+            |entry: io::Result<DirEntry>| !entry.is_ok_and(|it| is_of_a_beginning(&it));
+        let holds_something =
+            fs::read_dir(path).is_ok_and(|mut entries| entries.any(is_of_another));
         if holds_something {
             let error = anyhow::anyhow!("{}: the run folder is not empty", path.display());
             let hint = format!(
@@ -60,7 +65,9 @@ impl RunDir {
         for folder in [CHECKPOINTS, tensorboard::FOLDER] {
             expect_no_link(&path.join(folder))?;
         }
-        Ok(Self { path: path.to_owned(), _lock: FolderLock::hold(path)? })
+        let run = Self { path: path.to_owned(), _lock: FolderLock::hold(path)? };
+        [path.to_owned(), run.checkpoint("")].iter().for_each(|it| remove_drafts(it, |_| true));
+        Ok(run)
     }
 
     /// The folder.
@@ -79,6 +86,15 @@ impl RunDir {
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         Ok(write_atomic(&self.path.join(name), |file| file.write_all(text.as_bytes()))?)
+    }
+}
+
+/// Whether a run makes this before its configuration, with which it can be resumed.
+fn is_of_a_beginning(entry: &DirEntry) -> bool {
+    match &*entry.file_name().to_string_lossy() {
+        ".lock" | ENVIRONMENT => true,
+        CHECKPOINTS => fs::read_dir(entry.path()).is_ok_and(|mut saved| saved.next().is_none()),
+        name => draft_of(name).is_some(),
     }
 }
 

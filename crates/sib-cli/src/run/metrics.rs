@@ -99,7 +99,7 @@ impl MetricsLog {
         self.writer.serialize(row).with_context(|| format!("{}: cannot write", self.path.display()))
     }
 
-    /// Hands everything to the operating system.
+    /// Hands everything to the disk: rows up to a checkpoint are never measured again.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -107,7 +107,9 @@ impl MetricsLog {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        Ok(self.writer.flush().map_err(Error::io("write", &self.path))?)
+        let written =
+            self.writer.flush().and_then(|()| self.writer.get_ref().get_ref().sync_data());
+        Ok(written.map_err(Error::io("write", &self.path))?)
     }
 }
 

@@ -62,12 +62,13 @@ impl EventFile {
         self.record(&event.0)
     }
 
-    /// Hands everything to the operating system.
+    /// Hands everything to the disk: a run that has ended does not write them again.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn flush(&mut self) -> Result<()> {
-        Ok(self.file.flush().map_err(Error::io("write", &self.path))?)
+        let written = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        Ok(written.map_err(Error::io("write", &self.path))?)
     }
 
     fn record(&mut self, payload: &[u8]) -> Result<()> {

@@ -48,7 +48,6 @@ pub(super) fn save_last(
     seconds: f64,
 ) -> Result<()> {
     let last = run.checkpoint(LAST);
-    let previous = state_file_of(&last);
     let state_file = format!("state-{}.safetensors", at.step);
     state.text.insert(SECONDS.to_owned(), seconds.to_string());
     write_tensors(&run.checkpoint(&state_file), &state.tensors, &state.text)?;
@@ -59,11 +58,21 @@ pub(super) fn save_last(
     meta.extra.insert(IMAGES_KEY.to_owned(), setup.training_images_sha256.clone());
     setup.model.save(&last, &meta)?;
     failpoint::passed("last");
-    if let Some(previous) = previous.filter(|it| *it != state_file && is_state_file(it)) {
-        // A state file that is left over does no harm.
-        let _ = std::fs::remove_file(run.checkpoint(&previous));
-    }
+    remove_unnamed_states(run);
     Ok(())
+}
+
+/// Removes the states that `last` does not name: those before it, and those of processes that were killed between
+/// writing the one and the other. One that cannot be removed does no harm but for its size.
+pub(super) fn remove_unnamed_states(run: &RunDir) {
+    let Some(named) = state_file_of(&run.checkpoint(LAST)) else { return };
+    for entry in std::fs::read_dir(run.checkpoint("")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if is_state_file(&name) && name != named {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Restores `last` into network and `fit`, where there is one; returns the seconds that the run had taken.

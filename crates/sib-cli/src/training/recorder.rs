@@ -63,8 +63,10 @@ impl<'s> Recorder<'s> {
     }
 
     /// Says why the run ended after `steps` updates, and writes `status.toml` where nothing is left to do.
-    pub(super) fn finish(self, end: End, steps: u64) -> Result<()> {
+    pub(super) fn finish(mut self, end: End, steps: u64) -> Result<()> {
         self.progress.finish();
+        // A run that went on with nothing left to do has written its event file anew and saved nothing.
+        self.log.flush()?;
         let path = self.run.path().display();
         let state = match end {
             End::TimeLimit | End::Asked => {

@@ -94,8 +94,10 @@ pub fn go_on(path: &Path, assignments: &[String], member: &Member) -> Result<()>
     let seconds_before = checkpoints::restore(path, &setup, &mut fit)?;
     agreement::expect(&setup, &fit)?;
     if let Some(run) = &run {
-        run.write(CONFIG, &config.to_toml()?)?;
+        // Before the configuration: that of more epochs beside the end of fewer would be untrue.
         Status::remove(run)?;
+        run.write(CONFIG, &config.to_toml()?)?;
+        checkpoints::remove_unnamed_states(run);
     }
     train(&setup, fit, path, run.as_ref(), seconds_before)
 }

@@ -14,6 +14,8 @@ mod evaluate;
 mod evaluate_again;
 mod evaluation_files;
 mod explain;
+#[cfg(target_os = "linux")]
+mod faults;
 mod figure;
 mod fine_tuning;
 mod group;

@@ -45,6 +45,9 @@ const CLASSES: [&str; 10] = [
     "woven-capsule",
 ];
 
+/// The program itself.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sib-cli");
+
 pub(crate) struct Workplace {
     folder: tempfile::TempDir,
 }
@@ -104,7 +107,7 @@ impl Workplace {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sib-cli"));
+        let mut command = Command::new(PROGRAM);
         // One thread: sums in libtorch depend on how they are split between threads.
         command.current_dir(self.folder.path()).args(arguments).env("OMP_NUM_THREADS", "1");
         command

@@ -33,6 +33,27 @@ pub fn write_atomic(
     Ok(())
 }
 
+/// What a file of this name shall become, where it is one that [`write_atomic`] has not finished.
+pub fn draft_of(name: &str) -> Option<&str> {
+    let (target, made) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let (process, number) = made.split_once('-')?;
+    let are_numbers = [process, number].iter().all(|it| it.parse::<u64>().is_ok());
+    are_numbers.then_some(target)
+}
+
+/// Removes from `folder` the drafts of processes that were killed, as far as they were to be a file of a name that
+/// `is_wanted`. Those of other processes are locked.
+pub fn remove_drafts(folder: &Path, is_wanted: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        if draft_of(&name.to_string_lossy()).is_some_and(&is_wanted)
+            && OpenOptions::new().write(true).open(&path).is_ok_and(|it| it.try_lock().is_ok())
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// A new file beside the target, removed when dropped (after the rename there is none to remove).
 struct Draft {
     path: PathBuf,
@@ -56,6 +77,8 @@ impl Draft {
             .create_new(true)
             .open(&path)
             .map_err(Error::io("write", target))?;
+        // Tells it from one that nobody goes on with; where files cannot be locked, none is removed.
+        let _ = file.try_lock();
         Ok(Self { path, file })
     }
 }
