@@ -1,6 +1,6 @@
 //! Build script of every crate: tests, examples and the binary find libtorch where it was built
 //! against, with no `LD_LIBRARY_PATH`. (A build script's link arguments reach only its own package,
-//! hence the five uses of this one file.)
+//! hence the six uses of this one file.)
 
 use std::path::Path;
 

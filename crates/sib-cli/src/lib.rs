@@ -22,6 +22,8 @@ mod explanation;
 mod failpoint;
 mod figures;
 mod foreign_text;
+#[doc(hidden)]
+pub mod fuzzing;
 mod images;
 mod init;
 mod latex;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use sib_core::Error;
-use sib_core::checkpoint::write_atomic;
+use sib_core::checkpoint::{remove_drafts, write_atomic};
 
 use crate::cli::Cli;
 
@@ -37,6 +37,7 @@ pub fn complete(arguments: &Completions) -> Result<()> {
 pub fn manual(arguments: &Man) -> Result<()> {
     let folder = &arguments.output;
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    remove_drafts(folder, |name| name.ends_with(".1"));
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     write_pages(command, folder)

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
-use sib_core::checkpoint::{Preprocessing, remove_drafts, write_atomic};
+use sib_core::checkpoint::{Preprocessing, draft_of, remove_drafts, write_atomic};
 use sib_core::{Error, plain_file};
 use sib_explain::{Method, MethodOptions};
 
@@ -24,6 +24,7 @@ use super::manifest::{self, Which};
 use crate::environment::Environment;
 use crate::error::with_hint;
 use crate::network::Network;
+use crate::run::FolderLock;
 
 /// Name of the file that describes a finished explanation.
 pub const DESCRIPTION: &str = "explanation.toml";
@@ -96,7 +97,10 @@ impl Description {
 /// # Errors
 /// When it holds something else, or an explanation without `overwrite`.
 pub fn expect_free(folder: &Path, overwrite: bool) -> Result<()> {
-    let holds_something = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    // What a process leaves that was killed before its first file.
+    let is_nothing = |name: &str| name == FolderLock::NAME || draft_of(name).is_some();
+    let holds_something =
+        files(folder, |name| !is_nothing(name)).is_ok_and(|files| !files.is_empty());
     if !holds_something {
         return Ok(());
     }
@@ -114,12 +118,22 @@ pub fn expect_free(folder: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
-/// Removes the explanation in `folder`, finished or not: every file that could be taken for one of
-/// the next.
+/// Makes the folder, in place of the explanation there where it may `overwrite` one, and keeps other processes out of it.
 ///
 /// # Errors
-/// When the folder cannot be read, or one of them cannot be removed.
-pub fn clear(folder: &Path) -> Result<()> {
+/// As [`expect_free`], when another process holds it, or it cannot be written.
+pub fn begin(folder: &Path, overwrite: bool) -> Result<FolderLock> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let lock = FolderLock::hold(folder)?;
+    // Another process may have come between.
+    expect_free(folder, overwrite)?;
+    clear(folder)?;
+    Ok(lock)
+}
+
+/// Removes the explanation in `folder`, finished or not: every file that could be taken for one of
+/// the next.
+fn clear(folder: &Path) -> Result<()> {
     let description = folder.join(DESCRIPTION);
     let description = description.is_file().then_some(description);
     let maps = files(folder, |name| {

@@ -49,10 +49,9 @@ pub fn run(request: &Request, output: &Path, overwrite: bool, group: &Group) -> 
     let stems = images::stems(&images);
     let mut description = describe(request, &networks)?;
     group.agree(&facts(&description, &images)?)?;
-    let mut pictures = None;
+    let (mut pictures, mut lock) = (None, None);
     if group.is_first() {
-        std::fs::create_dir_all(output).map_err(sib_core::Error::io("create", output))?;
-        folder::clear(output)?;
+        lock = Some(folder::begin(output, overwrite)?);
         pictures = Some(Pictures::create(request, &networks, output)?);
     }
     let mut progress = Progress::new("explain", images.len() as u64, 0, "images");
@@ -80,6 +79,7 @@ pub fn run(request: &Request, output: &Path, overwrite: bool, group: &Group) -> 
     let Some(pictures) = pictures else { return Ok(()) };
     pictures.finish()?;
     description.write(output)?;
+    drop(lock);
     progress.finish();
     let (images_of, methods) = (description.images.len() as u64, request.methods.len() as u64);
     note!(

@@ -92,7 +92,7 @@ impl RunDir {
 /// Whether a run makes this before its configuration, with which it can be resumed.
 fn is_of_a_beginning(entry: &DirEntry) -> bool {
     match &*entry.file_name().to_string_lossy() {
-        ".lock" | ENVIRONMENT => true,
+        FolderLock::NAME | ENVIRONMENT => true,
         CHECKPOINTS => fs::read_dir(entry.path()).is_ok_and(|mut saved| saved.next().is_none()),
         name => draft_of(name).is_some(),
     }

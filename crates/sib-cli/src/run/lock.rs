@@ -16,12 +16,15 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
+    /// The file that is locked, which stays.
+    pub const NAME: &str = ".lock";
+
     /// Locks the folder at `path`, which must exist.
     ///
     /// # Errors
     /// When another process holds it, or no file can be made in it.
     pub fn hold(path: &Path) -> Result<Self> {
-        let lock_path = path.join(".lock");
+        let lock_path = path.join(Self::NAME);
         expect_file(&lock_path)?;
         let file = File::options().write(true).create(true).truncate(false).open(&lock_path);
         let file = file.map_err(Error::io("create", &lock_path))?;

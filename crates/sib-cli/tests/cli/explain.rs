@@ -242,7 +242,7 @@ fn what_a_folder_holds_is_replaced_whole_or_not_at_all() {
     let mut left = names();
     left.retain(|name| !name.contains(".grad-cam."));
     left.sort();
-    assert_eq!(left, ["explanation.toml", "manifest.csv", "notes.txt"]);
+    assert_eq!(left, [".lock", "explanation.toml", "manifest.csv", "notes.txt"]);
 
     std::fs::create_dir(place.path("thesis")).unwrap();
     std::fs::write(place.path("thesis/draft.tex"), "precious").unwrap();

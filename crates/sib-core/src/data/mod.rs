@@ -20,6 +20,8 @@ mod dogs;
 mod fault;
 pub mod files;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ground_truth;
 mod imagenet;
 mod layout;

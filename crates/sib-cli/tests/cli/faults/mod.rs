@@ -2,7 +2,8 @@
 //! power goes. No file is half then, the error says where, and the same command ends with the same bytes.
 //!
 //! A few faults a command are tried; `SIB_FAULTS=all cargo test --test cli faults -- --test-threads 1 --nocapture` tries
-//! all, which takes hours, and `SIB_FAULTS=power:17` one.
+//! all, which takes hours, and `SIB_FAULTS=power:17` one. Then each is killed at random moments, and again while it is
+//! repeated: once, or `SIB_KILLS` times; three processes do the same at once; and the clock goes wild.
 
 mod shim;
 mod tree;

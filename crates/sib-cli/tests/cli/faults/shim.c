@@ -5,6 +5,7 @@
  *   SIB_FAULT_STATE  file, mapped by all processes of the command; new and empty for each
  *   SIB_FAULT_LOG    file that gets a line "KIND PATH" for each call, before anything becomes of it
  *   SIB_FAULT        KIND:K, what becomes of the K-th call and from then on; see `enum fault`
+ *   SIB_FAULT_CLOCK  if set, the time of day jumps back an hour at each call
  *
  * What only reads does not count. Calls go to the kernel by syscall(2), so that there is no function of the C library
  * to look up, and none that calls back in here.
@@ -25,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum fault {
@@ -434,3 +436,12 @@ int linkat(int from_folder, const char *from, int to_folder, const char *to, int
 }
 
 int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
+
+int clock_gettime(clockid_t clock, struct timespec *time)
+{
+    static atomic_uint calls;
+    int result = (int)syscall(SYS_clock_gettime, clock, time);
+    if (result == 0 && clock == CLOCK_REALTIME && getenv("SIB_FAULT_CLOCK"))
+        time->tv_sec -= 3600L * atomic_fetch_add(&calls, 1);
+    return result;
+}

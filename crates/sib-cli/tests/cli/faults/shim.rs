@@ -2,9 +2,12 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 use std::{fmt, fs};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::workplace::PROGRAM;
 
@@ -108,12 +111,39 @@ pub(super) fn plain(name: &str) -> String {
 
 /// Runs the program in `folder` with `fault`; returns its calls too.
 pub(super) fn run(folder: &Path, arguments: &[&str], fault: Option<Fault>) -> (Output, Vec<Call>) {
+    under_shim(program(arguments), folder, fault)
+}
+
+/// Runs the program in `folder` and kills it, and all that it has started, after `moment`.
+pub(super) fn run_for(folder: &Path, arguments: &[&str], moment: Duration) -> Output {
+    let child = start(folder, arguments);
+    std::thread::sleep(moment);
+    // Where it has ended, there is nobody to kill.
+    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+    child.wait_with_output().unwrap()
+}
+
+/// Runs the program in `folder` while the time of day jumps back an hour whenever somebody asks for it.
+pub(super) fn run_by_wild_clock(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = program(arguments);
+    command.env("SIB_FAULT_CLOCK", "1");
+    under_shim(command, folder, None).0
+}
+
+/// Starts the program in `folder`, in a process group of its own.
+pub(super) fn start(folder: &Path, arguments: &[&str]) -> Child {
+    let mut command = program(arguments);
+    command.current_dir(folder).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     // One thread: sums in libtorch depend on how they are split between threads.
     command.args(arguments).env("OMP_NUM_THREADS", "1");
     // A panic says that it is one.
     command.env("RUST_BACKTRACE", "1");
-    under_shim(command, folder, fault)
+    command
 }
 
 fn under_shim(mut command: Command, folder: &Path, fault: Option<Fault>) -> (Output, Vec<Call>) {

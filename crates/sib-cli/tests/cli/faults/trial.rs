@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
-use super::shim::{Call, Fault, Kind, faults, run};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::shim::{Call, Fault, Kind, faults, run, run_by_wild_clock, run_for, start};
 use super::tree::Tree;
 use crate::workplace::{assert_success, stderr};
 
@@ -13,6 +17,12 @@ pub(super) const WANTED: &str = "SIB_FAULTS";
 
 /// Trials of a command where the environment variable `SIB_FAULTS` names none.
 const SAMPLE: usize = 4;
+
+/// Says how often a command is killed at random moments; once if it is not set.
+const KILLS: &str = "SIB_KILLS";
+
+/// Processes that are started at once.
+const RACERS: usize = 3;
 
 /// A command that writes files.
 pub(super) struct Case {
@@ -89,7 +99,9 @@ impl Place {
     pub(super) fn try_all(&self, case: &Case) {
         let folder = self.begin();
         let before = Tree::of(&folder);
+        let begun = Instant::now();
         let (output, calls) = run(&folder, &case.command, None);
+        let takes = begun.elapsed();
         assert_success(&output);
         let end = Tree::of(&folder);
         assert!(end.drafts().is_empty(), "{:?}", end.drafts());
@@ -111,9 +123,34 @@ impl Place {
                 }
             }
         }
+        let kills = std::env::var(KILLS).map_or(1, |number| number.parse().unwrap());
+        for seed in 0..kills {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let moments = [(); 2].map(|()| takes.mul_f64(rng.random()));
+            match undisturbed.killed_at(moments) {
+                Ok(killed) => eprintln!("kills {seed}: {killed} of 2 before the end"),
+                Err(problem) => {
+                    eprintln!("WRONG kills {seed}, after {moments:?}: {problem}");
+                    problems.push(format!("kills {seed}"));
+                }
+            }
+        }
+        let others = [
+            ("race", undisturbed.raced().map(|first| format!("{first} of {RACERS} did it"))),
+            ("clock", undisturbed.by_a_wild_clock().map(|()| "the same".to_owned())),
+        ];
+        for (what, result) in others {
+            match result {
+                Ok(told) => eprintln!("{what}: {told}"),
+                Err(problem) => {
+                    eprintln!("WRONG {what}: {problem}");
+                    problems.push(what.to_owned());
+                }
+            }
+        }
         let words = case.command[0];
         eprintln!(
-            "{words}: {} calls, {number} faults, {} wrong",
+            "{words}: {} calls, {number} faults, killed twice {kills} times, {} wrong",
             undisturbed.calls.len(),
             problems.len()
         );
@@ -158,29 +195,95 @@ impl Undisturbed<'_> {
         let until = calls.get(..fault.call);
         assert_eq!(until, Some(&self.calls[..fault.call]), "{fault}: not the calls as they were");
         let found = self.found(&folder, fault);
-        // What some steps show is of those that were done, and whole as that.
-        let may_differ = self.case.has_steps;
-        let mut wrong = if may_differ { Vec::new() } else { found.damage(&self.before, &self.end) };
+        let mut wrong = self.damage(&found);
         let outcome = self.outcome(fault, &output, &found).map_err(|it| wrong.push(it));
         if !fault.kind.kills() && !found.drafts().is_empty() {
             wrong.push(format!("left by an error: {}", found.drafts().join(", ")));
         }
 
-        let (output, _) = run(&folder, &(self.case.again)(&folder, &self.case.command), None);
-        if output.status.success() {
-            let found = self.found(&folder, fault);
-            let again = found.differences(&self.end, "").into_iter().chain(found.drafts());
-            // A report of runs says how long they took.
-            let again =
-                again.filter(|it| !(may_differ && it.starts_with("runs/report.html differs")));
-            wrong.extend(again.map(|it| format!("after another run: {it}")));
-        } else {
-            wrong.push(format!("another run fails: {}", stderr(&output).trim()));
-        }
+        wrong.extend(self.after_another_run(&folder, |folder| self.found(folder, fault)));
         match outcome {
             Ok(outcome) if wrong.is_empty() => Ok(outcome),
             _ => Err(wrong.join("; ")),
         }
+    }
+
+    /// A trial in which the command is killed, and killed again when it is repeated, each time after so long. How often it
+    /// had not ended by then; what is wrong where something is.
+    fn killed_at(&self, moments: [Duration; 2]) -> Result<usize, String> {
+        let folder = self.place.begin();
+        let (mut killed, mut wrong) = (0, Vec::new());
+        for (round, moment) in moments.into_iter().enumerate() {
+            let command = match round {
+                0 => self.case.command.clone(),
+                _ => (self.case.again)(&folder, &self.case.command),
+            };
+            let output = run_for(&folder, &command, moment);
+            killed += usize::from(output.status.code().is_none());
+            if output.status.code().is_some_and(|code| code != 0) {
+                wrong.push(format!("round {round}: {}", stderr(&output).trim()));
+            }
+            wrong.extend(self.damage(&Tree::of(&folder)));
+        }
+        wrong.extend(self.after_another_run(&folder, Tree::of));
+        if wrong.is_empty() { Ok(killed) } else { Err(wrong.join("; ")) }
+    }
+
+    /// A trial in which several processes do the same at once. How many did it, since some find it done or take no part in
+    /// the same folder; what is wrong where something is.
+    fn raced(&self) -> Result<usize, String> {
+        let folder = self.place.begin();
+        let racers = [(); RACERS].map(|()| start(&folder, &self.case.command));
+        let outputs = racers.map(|it| it.wait_with_output().unwrap());
+        let mut wrong = Vec::new();
+        for output in outputs.iter().filter(|output| !output.status.success()) {
+            let said = stderr(output);
+            let errors = said.lines().filter(|line| line.starts_with("error: ")).count();
+            let is_said = errors == 1 || self.case.has_steps && errors > 0;
+            if !is_said || output.status.code().is_none() {
+                wrong.push(format!("{}: {said}", output.status));
+            }
+        }
+        let first = outputs.iter().filter(|output| output.status.success()).count();
+        if first == 0 {
+            wrong.push(format!("none came first: {}", stderr(&outputs[0])));
+        }
+        wrong.extend(self.different_at_end(Tree::of(&folder)));
+        if wrong.is_empty() { Ok(first) } else { Err(wrong.join("; ")) }
+    }
+
+    /// A trial while the time of day jumps back.
+    fn by_a_wild_clock(&self) -> Result<(), String> {
+        let folder = self.place.begin();
+        let output = run_by_wild_clock(&folder, &self.case.command);
+        if !output.status.success() {
+            return Err(stderr(&output));
+        }
+        let differences = self.different_at_end(Tree::of(&folder));
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
+    }
+
+    /// What is half, or vouched for and not there. What some steps show is of those that were done, and whole as that.
+    fn damage(&self, found: &Tree) -> Vec<String> {
+        if self.case.has_steps { Vec::new() } else { found.damage(&self.before, &self.end) }
+    }
+
+    /// What is wrong once the command has been called again.
+    fn after_another_run(&self, folder: &Path, found: impl Fn(&Path) -> Tree) -> Vec<String> {
+        let (output, _) = run(folder, &(self.case.again)(folder, &self.case.command), None);
+        if !output.status.success() {
+            return vec![format!("another run fails: {}", stderr(&output).trim())];
+        }
+        let again = self.different_at_end(found(folder)).into_iter();
+        again.map(|it| format!("after another run: {it}")).collect()
+    }
+
+    /// How a folder is another than it should have become.
+    fn different_at_end(&self, found: Tree) -> Vec<String> {
+        let all = found.differences(&self.end, "").into_iter().chain(found.drafts());
+        // A report of runs says how long they took.
+        let is_free = |it: &str| self.case.has_steps && it.starts_with("runs/report.html differs");
+        all.filter(|it| !is_free(it)).collect()
     }
 
     /// The files of a trial, but for one that could not be removed: that it is left is no harm.
