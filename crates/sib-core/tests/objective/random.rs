@@ -141,6 +141,10 @@ fn check(config: &SibConfig, draw: &Draw) -> Result<(), TestCaseError> {
         Estimator::Unbiased => {}
     }
 
+    // e to the power of a term of feature maps whose rows are not scaled; training stops at it.
+    if config.form == Form::Exponential && background.max(foreground) > 700.0 {
+        return Ok(());
+    }
     // The vector of these is held constant, which finite differences of the whole do not do.
     if config.vjp.scalar != Scalar::Posterior {
         return Ok(());
@@ -152,7 +156,7 @@ fn check(config: &SibConfig, draw: &Draw) -> Result<(), TestCaseError> {
     };
     let [ahead, behind] = [h, -h]
         .map(|step| value(&draw.terms(config, &draw.net.moved(&draw.direction, step)).unwrap()));
-    let finite = (ahead - behind) / (2.0 * h);
+    let finite = [ahead - value(&here), value(&here) - behind].map(|step| step / h);
     let parameters: Vec<&Tensor> = draw.net.0.values().collect();
     let loss = config.information_bottleneck(&here, &config.lambdas());
     let gradients = Tensor::run_backward(&[&loss], &parameters, true, false);
@@ -162,14 +166,23 @@ fn check(config: &SibConfig, draw: &Draw) -> Result<(), TestCaseError> {
     if config.mask.detach && config.mask.source == MaskOrigin::Network {
         return Ok(());
     }
-    // Truncation of central differences, and their rounding.
-    let tolerance = 1e-4 * finite.abs() + 1e-8 * value(&here).abs();
-    prop_assert!((exact - finite).abs() <= tolerance, "gradient {exact:e}, differences {finite:e}");
+    // HSIC is a difference of sums of order 1 where rows have unit length.
+    let magnitude = config.lambda_fg * foreground.abs().max(1.0) + config.lambda_bg * background;
+    // Truncation of differences, and their rounding.
+    let tolerance = 1e-4 * finite[0].abs().max(finite[1].abs()) + 1e-14 * magnitude / h;
+    // The derivative jumps where two places of the mask head's order change: it is that of one side then.
+    let [least, most] = [finite[0].min(finite[1]), finite[0].max(finite[1])];
+    let is_right = (least - tolerance..=most + tolerance).contains(&exact);
+    prop_assert!(is_right, "gradient {exact:e}, differences {finite:?}");
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_the_settings_terms_are_finite_and_their_gradients_right(
