@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::evaluation::npy as numpy;
 use crate::explanation::{folder, manifest};
+use crate::npy as numpy;
 use crate::results::{Evaluation, Run};
 use crate::run::read_metrics;
 

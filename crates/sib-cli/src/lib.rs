@@ -29,6 +29,7 @@ mod init;
 mod latex;
 mod left_out;
 mod network;
+mod npy;
 mod output;
 mod own_path;
 mod processes;

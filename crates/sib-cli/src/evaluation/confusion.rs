@@ -1,25 +1,29 @@
 //! Which classes images were taken for.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 
 use super::image_row::ImageRow;
 use crate::foreign_text::for_spreadsheet;
 
+/// The most classes whose matrix is written: its size grows with their square.
+const MOST_CLASSES: usize = 5000;
+
 /// The confusion matrix of an evaluation.
 #[derive(Debug)]
 pub struct Confusion<'c> {
     classes: &'c [String],
-    /// Images by class and prediction, row by row.
-    counts: Vec<u64>,
+    /// Images by class and prediction; none where there are none.
+    counts: BTreeMap<(usize, usize), u64>,
 }
 
 impl<'c> Confusion<'c> {
     /// Of `images`, each of which is there once, between `classes`. Images without a prediction do not count.
     pub fn of<'r>(images: impl Iterator<Item = &'r ImageRow>, classes: &'c [String]) -> Self {
         let known = classes.len();
-        let mut counts = vec![0; known * known];
+        let mut counts = BTreeMap::new();
         for row in images {
             let predicted = row.predicted.and_then(|class| usize::try_from(class).ok());
             // A log that another process wrote may say anything.
@@ -27,39 +31,38 @@ impl<'c> Confusion<'c> {
                 row.image_excluded.is_none() && *predicted < known && row.label < known
             };
             if let Some(predicted) = predicted.filter(counts_here) {
-                counts[row.label * known + predicted] += 1;
+                *counts.entry((row.label, predicted)).or_default() += 1;
             }
         }
         Self { classes, counts }
     }
 
-    /// Each class with its predictions, in the order of the logits.
-    fn rows(&self) -> impl Iterator<Item = (usize, Cow<'c, str>, &[u64])> {
-        let rows = self.counts.chunks(self.classes.len().max(1));
-        self.classes
-            .iter()
-            .zip(rows)
-            .enumerate()
-            .map(|(place, (name, row))| (place, for_spreadsheet(name), row))
+    /// Each class as a spreadsheet shows it, in the order of the logits.
+    fn names(&self) -> impl Iterator<Item = Cow<'c, str>> {
+        self.classes.iter().map(|name| for_spreadsheet(name))
     }
 
-    /// The matrix: a row a class, a column a prediction.
+    /// The matrix: a row a class, a column a prediction; `None` of more than 5000 classes.
     ///
     /// # Errors
     /// When a row cannot be written as CSV.
-    pub fn to_csv(&self) -> Result<Vec<u8>> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(
-            ["class".into()]
-                .into_iter()
-                .chain(self.rows().map(|row| row.1))
-                .map(|it: Cow<'_, str>| it.into_owned()),
-        )?;
-        for (_, name, row) in self.rows() {
-            let counts = row.iter().map(u64::to_string);
-            writer.write_record([name.into_owned()].into_iter().chain(counts))?;
+    pub fn to_csv(&self) -> Result<Option<Vec<u8>>> {
+        if self.classes.len() > MOST_CLASSES {
+            return Ok(None);
         }
-        Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_field("class")?;
+        self.names().try_for_each(|name| writer.write_field(&*name))?;
+        writer.write_record(None::<&[u8]>)?;
+        for (class, name) in self.names().enumerate() {
+            writer.write_field(&*name)?;
+            for predicted in 0..self.classes.len() {
+                let count = self.counts.get(&(class, predicted)).unwrap_or(&0);
+                writer.write_field(count.to_string())?;
+            }
+            writer.write_record(None::<&[u8]>)?;
+        }
+        Ok(Some(writer.into_inner().map_err(csv::IntoInnerError::into_error)?))
     }
 
     /// Images and top-1 accuracy of each class; no accuracy where there is no image.
@@ -69,8 +72,9 @@ impl<'c> Confusion<'c> {
     pub fn by_class(&self) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(["class", "images", "correct", "top1_pct"])?;
-        for (place, name, row) in self.rows() {
-            let (images, correct) = (row.iter().sum::<u64>(), row[place]);
+        for (class, name) in self.names().enumerate() {
+            let images: u64 = self.counts.range((class, 0)..(class + 1, 0)).map(|it| it.1).sum();
+            let correct = *self.counts.get(&(class, class)).unwrap_or(&0);
             let top1 = (images > 0).then(|| 100.0 * correct as f64 / images as f64);
             writer.serialize((name, images, correct, top1))?;
         }
@@ -92,8 +96,14 @@ mod tests {
         let confusion = Confusion::of(rows.iter(), &classes);
         let text = |csv: Result<Vec<u8>>| String::from_utf8(csv.unwrap()).unwrap();
         let matrix = "class,a,\"b,c\",d\na,1,0,1\n\"b,c\",0,0,0\nd,0,0,1\n";
-        assert_eq!(text(confusion.to_csv()), matrix);
+        assert_eq!(text(confusion.to_csv().map(Option::unwrap)), matrix);
         let classes = "class,images,correct,top1_pct\na,2,1,50.0\n\"b,c\",0,0,\nd,1,1,100.0\n";
         assert_eq!(text(confusion.by_class()), classes);
+
+        // As many classes as a strange checkpoint may have.
+        let many: Vec<String> = (0..1_000_000).map(|class| class.to_string()).collect();
+        let confusion = Confusion::of(rows.iter(), &many);
+        assert!(confusion.to_csv().unwrap().is_none());
+        assert!(text(confusion.by_class()).contains("\n2,1,1,100.0\n"));
     }
 }

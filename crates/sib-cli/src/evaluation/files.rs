@@ -8,7 +8,7 @@
 //! curve_sums.csv    suite faithfulness: sums of the curves of each batch, appended
 //! information.csv   suite information: one row a batch, appended
 //! classes.csv       suite accuracy: images and top-1 of each class
-//! confusion.csv     suite accuracy: images by class (rows) and prediction (columns)
+//! confusion.csv     suite accuracy: images by class (rows) and prediction (columns), of 5000 classes at most
 //! curves.csv        suite faithfulness: mean insertion and deletion curves
 //! summary.csv       one row a metric; written last, so that its presence means finished
 //! ```

@@ -7,8 +7,8 @@ use sib_core::Backbone;
 use sib_explain::{Explainer, Method, MethodOptions, SIbMaps, Target, explain_or_nan};
 use tch::{Kind, Tensor};
 
-use super::npy;
 use crate::error::usage;
+use crate::npy;
 
 /// Heatmaps of a batch.
 #[derive(Debug)]

@@ -15,7 +15,6 @@ pub mod identity;
 pub mod image_row;
 pub mod images;
 pub mod logs;
-pub mod npy;
 pub mod pass;
 pub mod rows;
 pub mod settings;

@@ -14,8 +14,8 @@ use super::overlays::{over, over_grey, save};
 use super::request::{Input, Request};
 use super::sheets::{Label, Sheets};
 use crate::checkpoint::Checkpoint;
-use crate::evaluation::npy;
 use crate::note;
+use crate::npy;
 
 /// The folder that an explanation is written to.
 #[derive(Debug)]

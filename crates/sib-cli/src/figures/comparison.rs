@@ -6,13 +6,13 @@ use sib_core::data::transform::{LoadedImage, load_image};
 use sib_core::data::{BBox, Transform};
 use sib_explain::Method;
 use sib_explain::render::{Heatmap, Style, overlay, seen_part};
-use tch::Tensor;
 
 use crate::error::{usage, with_hint};
 use crate::explanation::folder::{Finished, Image, heatmap_file};
 use crate::explanation::manifest::{self, Which};
 use crate::left_out::LeftOut;
 use crate::network::unlike_lengths;
+use crate::npy;
 use crate::results::Folders;
 use crate::results::titles::arch_label;
 
@@ -166,8 +166,8 @@ impl Comparison {
     pub(super) fn maps(&self, subject: &Subject<'_>, method: Method) -> Result<[Heatmap; 2]> {
         let read = |which: Which| -> Result<Heatmap> {
             let path = heatmap_file(&self.of.path, &subject.image.stem, method, which);
-            let map = Tensor::read_npy(&path)
-                .with_context(|| format!("{}: cannot read", path.display()))?;
+            let map = npy::read(&path, [self.of.description.preprocessing.crop_px; 2])
+                .map_err(|problem| anyhow!("{}: {problem}", path.display()))?;
             Heatmap::new(&map).with_context(|| path.display().to_string())
         };
         Ok([read(Which::Baseline)?, read(Which::Checkpoint)?])

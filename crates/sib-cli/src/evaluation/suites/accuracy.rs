@@ -78,6 +78,7 @@ impl Definition for Accuracy {
         let Some((_, images)) = of_methods.first() else { return Ok(Vec::new()) };
         let rows = images.iter().map(|(row, _)| *row);
         let confusion = Confusion::of(rows, of.classes);
-        Ok(vec![(CLASSES, confusion.by_class()?), (CONFUSION, confusion.to_csv()?)])
+        let matrix = confusion.to_csv()?.map(|matrix| (CONFUSION, matrix));
+        Ok([(CLASSES, confusion.by_class()?)].into_iter().chain(matrix).collect())
     }
 }

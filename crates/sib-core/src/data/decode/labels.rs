@@ -49,6 +49,8 @@ pub(in crate::data) fn foreground_of(
     let limits = Limits { bytes: MOST_BYTES as usize };
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(Transformations::IDENTITY);
+    // It would be unpacked whole.
+    decoder.set_ignore_iccp_chunk(true);
     let mut reader = decoder.read_info().map_err(failed)?;
     expect_size_of_image(reader.info().size(), (width, height))
         .map_err(|problem| Error::malformed(path, problem))?;

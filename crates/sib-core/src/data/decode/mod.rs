@@ -95,6 +95,39 @@ mod tests {
     }
 
     #[test]
+    fn the_colour_profile_of_a_png_is_not_unpacked() {
+        use std::io::Write;
+        let png = encoded(ImageFormat::Png);
+        // A name, the method, and what would be 300 MiB.
+        let mut profile =
+            flate2::write::ZlibEncoder::new(b"iCCPx\0\0".to_vec(), flate2::Compression::fast());
+        for _ in 0..300 {
+            profile.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        let chunk = profile.finish().unwrap();
+        let mut heavy = png[..33].to_vec();
+        heavy.extend((chunk.len() as u32 - 4).to_be_bytes());
+        heavy.extend(&chunk);
+        heavy.extend(crc32(&chunk).to_be_bytes());
+        heavy.extend(&png[33..]);
+        let path = Path::new("heavy.png");
+        let before = peak_kib();
+        for file in [&png, &heavy] {
+            assert_eq!(rgb_of(file, path, Orientation::AsStored).unwrap().dimensions(), (1, 1));
+        }
+        let size = (1, 1);
+        labels::foreground_of(&heavy, path, size, labels::MaskRule::NonZero).unwrap();
+        assert!(peak_kib() - before < 200 << 10, "{} KiB", peak_kib() - before);
+    }
+
+    /// The most memory that this process has had.
+    fn peak_kib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
     fn a_small_file_that_claims_a_huge_image_is_refused() {
         let mut png = encoded(ImageFormat::Png);
         // Signature, length and name of the first chunk; then width and height.

@@ -1,5 +1,6 @@
 //! The formats that the `image` crate decodes as Pillow does: PNG, BMP, WebP, TIFF, PNM.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -29,6 +30,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation
     if let Some(fault) = fault {
         return Err(unreadable(path)(fault.to_owned()));
     }
+    let bytes = if format == ImageFormat::Png { without_profile(bytes) } else { bytes.into() };
     let mut decoder =
         ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
     let mut limits = Limits::no_limits();
@@ -42,6 +44,31 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<(RgbImage, Orientation
     let decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
     let image = to_rgb8(decoded, format).map_err(unreadable(path))?;
     Ok((image, orientation))
+}
+
+/// A PNG file without its colour profile: nobody looks at it, and the decoder would unpack all of it, up to a thousand
+/// times its size. From a chunk that is cut short on, the file is as it was.
+fn without_profile(png: &[u8]) -> Cow<'_, [u8]> {
+    let is_profile = |chunk: &&[u8]| chunk.get(4..8) == Some(b"iCCP");
+    let chunks = chunks(png);
+    if !chunks.iter().any(is_profile) {
+        return png.into();
+    }
+    chunks.into_iter().filter(|chunk| !is_profile(chunk)).collect::<Vec<_>>().concat().into()
+}
+
+/// The signature of a PNG file, each of its chunks (length, name, content, check sum), and what is none.
+fn chunks(png: &[u8]) -> Vec<&[u8]> {
+    let (signature, mut rest) = png.split_at(8.min(png.len()));
+    let mut chunks = vec![signature];
+    while let Some(length) = rest.first_chunk::<4>() {
+        let end = (u32::from_be_bytes(*length) as usize).saturating_add(12);
+        let Some((chunk, next)) = rest.split_at_checked(end) else { break };
+        chunks.push(chunk);
+        rest = next;
+    }
+    chunks.push(rest);
+    chunks
 }
 
 /// Of 16-bit values the high byte, as libpng and Pillow; PNM's are scaled from the maximum that the
