@@ -14,6 +14,7 @@ use sib_core::data::{self, Dataset, DatasetName, GroundTruth, Split};
 use crate::config::DataConfig;
 use crate::images;
 use crate::note;
+use crate::output;
 use crate::progress::Progress;
 
 /// Describes every dataset: size, licence, where published, what to unpack.
@@ -21,7 +22,7 @@ use crate::progress::Progress;
 /// # Errors
 /// When nobody reads it.
 pub fn list_all() -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = output::results();
     DatasetName::ALL.into_iter().try_for_each(|name| list(name, &mut out))?;
     Ok(())
 }
@@ -65,7 +66,7 @@ pub fn check_all(config: &DataConfig, json: bool) -> Result<()> {
             .get_or_insert_with(|| Progress::new("check", total as u64, 0, "images"))
             .step(String::new);
     });
-    let mut out = io::stdout().lock();
+    let mut out = output::results();
     if json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {

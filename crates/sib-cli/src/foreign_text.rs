@@ -5,18 +5,21 @@ use std::borrow::Cow;
 /// Characters that a line on a terminal has at most.
 const LONGEST_LINE: usize = 20_000;
 
-/// As a terminal may show it: no control character but the end of a line, and not without end.
+/// As a line that a terminal may show: [`harmless`], and not without end.
 pub fn for_terminal(text: &str) -> Cow<'_, str> {
-    let is_harmless = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
-    if text.len() <= LONGEST_LINE && text.chars().all(is_harmless) {
-        return Cow::Borrowed(text);
+    match text.char_indices().nth(LONGEST_LINE) {
+        None => harmless(text),
+        Some((end, _)) => Cow::Owned(harmless(&text[..end]).into_owned() + "…"),
     }
-    let shown = |letter| if is_harmless(letter) { letter } else { char::REPLACEMENT_CHARACTER };
-    let mut line: String = text.chars().take(LONGEST_LINE).map(shown).collect();
-    if text.chars().nth(LONGEST_LINE).is_some() {
-        line.push('…');
+}
+
+/// As terminals do not act on it: of the control characters only ends of lines and tabs.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let acts = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    match text.contains(acts) {
+        true => Cow::Owned(text.replace(acts, "\u{fffd}")),
+        false => Cow::Borrowed(text),
     }
-    Cow::Owned(line)
 }
 
 /// Within a line or a cell of Markdown.

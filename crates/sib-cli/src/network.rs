@@ -12,6 +12,8 @@ use sib_core::checkpoint::CheckpointMeta;
 use sib_core::objective::MaskOrigin;
 use sib_core::{Error, plain_file};
 
+use crate::dotted::{self, Settings};
+
 /// How a network was trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Training {
@@ -24,9 +26,9 @@ pub enum Training {
     /// The same, but the mask was the dataset's annotation and not the network's own (decision C4).
     #[serde(rename = "s-ib-annotation")]
     SIbAnnotation,
-    /// The same, but the mask was empty: a control.
-    #[serde(rename = "s-ib-empty")]
-    SIbEmpty,
+    /// Either with the masks of other images: a control.
+    #[serde(rename = "s-ib-shuffled")]
+    SIbShuffled,
 }
 
 impl Training {
@@ -41,7 +43,7 @@ impl Training {
             Self::Baseline => "baseline",
             Self::SIb => "s-ib",
             Self::SIbAnnotation => "s-ib-annotation",
-            Self::SIbEmpty => "s-ib-empty",
+            Self::SIbShuffled => "s-ib-shuffled",
         }
     }
 
@@ -51,7 +53,7 @@ impl Training {
             Self::Baseline => "Baseline",
             Self::SIb => "S-IB",
             Self::SIbAnnotation => "S-IB by annotation",
-            Self::SIbEmpty => "S-IB, empty mask",
+            Self::SIbShuffled => "S-IB, masks shuffled",
         }
     }
 }
@@ -80,6 +82,46 @@ pub struct Network {
     /// Epochs that its training was set to; none where the checkpoint does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
+    /// The settings of its training that those of one name share; empty where the checkpoint does not say.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub recipe: Settings,
+}
+
+/// Keys and tables of a training's configuration that make another network of it: not its seed and length, which stand
+/// beside it, nor paths, logs and what only costs time.
+const RECIPE: [&str; 19] = [
+    "sib",
+    "model.options",
+    "data.augment",
+    "data.class_balanced",
+    "data.limit_train",
+    "data.mix",
+    "data.preprocessing",
+    "data.trivial_augment",
+    "train.accumulate_batches",
+    "train.batch_size",
+    "train.sync_batch_norm",
+    "train.precision",
+    "train.freeze",
+    "train.head_lr_factor",
+    "train.ema_decay",
+    "train.label_smoothing",
+    "train.clip_norm",
+    "train.optimizer",
+    "train.schedule",
+];
+
+/// What of the `settings` of a training the networks of one name share (decision Q2a). Without S-IB nothing of its table.
+pub fn recipe(settings: &Settings) -> Settings {
+    let has_sib = settings.get("sib.enabled").is_some_and(|enabled| enabled == "true");
+    let is_part = |key: &str| {
+        let within = |table: &&str| {
+            key.strip_prefix(*table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        RECIPE.iter().find(|table| within(table)).is_some_and(|table| has_sib || *table != "sib")
+    };
+    let parts = settings.iter().filter(|(key, _)| is_part(key));
+    parts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The parts of a training configuration that evaluations and figures read. Other keys may come and
@@ -107,6 +149,8 @@ struct StoredSib {
 struct StoredMask {
     #[serde(default)]
     source: MaskOrigin,
+    #[serde(default)]
+    shuffled: bool,
 }
 
 /// See [`StoredConfig`].
@@ -142,9 +186,9 @@ impl StoredConfig {
     /// How it trains.
     pub fn training(&self) -> Training {
         match &self.sib {
+            Some(sib) if sib.enabled && sib.mask.shuffled => Training::SIbShuffled,
             Some(sib) if sib.enabled => match sib.mask.source {
                 MaskOrigin::Network => Training::SIb,
-                MaskOrigin::Empty => Training::SIbEmpty,
                 MaskOrigin::Annotation => Training::SIbAnnotation,
             },
             _ => Training::Baseline,
@@ -154,15 +198,21 @@ impl StoredConfig {
 
 impl Network {
     /// What the checkpoint at `path` says.
-    pub fn of(meta: &CheckpointMeta, config: &StoredConfig, path: &Path) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When its training configuration is not TOML or a key has another type.
+    pub fn of(meta: &CheckpointMeta, path: &Path) -> Result<Self> {
+        let config = StoredConfig::of(meta, path)?;
+        let settings = dotted::flatten(&toml::from_str(&meta.config)?);
+        Ok(Self {
             checkpoint: path.to_owned(),
             arch: meta.arch.clone(),
             training: config.training(),
             train_seed: config.train.seed,
             steps: meta.extra.get("steps").and_then(|steps| steps.parse().ok()),
             epochs: config.train.epochs,
-        }
+            recipe: recipe(&settings),
+        })
     }
 }
 

@@ -69,6 +69,10 @@ impl SIbMap {
             let expected = "network: the map is one of R";
             return Err(Error::invalid("s-ib-map.mask.source", mask.source, expected));
         }
+        if mask.shuffled {
+            let expected = "false: the map is the image's own";
+            return Err(Error::invalid("s-ib-map.mask.shuffled", true, expected));
+        }
         Ok(Self { vjp, mask, batch_size })
     }
 

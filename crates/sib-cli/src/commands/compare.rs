@@ -1,6 +1,6 @@
 //! `sib-cli compare`: networks beside one of them.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,7 @@ use super::found::Found;
 use super::{expect_ending, write_file};
 use crate::comparison::compare;
 use crate::left_out::LeftOut;
+use crate::output;
 
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         path.as_ref().map_or(Ok(()), |path| expect_ending(flag, path, endings))?;
     }
     let mut left_out = LeftOut::default();
-    let folders = arguments.found.folders_by_name()?;
+    let folders = arguments.found.folders_by_name(&mut left_out)?;
     let evaluations = folders.finished_evaluations(&mut left_out)?;
     if evaluations.is_empty() {
         bail!("{folders}: no finished evaluation here");
@@ -53,6 +54,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.latex {
         write_file(path, comparison.to_latex().as_bytes())?;
     }
-    write!(io::stdout(), "{markdown}")?;
+    write!(output::results(), "{markdown}")?;
     left_out.expect_none()
 }

@@ -1,12 +1,13 @@
 //! `sib-cli doctor`: what there is to compute with.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
 use sib_core::device;
 
 use crate::doctor::{self, Machine};
+use crate::output;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub struct Arguments {
 
 /// Prints the environment and what CUDA offers, then insists on the device asked for.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = output::results();
     let machine = Machine::look();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&machine)?)?;

@@ -1,6 +1,6 @@
 //! `sib-cli evaluate`: accuracy of a network and quality of its heatmaps on a dataset.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -25,6 +25,7 @@ use crate::evaluation::suites::comparison::Comparison;
 use crate::evaluation::summary_row::SummaryRow;
 use crate::network::{Network, StoredConfig, sha256};
 use crate::note;
+use crate::output;
 use crate::processes::{self, Member};
 
 /// Arguments of `evaluate`.
@@ -149,7 +150,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     settings.methods = methods(&arguments.method, &settings.suites, &settings.heatmaps)?;
     let description = Description {
         settings,
-        network: Network::of(&checkpoint.meta, &stored, path),
+        network: Network::of(&checkpoint.meta, path)?,
         dataset: DatasetFacts::of(&dataset, images_in_split),
         environment: Environment::of(checkpoint.device),
     };
@@ -183,13 +184,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// The summary as JSON, a row a line.
 fn print_json(rows: &[SummaryRow]) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = output::results();
     rows.iter().try_for_each(|row| Ok(writeln!(out, "{}", serde_json::to_string(row)?)?))
 }
 
 /// The summary as aligned text.
 fn print(rows: &[SummaryRow]) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = output::results();
     for row in rows {
         let digits = if row.metric.ends_with("_pct") { 2 } else { 4 };
         let value = row.value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));

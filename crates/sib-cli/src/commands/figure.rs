@@ -67,7 +67,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         expect_ending("--output", path, &["png", "svg"])?;
     }
     let mut left_out = LeftOut::default();
-    let drawn = figure(arguments)?.draw(&arguments.found.folders()?, &mut left_out)?;
+    let folders = arguments.found.folders(&mut left_out)?;
+    let drawn = figure(arguments)?.draw(&folders, &mut left_out)?;
     let svg = if arguments.no_note { drawn.without_note()? } else { drawn.with_note()? };
     for path in &arguments.output {
         let is_svg = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("svg"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use crate::left_out::LeftOut;
 use crate::results::naming::Given;
 use crate::results::{Folders, Naming};
 
@@ -27,25 +28,27 @@ pub struct Found {
 }
 
 impl Found {
-    /// The folders; networks are told apart by how they were trained where no name is given.
+    /// The folders; networks are told apart by how they were trained where no name is given. Folders
+    /// below that cannot be read are in `left_out`.
     ///
     /// # Errors
-    /// When one cannot be read.
-    pub fn folders(&self) -> Result<Folders> {
+    /// When one that was named cannot be read.
+    pub fn folders(&self, left_out: &mut LeftOut) -> Result<Folders> {
         match self.given.is_empty() && self.baseline.is_none() {
-            true => Folders::below(&self.runs, Naming::ByTraining),
-            false => self.folders_by_name(),
+            true => Folders::below(&self.runs, Naming::ByTraining, left_out),
+            false => self.folders_by_name(left_out),
         }
     }
 
-    /// The folders; networks are told apart by their names.
+    /// The folders; networks are told apart by their names. Otherwise as [`Self::folders`].
     ///
     /// # Errors
-    /// When one cannot be read.
-    pub fn folders_by_name(&self) -> Result<Folders> {
+    /// When one that was named cannot be read.
+    pub fn folders_by_name(&self, left_out: &mut LeftOut) -> Result<Folders> {
         let given = self.given.iter().map(|one| one.folder.clone());
         let roots: Vec<PathBuf> = self.runs.iter().cloned().chain(given).collect();
         let baseline = self.baseline.as_deref().unwrap_or(BASELINE).to_owned();
-        Folders::below(&roots, Naming::ByName { baseline, given: self.given.clone() })
+        let naming = Naming::ByName { baseline, given: self.given.clone() };
+        Folders::below(&roots, naming, left_out)
     }
 }

@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut whole = Vec::new();
     let mut output: Box<dyn Write> = match &arguments.output {
         Some(_) => Box::new(&mut whole),
-        None => Box::new(std::io::stdout().lock()),
+        None => output::results(),
     };
     if group.is_first() && !arguments.json {
         let mut header = csv::Writer::from_writer(Vec::new());

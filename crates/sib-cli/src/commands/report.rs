@@ -24,7 +24,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     expect_ending("--output", &arguments.output, &["html", "htm"])?;
     let mut left_out = LeftOut::default();
-    let page = report::html(&arguments.found.folders()?, &mut left_out)?;
+    let folders = arguments.found.folders(&mut left_out)?;
+    let page = report::html(&folders, &mut left_out)?;
     write_file(&arguments.output, page.as_bytes())?;
     left_out.expect_none()
 }

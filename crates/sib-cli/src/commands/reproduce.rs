@@ -1,6 +1,5 @@
 //! `sib-cli reproduce`: trainings, evaluations, tables, figures and report in one go.
 
-use std::io;
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
@@ -10,6 +9,7 @@ use sib_core::data::DatasetName;
 use sib_models::Arch;
 
 use crate::estimate::Estimator;
+use crate::output;
 use crate::reproduce::{self, FIGURES, NAMES, Profile, Request, TABLES};
 
 /// Arguments of `reproduce`.
@@ -85,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plan = reproduce::plan(&arguments.profile, &profile, &request)?;
     if arguments.dry_run {
         let estimator = arguments.time.then(|| Estimator::new(&arguments.device));
-        return plan.print(&mut io::stdout().lock(), estimator);
+        return plan.print(&mut output::results(), estimator);
     }
     sib_core::device::parse(&arguments.device)?;
     reproduce::run(&plan)

@@ -1,6 +1,6 @@
 //! `sib-cli table`: a table of the paper from evaluations.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,7 @@ use clap::Args;
 use super::found::Found;
 use super::{expect_ending, write_file};
 use crate::left_out::LeftOut;
+use crate::output;
 use crate::tables::{self, Number};
 
 /// Arguments of `table`.
@@ -40,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         expect_ending("--latex", path, &["tex"])?;
     }
     let mut left_out = LeftOut::default();
-    let folders = arguments.found.folders()?;
+    let folders = arguments.found.folders(&mut left_out)?;
     let evaluations = folders.finished_evaluations(&mut left_out)?;
     if evaluations.is_empty() {
         bail!("{folders}: no finished evaluation here");
@@ -55,6 +56,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.latex {
         write_file(path, table.to_latex().as_bytes())?;
     }
-    write!(io::stdout(), "{markdown}")?;
+    write!(output::results(), "{markdown}")?;
     left_out.expect_none()
 }

@@ -1,6 +1,5 @@
 //! `sib-cli train`: a run from a configuration, or on from where it was interrupted.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -11,7 +10,7 @@ use toml::{Table, Value};
 
 use crate::config::Config;
 use crate::estimate::Estimator;
-use crate::{processes, training};
+use crate::{output, processes, training};
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -95,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     config.train.spread_over(member.group.size());
     if arguments.dry_run {
         let estimator = Estimator::new(&arguments.device);
-        return training::rehearse(&config, &member, estimator, &mut io::stdout().lock());
+        return training::rehearse(&config, &member, estimator, &mut output::results());
     }
     let path = arguments.output.clone().unwrap_or_else(|| default_output(file, &config));
     training::begin(&config, &path, &member)

@@ -11,7 +11,7 @@ use sib_metrics::{PairedTest, Summary, holm};
 use crate::dotted::Settings;
 use crate::evaluation::suite::Suite;
 use crate::evaluation::summary_row::SummaryRow;
-use crate::results::compare::Origin;
+use crate::results::compare::{Origin, expect_one_recipe_a_name};
 use crate::results::titles::{Label, arch_label, dataset_label};
 use crate::results::{Called, Evaluation};
 use outcome::{Outcome, outcomes};
@@ -114,6 +114,8 @@ fn block(suite: Suite, set: &Set<'_>) -> Result<Option<Block>> {
     if !first.is_baseline() || networks.is_empty() {
         return Ok(None);
     }
+    let origins = set.values().flatten().map(|of| Origin::of_evaluation(of, suite));
+    expect_one_recipe_a_name(&origins.collect::<Result<Vec<_>>>()?)?;
     let (mut values, mut missing) = (Values::new(), Vec::new());
     for ((called, seed), joined) in set {
         for (outcome, value) in outcomes(&summary_of(joined, suite)?, suite) {

@@ -132,7 +132,7 @@ pub fn methods(
 /// The folders of heatmaps by their names.
 ///
 /// # Errors
-/// When one is not there, or two have one name.
+/// When one is not there, its name is a method's or a spreadsheet might take it for a formula, or two have one name.
 pub fn heatmap_folders(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
     let mut folders = BTreeMap::new();
     for path in paths {
@@ -141,6 +141,11 @@ pub fn heatmap_folders(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>> {
         if name.parse::<Method>().is_ok() {
             let problem = format!("{name} is the name of a method");
             return Err(usage(format!("--heatmaps {}: {problem}", path.display())));
+        }
+        if !name.starts_with(char::is_alphanumeric) || name.contains(char::is_control) {
+            let expected =
+                "expected a folder whose name can be a method's: a letter or digit first";
+            return Err(usage(format!("--heatmaps {}: {expected}", path.display())));
         }
         if let Some(other) = folders.insert(name, path.clone()) {
             let (path, other) = (path.display(), other.display());

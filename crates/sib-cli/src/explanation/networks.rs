@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use super::request::{CHUNK, Request};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{usage, with_hint};
-use crate::network::{Network, StoredConfig};
+use crate::network::Network;
 
 /// One network or two, and what explains them.
 #[derive(Debug)]
@@ -80,10 +80,7 @@ impl Networks {
 
     /// What the checkpoints say of themselves.
     pub(super) fn described(&self) -> Result<(Network, Option<Network>)> {
-        let network = |checkpoint: &Checkpoint, path: &Path| -> Result<Network> {
-            let meta = &checkpoint.meta;
-            Ok(Network::of(meta, &StoredConfig::of(meta, path)?, path))
-        };
+        let network = |checkpoint: &Checkpoint, path: &Path| Network::of(&checkpoint.meta, path);
         let baseline = self.baseline.as_ref().zip(self.paths.1.as_ref());
         let baseline = baseline.map(|(baseline, path)| network(baseline, path)).transpose()?;
         Ok((network(&self.checkpoint, &self.paths.0)?, baseline))

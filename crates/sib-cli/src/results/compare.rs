@@ -8,10 +8,10 @@ use anyhow::{Result, anyhow};
 
 use super::titles::{Label, arch_label, dataset_label};
 use super::{Called, Evaluation, Run};
-use crate::dotted::{self, Settings};
+use crate::dotted::{self, Difference, Settings};
 use crate::error::with_hint;
 use crate::evaluation::suite::Suite;
-use crate::network::unlike_lengths;
+use crate::network::{recipe, unlike_lengths};
 
 /// Where a value is from: the network, and how it was measured.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Origin {
     pub seed: Option<u64>,
     /// Length of its training, where it is known.
     pub epochs: Option<u64>,
+    /// What its training shares with others of that name, as far as it is known.
+    pub recipe: Settings,
     /// All settings that values must share to stand beside one another.
     pub settings: Settings,
 }
@@ -46,6 +48,7 @@ impl Origin {
             called: evaluation.called.clone(),
             seed: network.train_seed,
             epochs: network.epochs,
+            recipe: network.recipe.clone(),
             settings: evaluation.comparable(suite)?,
         })
     }
@@ -59,6 +62,7 @@ impl Origin {
             called: run.called.clone(),
             seed: run.config.train.seed,
             epochs: run.config.train.epochs,
+            recipe: recipe(&run.settings),
             settings,
         }
     }
@@ -82,6 +86,31 @@ impl Origin {
         Err(self.apart(other, &problem, "were measured alike"))
     }
 
+    /// Checks that the network of `other` may be called as this one is.
+    ///
+    /// # Errors
+    /// When it was trained in another way; the settings are named.
+    fn expect_same_recipe(&self, other: &Self) -> Result<()> {
+        // Versions differ in which settings there are.
+        let known =
+            |it: &Difference<'_>| it.first != dotted::NOT_SET && it.second != dotted::NOT_SET;
+        let mut differences = dotted::differences(&self.recipe, &other.recipe);
+        differences.retain(known);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let problem = format!(
+            "both called {}, trained with other settings, {}",
+            self.called.title,
+            dotted::in_words(&differences)
+        );
+        Err(self.apart(
+            other,
+            &problem,
+            "are of networks trained alike, or tell them apart by --baseline NAME or --as NAME=DIR",
+        ))
+    }
+
     /// That this and `other` are of one network, which has one place.
     pub fn same_network(&self, other: &Self) -> anyhow::Error {
         let Self { dataset, arch, called, seed, .. } = self;
@@ -99,6 +128,18 @@ impl Origin {
         let error = anyhow!("{} and {}: {problem}", self.path.display(), other.path.display());
         with_hint(error, format!("give --runs a folder whose results {wanted}"))
     }
+}
+
+/// Checks that those of one dataset, architecture and name were trained alike, so that they differ by their seeds alone.
+///
+/// # Errors
+/// When two were not; the settings are named.
+pub fn expect_one_recipe_a_name<'o>(origins: impl IntoIterator<Item = &'o Origin>) -> Result<()> {
+    let mut first = BTreeMap::<(&str, &str, &Called), &Origin>::new();
+    origins.into_iter().try_for_each(|origin| {
+        let place = (&*origin.dataset, &*origin.arch, &origin.called);
+        first.entry(place).or_insert(origin).expect_same_recipe(origin)
+    })
 }
 
 /// What was measured of one network.
@@ -141,8 +182,10 @@ impl<T> Group<T> {
 /// Groups in the order of the tables.
 ///
 /// # Errors
-/// When two are of the same network and seed, or those of a group were measured with different settings.
+/// When two are of the same network and seed, those of a group were measured with different settings, or those of a name
+/// trained with different ones.
 pub fn grouped<T>(all: Vec<Measured<T>>) -> Result<Vec<Group<T>>> {
+    expect_one_recipe_a_name(all.iter().map(|one| &one.origin))?;
     let mut groups = BTreeMap::<(Label, Label), Group<T>>::new();
     for one in all {
         let place = (dataset_label(&one.origin.dataset), arch_label(&one.origin.arch));
@@ -185,6 +228,7 @@ pub(crate) mod tests {
             called: training.into(),
             seed: Some(seed),
             epochs: Some(10 * seed),
+            recipe: Settings::from([("train.batch_size".to_owned(), "32".to_owned())]),
             settings: Settings::from([("images".to_owned(), settings.to_owned())]),
         };
         Measured { origin, values: seed as f64 }
@@ -203,5 +247,24 @@ pub(crate) mod tests {
         assert!(format!("{twice:#}").contains("s-ib-1 and s-ib-1: both of s-ib resnet18 on pets"));
         let unlike = grouped(vec![measured(SIb, 1, "b"), measured(SIb, 2, "c")]).unwrap_err();
         assert!(format!("{unlike:#}").contains("different settings, images: b against c"));
+    }
+
+    #[test]
+    fn networks_of_one_name_differ_by_their_seeds_alone() {
+        use Training::{Baseline, SIb};
+        let of = |training, seed, batch_size: &str| {
+            let mut one = measured(training, seed, "b");
+            one.origin.recipe = Settings::from([("train.batch_size".into(), batch_size.into())]);
+            one
+        };
+        let refused = grouped(vec![of(SIb, 1, "32"), of(SIb, 2, "64")]).unwrap_err();
+        let expected =
+            "both called S-IB, trained with other settings, train.batch_size: 32 against 64";
+        assert!(format!("{refused:#}").contains(expected), "{refused:#}");
+        grouped(vec![of(SIb, 1, "32"), of(Baseline, 2, "64")]).unwrap();
+        // What a version did not know.
+        let mut older = of(SIb, 3, "32");
+        older.origin.recipe = Settings::from([("sib.every".into(), "2".into())]);
+        grouped(vec![of(SIb, 1, "32"), older]).unwrap();
     }
 }

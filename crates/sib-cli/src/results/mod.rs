@@ -44,12 +44,13 @@ impl fmt::Display for Folders {
 
 impl Folders {
     /// Those in the folders at `roots`, each before those in it, in the order of their names. Links to
-    /// folders are followed; a folder that is met twice counts once. Networks in them are called by `naming`.
+    /// folders are followed; a folder that is met twice counts once. Networks in them are called by `naming`. Folders below
+    /// that cannot be read are in `left_out`.
     ///
     /// # Errors
-    /// When a folder cannot be read.
-    pub fn below(roots: &[PathBuf], naming: Naming) -> Result<Self> {
-        Ok(Self { folders: tree::folders(roots)?, roots: roots.to_owned(), naming })
+    /// When a root cannot be read.
+    pub fn below(roots: &[PathBuf], naming: Naming, left_out: &mut LeftOut) -> Result<Self> {
+        Ok(Self { folders: tree::folders(roots, left_out)?, roots: roots.to_owned(), naming })
     }
 
     /// The folders that were named.

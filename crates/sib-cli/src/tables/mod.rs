@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use sib_core::information::exp_z_scores;
 
 use crate::network::Training;
-use crate::results::compare::Origin;
+use crate::results::compare::{Origin, expect_one_recipe_a_name};
 use crate::results::{Called, Evaluation};
 use cell::Cell;
 use key::Key;
@@ -141,8 +141,10 @@ fn add<'e>(
     Ok(())
 }
 
-/// Fails where values that stand side by side were measured in different ways.
+/// Fails where values that stand side by side were measured in different ways, or are of networks that were trained in
+/// different ways and have one name.
 fn expect_comparable(number: Number, samples: &Samples<'_>) -> Result<()> {
+    expect_one_recipe_a_name(samples.values().map(|sample| &sample.origin))?;
     let mut first = BTreeMap::<Key, &Origin>::new();
     for ((key, ..), sample) in samples {
         // The z-scores of Table 3 compare all networks on a dataset.

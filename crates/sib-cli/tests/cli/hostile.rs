@@ -149,3 +149,24 @@ fn a_class_name_is_no_formula_and_steers_no_terminal() {
     assert_refused(&refused, 1, "by a control character");
     assert!(!refused.stderr.contains(&0x1b));
 }
+
+#[test]
+fn a_folder_of_heatmaps_is_no_formula() {
+    let place = Workplace::with_checkpoint();
+    let evaluate = [
+        "evaluate",
+        "--checkpoint",
+        "net.safetensors",
+        "--data",
+        "synthetic",
+        "--suite",
+        "localization",
+    ];
+    for name in ["=1+1", "-x", "a\u{1b}b"] {
+        std::fs::create_dir(place.path(name)).unwrap();
+        let refused = place
+            .run(&[&evaluate[..], &["--output", "e", "--heatmaps", &format!("./{name}")]].concat());
+        assert_refused(&refused, 2, "expected a folder whose name can be a method's");
+        assert!(!refused.stderr.contains(&0x1b) && !place.path("e").exists());
+    }
+}

@@ -19,8 +19,6 @@ pub enum MaskOrigin {
     Network,
     /// The dataset's masks or boxes: M is constant.
     Annotation,
-    /// Nobody: M = 0, so that all of R is background. The control that asks whether the mask matters.
-    Empty,
 }
 
 impl fmt::Display for MaskOrigin {
@@ -28,7 +26,6 @@ impl fmt::Display for MaskOrigin {
         f.write_str(match self {
             Self::Network => "network",
             Self::Annotation => "annotation",
-            Self::Empty => "empty",
         })
     }
 }
@@ -63,6 +60,9 @@ pub enum MaskKind {
 pub struct MaskConfig {
     /// Who says what is foreground in training. All but [`Self::annotation`] is about the network's mask.
     pub source: MaskOrigin,
+    /// Whether each image has the mask of another one, constant: the control that asks whether it matters which places
+    /// a mask holds.
+    pub shuffled: bool,
     /// Which annotation the mask is, where it is one.
     pub annotation: GroundTruth,
     /// Which function of R the mask is.
@@ -86,6 +86,7 @@ impl Default for MaskConfig {
     fn default() -> Self {
         Self {
             source: MaskOrigin::Network,
+            shuffled: false,
             annotation: GroundTruth::Auto,
             kind: MaskKind::Soft,
             channels: Channels::Mean,

@@ -14,6 +14,7 @@ pub use feature_map::At;
 pub use foreground::{HsicConfig, RowNormalise};
 pub use mask::{Channels, Mask, MaskConfig, MaskKind, MaskOrigin};
 pub use sample::Input;
+use sample::shuffled;
 pub use vjp::{Decoded, LEAST_DOUBT, Normalise, Scalar, VjpConfig, mean_norm, unit_scale};
 
 use serde::{Deserialize, Serialize};
@@ -205,16 +206,6 @@ impl SibConfig {
             let expected = "soft or max-norm: steps have no gradient";
             return Err(Error::invalid("mask.kind", "hard", expected));
         }
-        if self.mask.source == MaskOrigin::Empty {
-            let (key, weight) = match self.weights {
-                Weights::Fixed => ("lambda_fg", self.lambda_fg),
-                Weights::GradientShare => ("gradient_share.foreground", share.foreground),
-            };
-            if weight != 0.0 {
-                let expected = "0 with mask.source = \"empty\": nothing is foreground";
-                return Err(Error::invalid(key, weight, expected));
-            }
-        }
         self.vjp.validate().map_err(|error| error.within("vjp"))?;
         self.mask.validate().map_err(|error| error.within("mask"))?;
         self.hsic.validate().map_err(|error| error.within("hsic"))?;
@@ -268,8 +259,8 @@ impl SibConfig {
         let mask = match self.mask.source {
             MaskOrigin::Network => self.mask.apply(&vjp)?.mask,
             MaskOrigin::Annotation => self.annotated(input, &vjp, group)?,
-            MaskOrigin::Empty => vjp.narrow(1, 0, 1).zeros_like(),
         };
+        let mask = if self.mask.shuffled { shuffled(&mask) } else { mask };
         let foreground = -self.hsic.hsic_of_group(&(&vjp * &mask), &(x * &mask), group)?;
         let background = self.background.variance_of_group(&(&vjp * (1.0 - &mask)), group)?;
         let cross_entropy = cross_entropy(&logits);

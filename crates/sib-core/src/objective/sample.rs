@@ -41,6 +41,10 @@ impl SibConfig {
         if !images.is_multiple_of(parts) {
             return refuse(format!("a multiple of the {parts} processes"));
         }
+        if self.mask.shuffled && images < 2 * parts {
+            let expected = "false: a process has the terms of one image alone";
+            return Err(Error::invalid("mask.shuffled", true, expected));
+        }
         let least = self.hsic.estimator.min_batch() as u64;
         if images < least {
             let key = if self.images.is_some() { "images" } else { "batch size" };
@@ -98,4 +102,10 @@ impl SibConfig {
         let batch = part * group.size() as i64;
         self.images.map_or(1, |images| batch / images as i64)
     }
+}
+
+/// The masks `[k,1,h,w]`, each in the place of the one after it, constant to the derivatives: each image has that of
+/// another one of this member's, of which [`SibConfig::check_batch`] sees to it that there are two (decision C4).
+pub(super) fn shuffled(masks: &Tensor) -> Tensor {
+    masks.detach().roll(1, 0)
 }

@@ -3,8 +3,7 @@
 use sib_core::information::Estimator;
 use sib_core::objective::{
     At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin,
-    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, Weights as Weighting,
-    cross_entropy,
+    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use sib_core::{Backbone, Mode, Probe, tensor::scalar};
@@ -63,13 +62,7 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
             "annotation at a layer of images",
             SibConfig { images: Some(3), scale: 0.8, vjp: at_layer(), ..mask(annotated()) },
         ),
-        (
-            "empty",
-            SibConfig {
-                lambda_fg: 0.0,
-                ..mask(MaskConfig { source: MaskOrigin::Empty, ..MaskConfig::default() })
-            },
-        ),
+        ("shuffled annotation", mask(MaskConfig { shuffled: true, ..annotated() })),
         ("exponential", SibConfig { form: Form::Exponential, ..paper() }),
         ("rms", vjp(VjpConfig { normalise: Normalise::Rms, ..VjpConfig::default() })),
         ("temperature", vjp(VjpConfig { temperature: 2.0, ..VjpConfig::default() })),
@@ -176,24 +169,28 @@ fn an_annotated_mask_is_the_share_of_each_cell_in_the_foreground() {
 }
 
 #[test]
-fn under_an_empty_mask_all_of_r_is_background() {
-    let source = MaskOrigin::Empty;
-    let mask = MaskConfig { source, ..MaskConfig::default() };
-    let config = SibConfig { mask, lambda_fg: 0.0, ..SibConfig::default() };
-    config.validate().unwrap();
-    let here = terms(&config, &SmoothNet::new(CLASSES));
-    let expected =
-        here.vjp.flatten(1, -1).var_dim([1i64].as_slice(), true, false).mean(None::<Kind>);
-    assert!((scalar(&here.background) / scalar(&expected) - 1.0).abs() < 1e-12);
-
-    for (weights, key) in [
-        (Weighting::Fixed, "lambda_fg: got 0.01"),
-        (Weighting::GradientShare, "gradient_share.foreground: got 0.1"),
-    ] {
-        let asked = SibConfig { lambda_fg: 0.01, weights, ..config.clone() };
-        let refused = asked.validate().unwrap_err().to_string();
-        assert!(refused.starts_with(key), "{refused}");
+fn a_shuffled_mask_is_that_of_another_image_and_constant() {
+    let net = SmoothNet::new(CLASSES);
+    for source in [MaskOrigin::Network, MaskOrigin::Annotation] {
+        let of = |shuffled| {
+            let mask = MaskConfig { source, shuffled, ..MaskConfig::default() };
+            terms(&SibConfig { mask, ..SibConfig::default() }, &net)
+        };
+        let (own, others) = (of(false), of(true));
+        assert_eq!(own.vjp, others.vjp);
+        assert_eq!(own.mask.detach().roll(1, 0), others.mask);
+        assert!(!others.mask.requires_grad());
+        let outside: Tensor = &others.vjp * (1.0 - &others.mask);
+        let expected =
+            outside.flatten(1, -1).var_dim([1i64].as_slice(), true, false).mean(None::<Kind>);
+        assert!((scalar(&others.background) / scalar(&expected) - 1.0).abs() < 1e-12);
     }
+
+    let mask = MaskConfig { shuffled: true, ..MaskConfig::default() };
+    let config = SibConfig { mask, ..SibConfig::default() };
+    config.check_batch(8, 4).unwrap();
+    let alone = config.check_batch(8, 8).unwrap_err().to_string();
+    assert!(alone.starts_with("mask.shuffled: got true, expected false"), "{alone}");
 }
 
 #[test]
