@@ -1,5 +1,5 @@
-"""The S-IB objective with R at a feature map, on a part of the batch, on smaller images: networks and digests as in
-models.py."""
+"""The S-IB objective with R at a feature map, on a part of the batch, on smaller images, by contributions, with masks of the
+image: networks and digests as in models.py."""
 
 import torch
 import torchvision
@@ -25,6 +25,8 @@ VARIANTS = {
     "scale": (None, 4, 0.5),
     # Eight values a channel in the last normalisation: of two, PyTorch's own derivatives are mostly round-off.
     "all": ("layer2", 2, 0.75),
+    "contribution": ("layer3", 4, 1.0),
+    "image_mask": ("layer3", 4, 1.0),
 }
 
 
@@ -51,29 +53,33 @@ def maps(tokens):
 
 
 def decoded(arch, model, images, stage):
-    """R and X."""
-    if stage is None:
-        x = images.requires_grad_(True)
-        logits = logits_of(arch, model, x, train=True)
-    else:
-        hook, outputs = kept(model, STAGES[arch][stage])
-        logits = logits_of(arch, model, images, train=True)
+    """R and X, and R of the images as a constant."""
+    images.requires_grad_(True)
+    hook, outputs = kept(model, STAGES[arch][stage]) if stage else (None, [images])
+    logits = logits_of(arch, model, images, train=True)
+    if hook:
         hook.remove()
-        (x,) = outputs
+    (x,) = outputs
     phi = logits.softmax(dim=1).square().sum() / 2
     (r,) = torch.autograd.grad(phi, x, create_graph=True)
+    (of_images,) = torch.autograd.grad(phi, images, retain_graph=True)
     if stage is None:
-        return r, x.detach()
-    return (maps(r), maps(x)) if x.dim() == 3 else (r, x)
+        return r, x.detach(), of_images
+    return (maps(r), maps(x), of_images) if x.dim() == 3 else (r, x, of_images)
 
 
-def terms_of(arch, model, images, labels, stage, count, scale):
+def terms_of(arch, model, images, labels, name, stage, count, scale):
     sample = images[:: BATCH // count]
     if scale != 1.0:
         side = round(SIZE_PX * scale)
         sample = F.interpolate(sample, (side, side), mode="bilinear", antialias=True)
-    r, x = decoded(arch, model, sample.clone(), stage)
-    mask = mask_of(r)
+    r, x, of_images = decoded(arch, model, sample.clone(), stage)
+    if name in ("contribution", "image_mask"):
+        r = r * x
+    if name == "image_mask":
+        mask = F.adaptive_avg_pool2d(mask_of(of_images), r.shape[2:])
+    else:
+        mask = mask_of(r)
     terms = {
         "cross_entropy": F.cross_entropy(logits_of(arch, model, images, train=True), labels),
         "foreground": -hsic(r * mask, x * mask),
@@ -92,7 +98,7 @@ def make(out, seed) -> None:
             if name == "all" and arch in ("vit_b_32", "densenet121"):
                 scale = 1.0  # 48 px are one patch and a half; a last map of one cell
             model = build(arch)
-            terms = terms_of(arch, model, images, labels, stage, count, scale)
+            terms = terms_of(arch, model, images, labels, name, stage, count, scale)
             for term in ["cross_entropy", "foreground", "background", "total"]:
                 tensors[f"{name}.{term}"] = terms[term].detach().clone()
             for term in ["vjp", "mask"]:

@@ -1,7 +1,7 @@
 //! The map that S-IB itself makes of an image: where the vector-Jacobian product is dense.
 
 use serde::{Deserialize, Serialize};
-use sib_core::objective::{At, Mask, MaskConfig, MaskOrigin, VjpConfig, unit_scale};
+use sib_core::objective::{At, Mask, MaskConfig, MaskOrigin, Measure, VjpConfig, unit_scale};
 use sib_core::{Backbone, Error, Mode, Result};
 use tch::Tensor;
 
@@ -68,6 +68,10 @@ impl SIbMap {
         if mask.source != MaskOrigin::Network {
             let expected = "network: the map is one of R";
             return Err(Error::invalid("s-ib-map.mask.source", mask.source, expected));
+        }
+        if vjp.measure != Measure::Gradient {
+            let expected = "gradient: the map is one of R";
+            return Err(Error::invalid("s-ib-map.vjp.measure", "contribution", expected));
         }
         if mask.shuffled {
             let expected = "false: the map is the image's own";

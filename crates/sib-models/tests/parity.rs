@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use sib_core::objective::{At, SibConfig, Terms, VjpConfig, cross_entropy};
+use sib_core::objective::{
+    At, MaskAt, MaskConfig, Measure, SibConfig, Terms, VjpConfig, cross_entropy,
+};
 use sib_core::testing::{
     fill_by_formula, formula_tensor, golden_path, relative_difference, test_device,
 };
@@ -212,13 +214,21 @@ fn vit_b_32_objective_and_gradients_are_pytorch_s() {
     assert_objective_is_the_reference_s(Arch::VitB32, Kind::Float);
 }
 
-/// R at a feature map, on a part of the batch, on smaller images, all together: by
-/// `scripts/golden/variants.py`.
+/// R at a feature map, on a part of the batch, on smaller images, all together, by contributions, with the mask of the
+/// image: by `scripts/golden/variants.py`.
 fn assert_variants_are_the_reference_s(arch: Arch) {
     let golden = golden_file(&format!("variants_{arch}.safetensors"));
     let at = |stage: &str| {
         let at = At::Layer(arch.tap(stage).unwrap().to_owned());
         SibConfig { vjp: VjpConfig { at, ..VjpConfig::default() }, ..SibConfig::default() }
+    };
+    let contribution = |mask_at| {
+        let config = at("layer3");
+        SibConfig {
+            vjp: VjpConfig { measure: Measure::Contribution, ..config.vjp },
+            mask: MaskConfig { at: mask_at, ..config.mask },
+            ..config
+        }
     };
     // 48 px of 64: no size for patches of 32, and DenseNet's last normalisation would be over two values.
     let scale = if matches!(arch, Arch::VitB32 | Arch::DenseNet121) { 1.0 } else { 0.75 };
@@ -228,6 +238,8 @@ fn assert_variants_are_the_reference_s(arch: Arch) {
         ("images", SibConfig { images: Some(2), ..SibConfig::default() }),
         ("scale", SibConfig { scale: 0.5, ..SibConfig::default() }),
         ("all", SibConfig { images: Some(2), scale, ..at("layer2") }),
+        ("contribution", contribution(MaskAt::Terms)),
+        ("image_mask", contribution(MaskAt::Image)),
     ] {
         assert_terms_are_the_reference_s(arch, Kind::Double, &config, &golden, name);
     }

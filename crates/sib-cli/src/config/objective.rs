@@ -1,6 +1,6 @@
 //! The objective as a network takes it.
 
-use sib_core::objective::{At, SibConfig};
+use sib_core::objective::{At, Measure, SibConfig};
 use sib_core::{Error, Result};
 use sib_models::Arch;
 
@@ -25,9 +25,10 @@ pub fn objective_of(sib: &SibConfig, arch: Arch, image_px: i64) -> Result<SibCon
             let expected = format!("image, layer1 to layer4, or a feature map of {arch}: {maps}");
             return Err(Error::invalid("vjp.at", name, expected));
         };
-        if arch.averaged_tap() == Some(tap) {
+        if arch.averaged_tap() == Some(tap) && sib.vjp.measure == Measure::Gradient {
             let expected = format!(
-                "an earlier feature map: {arch} averages {tap} over its places, and R is the same at each"
+                "an earlier feature map, or vjp.measure = \"contribution\": {arch} averages {tap} over its places, \
+                 and R is the same at each"
             );
             return Err(Error::invalid("vjp.at", name, expected));
         }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
+use serde::Deserialize;
+use sib_core::objective::Preset;
 use sib_core::plain_file;
 use toml::{Table, Value};
 
@@ -47,6 +49,7 @@ impl Config {
         let sets_lambda_fg = sets(&["sib", "lambda_fg"]);
         let sets_dropout =
             ["dropout", "attention_dropout"].map(|key| sets(&["model", "options", key]));
+        under_preset(&mut table)?;
         let origin = match file {
             Some(file) => format!("{}, with --set", file.display()),
             None => "--set".to_owned(),
@@ -70,6 +73,21 @@ impl Config {
         config.validate()?;
         Ok(config)
     }
+}
+
+/// Puts the settings of the preset that `[sib]` names under those of the `table`.
+fn under_preset(table: &mut Table) -> Result<()> {
+    let Some(own) = table.get_mut("sib").and_then(Value::as_table_mut) else { return Ok(()) };
+    // What is no preset is told when all is read.
+    let named = own.get("preset").and_then(|name| Preset::deserialize(name.clone()).ok());
+    let mut sib = match named.unwrap_or_default() {
+        // The defaults already.
+        Preset::Paper => return Ok(()),
+        preset => Table::try_from(preset.config())?,
+    };
+    merge(&mut sib, std::mem::take(own));
+    *own = sib;
+    Ok(())
 }
 
 /// The file's table on top of those that it extends; `read` counts files.

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use sib_core::objective::SibConfig;
+use sib_core::objective::{MaskOrigin, Preset, SibConfig};
 use toml::Table;
 
 use super::*;
@@ -40,6 +40,22 @@ fn the_reference_lists_every_setting_with_its_default() {
     assert_eq!(Config::load(&path, &[]).unwrap(), all);
     let listed: Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(listed, toml::from_str(&all.to_toml().unwrap()).unwrap());
+}
+
+#[test]
+fn a_preset_gives_way_to_what_is_set() {
+    let file =
+        [("a.toml", "[data]\nname = 'pets'\nroot = '.'\n[sib.gradient_share]\nbackground = 0.1\n")];
+    let chosen = load(&file, &["sib.preset=class-maps", "sib.mask.source=annotation"]).unwrap();
+    let mut expected = Preset::ClassMaps.config();
+    expected.gradient_share.background = 0.1;
+    expected.mask.source = MaskOrigin::Annotation;
+    assert_eq!(chosen.sib.as_ref(), Some(&expected));
+    // The whole of it is written, and read back as it is.
+    let again = load(&[("b.toml", &chosen.to_toml().unwrap())], &[]).unwrap();
+    assert_eq!(again, chosen);
+    let unknown = load(&file, &["sib.preset=best"]).unwrap_err().to_string();
+    assert!(unknown.contains("sib.preset") && unknown.contains("class-maps"), "{unknown}");
 }
 
 /// 5 datasets, 4 networks, without and with S-IB: `configs/paper/`.

@@ -144,7 +144,7 @@ fn gradients_are_compared_with_the_exact_ones() {
     assert_refused(
         &averaged,
         2,
-        "vjp.at: got layer4, expected an earlier feature map: resnet18 averages",
+        "vjp.at: got layer4, expected an earlier feature map, or vjp.measure = \"contribution\": resnet18 averages",
     );
     assert_refused(&compared(&[]), 1, "nothing to compare: expected --candidate");
     assert_refused(

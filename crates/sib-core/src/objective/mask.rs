@@ -30,6 +30,17 @@ impl fmt::Display for MaskOrigin {
     }
 }
 
+/// Whose R the network's mask is made of (decision C6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskAt {
+    /// That of the terms, wherever it is taken.
+    #[default]
+    Terms,
+    /// That of the image, constant: of each cell of a feature map the mean of its pixels.
+    Image,
+}
+
 /// How strong R is at a place, over its channels (decision C5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -60,6 +71,8 @@ pub enum MaskKind {
 pub struct MaskConfig {
     /// Who says what is foreground in training. All but [`Self::annotation`] is about the network's mask.
     pub source: MaskOrigin,
+    /// Whose R the network's mask is made of.
+    pub at: MaskAt,
     /// Whether each image has the mask of another one, constant: the control that asks whether it matters which places
     /// a mask holds.
     pub shuffled: bool,
@@ -86,6 +99,7 @@ impl Default for MaskConfig {
     fn default() -> Self {
         Self {
             source: MaskOrigin::Network,
+            at: MaskAt::Terms,
             shuffled: false,
             annotation: GroundTruth::Auto,
             kind: MaskKind::Soft,
@@ -139,6 +153,11 @@ impl MaskConfig {
     /// What images have to come with for this mask.
     pub fn annotation(&self) -> Option<GroundTruth> {
         (self.source == MaskOrigin::Annotation).then_some(self.annotation)
+    }
+
+    /// Whether the mask takes R of the images where the terms do not.
+    pub(super) fn is_of_images(&self) -> bool {
+        self.source == MaskOrigin::Network && self.at == MaskAt::Image
     }
 
     /// Side of the density window in pixels at image height `height_px`.

@@ -31,6 +31,18 @@ pub enum Normalise {
     Rms,
 }
 
+/// What of R the mask and the losses see (decision B5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// R itself: what a change of each value would do.
+    #[default]
+    Gradient,
+    /// `R ⊙ X`: what each value contributes, to first order. At a map that is averaged over its places R is the same at
+    /// each of them, and its contributions, summed over channels, are the map of GradCAM for ½‖p‖².
+    Contribution,
+}
+
 /// How R is computed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,7 +51,9 @@ pub struct VjpConfig {
     pub at: At,
     /// Whose gradient R is.
     pub scalar: Scalar,
-    /// Rescaling of each image's R.
+    /// What of R the mask and the losses see.
+    pub measure: Measure,
+    /// Rescaling of each image's R, or of its contributions.
     pub normalise: Normalise,
     /// Softmax temperature τ of `p = softmax(z/τ)`, above 0.
     pub temperature: f64,
@@ -50,6 +64,7 @@ impl Default for VjpConfig {
         Self {
             at: At::Image,
             scalar: Scalar::Posterior,
+            measure: Measure::Gradient,
             normalise: Normalise::None,
             temperature: 1.0,
         }
@@ -75,34 +90,42 @@ impl VjpConfig {
     }
 
     /// One pass of `images` `[B,3,H,W]` through `forward`, logits `[B,K]`, and R where [`Self::at`] says, which can be
-    /// differentiated with respect to the weights.
+    /// differentiated with respect to the weights. With `of_images`, also that of the images as a constant.
     ///
-    /// Between the images and a feature map that R is taken at, no derivative is.
+    /// Between the images and a feature map that R is taken at, no derivative is unless it is asked for.
     ///
     /// # Errors
     /// As [`Self::vjp`]; [`Error::Invalid`] where the network has no such feature map.
     pub fn decode(
         &self,
         images: &Tensor,
+        of_images: bool,
         forward: impl FnOnce(&Tensor, &mut dyn Probe) -> Tensor,
     ) -> Result<Decoded> {
-        let (logits, x) = match &self.at {
+        let leaf = || images.detach().set_requires_grad(true);
+        let (logits, x, images) = match &self.at {
             At::Image => {
-                let x = images.detach().set_requires_grad(true);
-                (forward(&x, &mut ()), x)
+                let x = leaf();
+                (forward(&x, &mut ()), x.shallow_clone(), x)
             }
             At::Layer(layer) => {
+                let images = if of_images { leaf() } else { images.shallow_clone() };
                 let mut tapped = Tapped::new(layer, images.kind());
-                let logits = forward(images, &mut tapped);
-                (logits, tapped.map()?)
+                let logits = forward(&images, &mut tapped);
+                (logits, tapped.map()?, images)
             }
         };
-        let vjp = self.vjp(&x, &logits, true)?;
-        if let At::Layer(layer) = &self.at {
-            feature_map::expect_places(layer, &vjp)?;
+        let r = self.derivative(&x, &logits, true)?;
+        if let (At::Layer(layer), Measure::Gradient) = (&self.at, self.measure) {
+            feature_map::expect_places(layer, &r)?;
         }
         let x = if self.at == At::Image { x.detach() } else { x };
-        Ok(Decoded { logits, x, vjp })
+        let vjp = self.normalised(match self.measure {
+            Measure::Gradient => r,
+            Measure::Contribution => r * &x,
+        });
+        let of_images = of_images.then(|| self.vjp(&images, &logits, false)).transpose()?;
+        Ok(Decoded { logits, x, vjp, of_images })
     }
 
     /// R, like `x` `[B,C,H,W]`, of images or a feature map that require a gradient and the `logits` `[B,K]` that were
@@ -115,6 +138,11 @@ impl VjpConfig {
     /// When the posterior is of one class, x does not require a gradient, or libtorch lacks a
     /// (second) derivative.
     pub fn vjp(&self, x: &Tensor, logits: &Tensor, create_graph: bool) -> Result<Tensor> {
+        Ok(self.normalised(self.derivative(x, logits, create_graph)?))
+    }
+
+    /// As [`Self::vjp`], at its own scale.
+    fn derivative(&self, x: &Tensor, logits: &Tensor, create_graph: bool) -> Result<Tensor> {
         let p = self.posterior(logits);
         if self.scalar != Scalar::Logits {
             expect_classes(logits)?;
@@ -131,8 +159,11 @@ impl VjpConfig {
             Scalar::Logits => (p.detach() * logits).sum(None::<Kind>),
         };
         let mut gradients = Tensor::f_run_backward(&[scalar], &[x], true, create_graph)?;
-        let r = gradients.swap_remove(0);
-        Ok(match self.normalise {
+        Ok(gradients.swap_remove(0))
+    }
+
+    fn normalised(&self, r: Tensor) -> Tensor {
+        match self.normalise {
             Normalise::None => r,
             Normalise::Rms => {
                 // By its largest value first, or squares would be too small for f32. A constant
@@ -142,7 +173,7 @@ impl VjpConfig {
                 // R vanishes for a posterior that is one-hot to the last bit.
                 r / mean_square.clamp_min(1e-36).sqrt()
             }
-        })
+        }
     }
 
     /// Whether each image's R has a direction: bool `[B]`. `r` `[B,3,H,W]` is what [`Self::vjp`] made
@@ -167,8 +198,10 @@ pub struct Decoded {
     pub logits: Tensor,
     /// X `[B,C,H,W]`: the images as a constant, or the feature map as a function of the weights before it.
     pub x: Tensor,
-    /// R, like X.
+    /// R, or its contributions, like X.
     pub vjp: Tensor,
+    /// R `[B,3,H,W]` of the images, where it was asked for.
+    pub of_images: Option<Tensor>,
 }
 
 /// The least 1 − p, p the highest probability, at which R has a direction: below, its backward pass

@@ -2,8 +2,9 @@
 
 use sib_core::information::Estimator;
 use sib_core::objective::{
-    At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin,
-    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
+    At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskAt, MaskConfig, MaskKind,
+    MaskOrigin, Measure, Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig,
+    cross_entropy,
 };
 use sib_core::testing::{formula_tensor, relative_difference};
 use sib_core::{Backbone, Mode, Probe, tensor::scalar};
@@ -77,6 +78,26 @@ fn variants() -> Vec<(&'static str, SibConfig)> {
         ("projection", hsic(HsicConfig { projection: Some(64), ..HsicConfig::default() })),
         ("batch variance", background(BackgroundConfig { variance: Variance::Batch, sigma: None })),
         ("at a layer", vjp(at_layer())),
+        (
+            "contributions",
+            vjp(VjpConfig { measure: Measure::Contribution, ..VjpConfig::default() }),
+        ),
+        (
+            "contributions at a map that is averaged",
+            vjp(VjpConfig {
+                measure: Measure::Contribution,
+                at: At::Layer("3".to_owned()),
+                ..VjpConfig::default()
+            }),
+        ),
+        (
+            "contributions at a layer",
+            vjp(VjpConfig {
+                measure: Measure::Contribution,
+                normalise: Normalise::Rms,
+                ..at_layer()
+            }),
+        ),
         ("images", SibConfig { images: Some(3), ..paper() }),
         ("scale", SibConfig { scale: 0.6, ..paper() }),
         (
@@ -166,6 +187,48 @@ fn an_annotated_mask_is_the_share_of_each_cell_in_the_foreground() {
     let forward = |images: &Tensor, _: &mut dyn Probe| net.forward(images, Mode::Train);
     let unknown = config.terms(&images, forward, |z| z.mean(None)).unwrap_err().to_string();
     assert!(unknown.starts_with("mask.source: got annotation, expected network:"), "{unknown}");
+}
+
+#[test]
+fn contributions_are_r_times_what_it_is_taken_at() {
+    let net = SmoothNet::new(CLASSES);
+    let of = |at: At, measure, normalise| {
+        let vjp = VjpConfig { at, measure, normalise, ..VjpConfig::default() };
+        terms(&SibConfig { vjp, ..SibConfig::default() }, &net).vjp
+    };
+    let (images, _) = batch();
+    let [weight, bias] = ["0.weight", "0.bias"].map(|name| &net.0[name]);
+    let map = images.conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1).softplus();
+    for (at, x) in [(At::Image, &images), (At::Layer("1".to_owned()), &map)] {
+        let r = of(at.clone(), Measure::Gradient, Normalise::None);
+        let contributions = of(at.clone(), Measure::Contribution, Normalise::None);
+        assert!(relative_difference(&contributions, &(r * x)) < 1e-12);
+        let mean_square =
+            (&contributions * &contributions).mean_dim([1i64, 2, 3].as_slice(), true, None::<Kind>);
+        let unit = of(at, Measure::Contribution, Normalise::Rms);
+        assert!(relative_difference(&unit, &(contributions / mean_square.sqrt())) < 1e-12);
+    }
+}
+
+#[test]
+fn a_mask_of_the_image_is_the_mean_over_each_cell_and_constant() {
+    let net = SmoothNet::new(CLASSES);
+    let of = |at: At, mask_at| {
+        let vjp = VjpConfig { at, ..VjpConfig::default() };
+        let mask = MaskConfig { at: mask_at, ..MaskConfig::default() };
+        terms(&SibConfig { vjp, mask, ..SibConfig::default() }, &net)
+    };
+    let own = of(At::Image, MaskAt::Terms).mask;
+    for at in [At::Image, At::Layer("1".to_owned())] {
+        let here = of(at, MaskAt::Image);
+        assert!(!here.mask.requires_grad());
+        let pooled = own.adaptive_avg_pool2d(&here.vjp.size()[2..]);
+        assert!(relative_difference(&here.mask, &pooled) < 1e-12);
+        let outside: Tensor = &here.vjp * (1.0 - &here.mask);
+        let expected =
+            outside.flatten(1, -1).var_dim([1i64].as_slice(), true, false).mean(None::<Kind>);
+        assert!((scalar(&here.background) / scalar(&expected) - 1.0).abs() < 1e-12);
+    }
 }
 
 #[test]

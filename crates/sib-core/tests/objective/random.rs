@@ -7,8 +7,9 @@ use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use sib_core::information::Estimator;
 use sib_core::objective::{
-    At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskConfig, MaskKind, MaskOrigin,
-    Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig, cross_entropy,
+    At, BackgroundConfig, Channels, Form, HsicConfig, Input, MaskAt, MaskConfig, MaskKind,
+    MaskOrigin, Measure, Normalise, RowNormalise, Scalar, SibConfig, Terms, Variance, VjpConfig,
+    cross_entropy,
 };
 use sib_core::testing::formula_tensor;
 use sib_core::{Backbone, Mode, Probe, tensor::scalar};
@@ -23,10 +24,11 @@ prop_compose! {
     fn vjp()(
         at in select(vec![At::Image, At::Image, At::Layer("1".to_owned())]),
         scalar in select(vec![Scalar::Posterior, Scalar::PosteriorDetached, Scalar::Logits]),
+        measure in select(vec![Measure::Gradient, Measure::Contribution]),
         normalise in select(vec![Normalise::None, Normalise::Rms]),
         temperature in 0.5..3.0,
     ) -> VjpConfig {
-        VjpConfig { at, scalar, normalise, temperature }
+        VjpConfig { at, scalar, measure, normalise, temperature }
     }
 }
 
@@ -39,11 +41,12 @@ prop_compose! {
         slope in 1.0..20.0,
         window_px in select(vec![None, Some(3), Some(5), Some(31)]),
         quantile in 0.05..0.95,
+        at in select(vec![MaskAt::Terms, MaskAt::Terms, MaskAt::Image]),
         shuffled in weighted(0.2),
         detach: bool,
     ) -> MaskConfig {
         let annotation = MaskConfig::default().annotation;
-        MaskConfig { source, shuffled, annotation, kind, channels, temperature, slope, window_px, quantile, detach }
+        MaskConfig { source, at, shuffled, annotation, kind, channels, temperature, slope, window_px, quantile, detach }
     }
 }
 
@@ -120,7 +123,9 @@ fn check(config: &SibConfig, draw: &Draw) -> Result<(), TestCaseError> {
     prop_assert!(lost <= 1e-15 * extent(&r.abs()).1, "R_fg + R_bg differs from R by {lost:e}");
     let (least, most) = extent(m);
     prop_assert!(0.0 <= least && most <= 1.0, "M from {least} to {most}");
-    if config.mask.source == MaskOrigin::Network && config.mask.kind == MaskKind::Soft {
+    let is_of_network = config.mask.source == MaskOrigin::Network;
+    let is_constant = config.mask.detach || config.mask.shuffled || config.mask.at == MaskAt::Image;
+    if is_of_network && config.mask.at == MaskAt::Terms && config.mask.kind == MaskKind::Soft {
         // The cut lies among the places of the density, so there are places on either side of it or at it.
         prop_assert!(least <= 0.5 + 1e-12 && 0.5 - 1e-12 <= most, "M from {least} to {most}");
     }
@@ -165,7 +170,7 @@ fn check(config: &SibConfig, draw: &Draw) -> Result<(), TestCaseError> {
     let pairs = gradients.iter().zip(draw.direction.values()).filter(|(g, _)| g.defined());
     let exact: f64 = pairs.map(|(g, u)| scalar(&(g * u).sum(None::<Kind>))).sum();
     prop_assert!(exact.is_finite(), "gradient {exact:e}");
-    if (config.mask.detach || config.mask.shuffled) && config.mask.source == MaskOrigin::Network {
+    if is_constant && is_of_network {
         return Ok(());
     }
     // HSIC is a difference of sums of order 1 where rows have unit length.
