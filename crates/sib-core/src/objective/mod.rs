@@ -278,19 +278,15 @@ impl SibConfig {
         group: &Group,
     ) -> Result<Terms> {
         let images = input.images;
+        let decode = |images: &Tensor| self.vjp.decode(images, self.mask.is_of_images(), &forward);
         let (logits, decoded) = match self.sample(images, group)? {
             None => {
-                let decoded = self.vjp.decode(images, self.mask.is_of_images(), forward)?;
+                let decoded = decode(images)?;
                 (decoded.logits.shallow_clone(), decoded)
             }
             Some(sample) => {
                 let logits = forward(images, &mut ());
-                (
-                    logits,
-                    recompute::again(|| {
-                        self.vjp.decode(&sample, self.mask.is_of_images(), forward)
-                    })?,
-                )
+                (logits, recompute::again(|| decode(&sample))?)
             }
         };
         let Decoded { x, vjp, of_images, .. } = decoded; // [k,C,h,w]

@@ -5,3 +5,4 @@ mod direction;
 mod golden;
 mod nets;
 mod random;
+mod seen;
